@@ -1,0 +1,1 @@
+"""What users of the server import and run: detection and evaluation."""

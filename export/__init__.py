@@ -1,0 +1,1 @@
+"""Turns YOLO networks into the graph that the model repository serves."""

@@ -1,0 +1,151 @@
+"""Non-maximum suppression and the way back from letterboxed to original pixels, in plain NumPy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What a box needs to be reported.
+
+    Attributes:
+        score: lowest score, 0..1.
+        iou: highest intersection over union with a better box of the same class, 0..1.
+    """
+
+    score: float
+    iou: float
+
+    def updated(self, parameters: dict[str, object]) -> Thresholds:
+        """Return these thresholds with those that a request's parameters carry.
+
+        Args:
+            parameters: of the request; other keys than score_threshold and iou_threshold are ignored.
+
+        Raises:
+            ValueError: a threshold is no number in 0..1.
+        """
+        return Thresholds(
+            _threshold("score_threshold", parameters.get("score_threshold", self.score)),
+            _threshold("iou_threshold", parameters.get("iou_threshold", self.iou)),
+        )
+
+
+def _threshold(name: str, value: object) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]  # whatever float() refuses is refused below
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not 0.0 <= number <= 1.0:
+        raise ValueError(f"{name} must be a number from 0 to 1, got {value!r}")
+    return number
+
+
+def letterbox_geometry(height: int, width: int, target: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Where an image lies in the network's input.
+
+    Args:
+        height: of the original image, in pixels.
+        width: of the original image, in pixels.
+        target: height, width of the network's input.
+
+    Returns:
+        top, left, height, width of the resized image inside the input, in pixels. Integer arithmetic, rounded half up,
+        at least one pixel; the odd pixel of the border is on the right and the bottom.
+    """
+    target_height, target_width = target
+    if height * target_width >= width * target_height:
+        numerator, denominator = target_height, height
+    else:
+        numerator, denominator = target_width, width
+    new_height = max((2 * height * numerator + denominator) // (2 * denominator), 1)
+    new_width = max((2 * width * numerator + denominator) // (2 * denominator), 1)
+    return (target_height - new_height) // 2, (target_width - new_width) // 2, new_height, new_width
+
+
+def undo_letterbox(boxes: Floats, image_size: tuple[int, int], target: tuple[int, int]) -> Floats:
+    """Bring boxes from letterboxed to original pixels, clipped to the image.
+
+    Args:
+        boxes: float32 [N, 4], x1, y1, x2, y2 in pixels of the network's input.
+        image_size: height, width of the original image.
+        target: height, width of the network's input.
+
+    Returns:
+        float32 [N, 4], x1, y1, x2, y2 in pixels of the original image.
+    """
+    height, width = image_size
+    top, left, new_height, new_width = letterbox_geometry(height, width, target)
+    offset = np.array([left, top, left, top], np.float32)
+    scale = np.array([width / new_width, height / new_height] * 2, np.float32)
+    limit = np.array([width, height, width, height], np.float32)
+    return np.clip((boxes - offset) * scale, 0, limit)
+
+
+def non_maximum_suppression(candidates: Floats, thresholds: Thresholds, most: int) -> Floats:
+    """Greedy class-wise non-maximum suppression.
+
+    Args:
+        candidates: float32 [K, 6], x1, y1, x2, y2, score, class; sorted by score, best first.
+        thresholds: lowest score and highest overlap.
+        most: keep at most this many rows.
+
+    Returns:
+        float32 [N, 6], the rows that stay, N <= most, best first.
+    """
+    left = candidates[candidates[:, 4] >= thresholds.score]
+    kept = []
+    while len(left) and len(kept) < most:
+        best, left = left[0], left[1:]
+        kept.append(best)
+        left = left[(left[:, 5] != best[5]) | (_iou(best, left) <= thresholds.iou)]
+    return np.stack(kept) if kept else candidates[:0]
+
+
+def _iou(box: Floats, others: Floats) -> Floats:
+    """Intersection over union of one [4+] row with [N, 4+] rows; 0 where both are empty."""
+    low = np.maximum(box[:2], others[:, :2])
+    high = np.minimum(box[2:4], others[:, 2:4])
+    side = np.maximum(high - low, 0)
+    intersection = side[:, 0] * side[:, 1]
+    areas = (others[:, 2] - others[:, 0]) * (others[:, 3] - others[:, 1])
+    union = (box[2] - box[0]) * (box[3] - box[1]) + areas - intersection
+    return intersection / np.maximum(union, np.float32(1e-9))
+
+
+def detections(
+    candidates: Floats, image_size: Ints, thresholds: Thresholds, most: int, target: tuple[int, int]
+) -> tuple[Ints, Floats, Floats, Ints]:
+    """Turn a batch of candidates into padded detections.
+
+    Args:
+        candidates: float32 [B, K, 6], x1, y1, x2, y2 in letterboxed pixels, score, class; sorted by score.
+        image_size: int32 [B, 2], height, width of the original images.
+        thresholds: lowest score and highest overlap.
+        most: M, the rows of the outputs.
+        target: height, width of the network's input.
+
+    Returns:
+        num_detections int32 [B, 1]; boxes float32 [B, M, 4], x1, y1, x2, y2 in original pixels; scores float32 [B, M];
+        classes int32 [B, M]. Rows past num_detections are zero.
+    """
+    batch = len(candidates)
+    number = np.zeros((batch, 1), np.int32)
+    boxes = np.zeros((batch, most, 4), np.float32)
+    scores = np.zeros((batch, most), np.float32)
+    classes = np.zeros((batch, most), np.int32)
+    for i in range(batch):
+        kept = non_maximum_suppression(candidates[i], thresholds, most)
+        n = number[i, 0] = len(kept)
+        boxes[i, :n] = undo_letterbox(kept[:, :4], (int(image_size[i, 0]), int(image_size[i, 1])), target)
+        scores[i, :n] = kept[:, 4]
+        classes[i, :n] = kept[:, 5]
+    return number, boxes, scores, classes

@@ -1,0 +1,1 @@
+"""Runs the model repository in the real tritonserver from pip packages alone."""

@@ -1,0 +1,64 @@
+"""Command line: python -m server."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from server.errors import ServerError
+from server.process import Addresses, TritonServer
+
+REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
+Port = Annotated[int, typer.Option(min=1, max=65535)]
+
+
+def main(
+    repository: Annotated[Path, typer.Option(help="Model repository to serve.")] = REPOSITORY,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    http_port: Port = 8000,
+    grpc_port: Port = 8001,
+    metrics_port: Port = 8002,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show all that tritonserver logs.")] = False,
+) -> None:
+    """Serve the model repository with the real tritonserver, from pip packages alone, on the CPU.
+
+    Ends on Ctrl-C or SIGTERM, after the requests in flight.
+    """
+
+    def log(line: str) -> None:
+        if verbose or (ready and line.startswith("E")):
+            typer.echo(line, err=True)
+
+    ready = False
+    stop: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _: _interrupt(stop, received))
+    try:
+        with TritonServer(repository, Addresses(host, http_port, grpc_port, metrics_port), log) as server:
+            server.wait_until_ready()
+            ready = True
+            typer.echo(f"Serving {', '.join(server.models)} from {server.repository}")
+            typer.echo(f"  gRPC     {host}:{grpc_port}")
+            typer.echo(f"  HTTP     http://{host}:{http_port}")
+            typer.echo(f"  metrics  http://{host}:{metrics_port}/metrics")
+            server.wait()
+    except KeyboardInterrupt:
+        ready = False
+        raise typer.Exit(128 + stop[0] if stop[0] != signal.SIGTERM else 0) from None
+    except ServerError as error:
+        typer.echo(f"python -m server: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _interrupt(stop: list[int], number: int) -> None:
+    """Leave the wait once; further signals do not cut the clean-up short."""
+    if not stop:
+        stop.append(number)
+        raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,56 @@
+"""Reads model configurations through Triton's own protobuf, so that a wrong field fails before any server starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
+
+from server.errors import ServerError
+
+# Backends of the container whose work Python models do here, and the file that holds the work itself.
+STAND_INS = {"dali": "dali.py", "tensorrt": "model.onnx"}
+
+
+def read_config(path: Path) -> ModelConfig:
+    """Parse a config.pbtxt.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        ServerError: the file cannot be read or has a field that Triton does not know.
+    """
+    try:
+        return text_format.Parse(path.read_text(), ModelConfig())
+    except OSError as error:
+        raise ServerError(f"cannot read {path}: {error.strerror}; is --repository a model repository?") from None
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise ServerError(f"{path} is not a Triton model configuration: {error}") from None
+
+
+def stand_in_for(config: ModelConfig) -> str | None:
+    """The file that a Python model needs to do this model's work, None where the model runs as it is."""
+    backend = "tensorrt" if config.platform == "tensorrt_plan" else config.backend
+    return STAND_INS.get(backend)
+
+
+def as_python_model(config: ModelConfig) -> ModelConfig:
+    """Derive the configuration of a Python model: only backend, model file and kind of instance change.
+
+    Args:
+        config: of a DALI or TensorRT model.
+
+    Returns:
+        a new configuration with the same tensors, batching and parameters.
+    """
+    derived = ModelConfig()
+    derived.CopyFrom(config)
+    derived.backend = "python"
+    derived.ClearField("platform")
+    derived.ClearField("default_model_filename")
+    for group in derived.instance_group:
+        group.kind = ModelInstanceGroup.KIND_CPU
+        group.ClearField("gpus")
+    return derived

@@ -1,0 +1,95 @@
+"""Finds the tritonserver that the package nvidia-pytriton ships, and what it needs to run outside of that package."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.errors import ServerError
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Paths of one installed tritonserver.
+
+    Attributes:
+        binary: the server.
+        backend: folder of the Python backend.
+        stub: the process that runs a Python model, built for this interpreter's version.
+        libraries: folders for LD_LIBRARY_PATH.
+    """
+
+    binary: Path
+    backend: Path
+    stub: Path
+    libraries: tuple[Path, ...]
+
+    def link_backends(self, folder: Path) -> None:
+        """Lay out ``folder`` as a backend directory with the stub for this interpreter.
+
+        Links, not copies: the stub finds its libraries by paths relative to where it really is. The backend starts
+        stubs through a shell without quoting, so ``folder`` must have no blanks; the paths behind the links may.
+        """
+        python = folder / "python"
+        python.mkdir(parents=True)
+        for file in ("libtriton_python.so", "triton_python_backend_utils.py"):
+            (python / file).symlink_to(self.backend / file)
+        (python / "triton_python_backend_stub").symlink_to(self.stub)
+
+    def environment(self) -> dict[str, str]:
+        """The environment to start the server in: the first python3 on PATH decides which packages a stub sees."""
+        paths = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+        libraries = [*map(str, self.libraries), os.environ.get("LD_LIBRARY_PATH", "")]
+        return {
+            **os.environ,
+            "PATH": os.pathsep.join(paths),
+            "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries)),
+        }
+
+
+def find_installation() -> Installation:
+    """Locate server, backend, stub and libpython.
+
+    Raises:
+        ServerError: one of them is missing; says how to get it.
+    """
+    package = importlib.util.find_spec("pytriton")
+    if package is None or not package.submodule_search_locations:
+        raise ServerError("nvidia-pytriton is not installed: `make .venv`, or pip install -c constraints.txt -e .")
+    root = Path(package.submodule_search_locations[0])
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    server = root / "tritonserver"
+    stub = server / "python_backend_stubs" / version / "triton_python_backend_stub"
+    for path in (server / "bin" / "tritonserver", stub):
+        if not path.is_file():
+            raise ServerError(f"nvidia-pytriton has no {path.name} for Python {version}: use Python 3.10 to 3.12")
+    libraries = (find_libpython(version), root.parent / "nvidia_pytriton.libs")
+    return Installation(server / "bin" / "tritonserver", server / "backends" / "python", stub, libraries)
+
+
+def find_libpython(version: str) -> Path:
+    """The folder of the shared library of this interpreter, which the stub is linked against.
+
+    Args:
+        version: "3.x".
+
+    Raises:
+        ServerError: there is none.
+    """
+    name = f"libpython{version}.so.1.0"
+    folders = [sysconfig.get_config_var("LIBDIR"), Path(sys.base_prefix) / "lib", sysconfig.get_config_var("LIBPL")]
+    for folder in filter(None, folders):
+        if Path(folder, name).is_file():
+            return Path(folder)
+    multiarch = sysconfig.get_config_var("MULTIARCH")
+    for folder in ("/usr/lib64", f"/usr/lib/{multiarch}"):
+        if sys.base_prefix == "/usr" and Path(folder, name).is_file():
+            return Path(folder)
+    raise ServerError(
+        f"{name} of {sys.base_prefix} is missing, and the server's Python backend needs it: "
+        f"apt-get install libpython{version}, or use a Python that was built with --enable-shared"
+    )

@@ -1,0 +1,79 @@
+"""A DALI pipeline on the CPU that gives each sample its own answer, and the replies made of those."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import triton_python_backend_utils as pb_utils
+
+Pixels = npt.NDArray[np.uint8]
+Answer = tuple[Pixels, npt.NDArray[np.int32]] | Exception
+
+
+class CpuPipeline:
+    """Runs one of the repository's DALI definitions on the CPU, a few samples at a time.
+
+    A run takes as many samples as there are threads: that keeps the cores busy, bounds the memory of decoded pixels,
+    and leaves few neighbours beside a sample that fails.
+    """
+
+    def __init__(self, definition: Callable[..., Any], source: str) -> None:
+        """Build the pipeline.
+
+        Args:
+            definition: a ``pipeline_def`` that takes ``device``.
+            source: name of its external source.
+        """
+        self.threads = len(os.sched_getaffinity(0))
+        self.definition, self.source = definition, source
+        self._build()
+
+    def _build(self) -> None:
+        self.pipeline = self.definition(device="cpu", device_id=None, batch_size=self.threads, num_threads=self.threads)
+        self.pipeline.build()
+
+    def run(self, samples: Sequence[Pixels]) -> list[Answer]:
+        """Preprocess samples of any number and size.
+
+        Args:
+            samples: what the external source takes, one uint8 array a sample.
+
+        Returns:
+            for each sample ``images`` uint8 [3, S, S] and ``image_size`` int32 [2], or DALI's RuntimeError.
+        """
+        chunks = [samples[i : i + self.threads] for i in range(0, len(samples), self.threads)]
+        return [answer for chunk in chunks for answer in self._run(chunk)]
+
+    def _run(self, chunk: Sequence[Pixels]) -> list[Answer]:
+        try:
+            self.pipeline.feed_input(self.source, list(chunk))
+            images, sizes = self.pipeline.run()
+            return [(images.at(i), sizes.at(i)) for i in range(len(chunk))]  # at() copies
+        except RuntimeError as error:
+            self._build()  # DALI takes no more input after a failure
+            return [error] if len(chunk) == 1 else [answer for sample in chunk for answer in self._run([sample])]
+
+
+def respond(answers: Sequence[Answer]) -> Any:
+    """Make the response of one request out of the answers to its samples.
+
+    Args:
+        answers: one a sample, in the request's order.
+
+    Returns:
+        an InferenceResponse with ``images`` and ``image_size``, or with the error of the first sample that failed.
+    """
+    for i, answer in enumerate(answers):
+        if isinstance(answer, Exception):
+            where = f" (number {i} of the batch)" if len(answers) > 1 else ""
+            return pb_utils.InferenceResponse(
+                error=pb_utils.TritonError(f"{answer}{where}", pb_utils.TritonError.INVALID_ARG)
+            )
+    images, sizes = zip(*answers, strict=True)
+    return pb_utils.InferenceResponse(
+        [pb_utils.Tensor("images", np.stack(images)), pb_utils.Tensor("image_size", np.stack(sizes))]
+    )

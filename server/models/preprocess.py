@@ -1,0 +1,45 @@
+"""Triton Python model that runs preprocess/1/dali.py on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from dali import preprocess
+from images import ImageError, checked_image
+from pipeline import Answer, CpuPipeline, respond
+
+
+class TritonPythonModel:
+    """Encoded images to letterboxed pixels and their original sizes."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Build the pipeline."""
+        self.pipeline = CpuPipeline(preprocess, "image")
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Decode the images of all requests together; an image that is refused fails its own request alone."""
+        batches = [pb_utils.get_input_tensor_by_name(request, "image").as_numpy() for request in requests]
+        answers = iter(self.decode([image for batch in batches for image in batch]))
+        return [respond([next(answers) for _ in batch]) for batch in batches]
+
+    def decode(self, images: list[np.ndarray]) -> list[Answer]:
+        """Check each image's header, decode those that pass."""
+        answers: list[Answer | None] = []
+        sound = []
+        for image in images:
+            try:
+                sound.append(np.frombuffer(checked_image(image.data), np.uint8))
+                answers.append(None)
+            except ImageError as error:
+                answers.append(error)
+        decoded = (_explained(answer) for answer in self.pipeline.run(sound))
+        return [next(decoded) if answer is None else answer for answer in answers]
+
+
+def _explained(answer: Answer) -> Answer:
+    """DALI says no more than that it failed, and where in the pipeline; say what the client can do."""
+    if isinstance(answer, RuntimeError):
+        return ImageError("image cannot be decoded: it is damaged, or a kind of JPEG or PNG that is not supported")
+    return answer

@@ -1,0 +1,226 @@
+"""Starts a tritonserver, watches it, and leaves nothing of it behind."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import itertools
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.request
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.errors import ServerError
+from server.installation import Installation, find_installation
+from server.repository import compose
+
+PREFIX = "triton-yolo-"  # of the runtime folder and of shared memory; the process id follows
+SHARED_MEMORY = Path("/dev/shm")
+EXIT_SECONDS = 10  # requests in flight may take this long after a signal
+PR_SET_PDEATHSIG = 1
+_numbers = itertools.count()  # tells the servers of one process apart
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the server listens.
+
+    Attributes:
+        host: name or address to bind to.
+        http: port of the HTTP and REST endpoint.
+        grpc: port of the gRPC endpoint.
+        metrics: port of the Prometheus endpoint.
+    """
+
+    host: str = "127.0.0.1"
+    http: int = 8000
+    grpc: int = 8001
+    metrics: int = 8002
+
+    def check_free(self) -> None:
+        """Refuse ports that are taken or the same.
+
+        Raises:
+            ServerError: names the port and the option.
+        """
+        ports = {"http": self.http, "grpc": self.grpc, "metrics": self.metrics}
+        if len(set(ports.values())) < len(ports):
+            raise ServerError("--http-port, --grpc-port and --metrics-port must be three different ports")
+        for name, port in ports.items():
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((self.host, port))
+                except socket.gaierror:
+                    raise ServerError(f"--host {self.host} is no address of this machine") from None
+                except OSError as error:
+                    raise ServerError(
+                        f"cannot listen on {self.host}:{port}: {error.strerror}; choose another with --{name}-port"
+                    ) from None
+
+
+class TritonServer:
+    """One tritonserver and everything that belongs to it; a context manager.
+
+    The runtime repository lies in a temporary folder, and the Python backend's shared memory has a prefix of its own,
+    both named after this process, so that a later start clears what a killed one left.
+    """
+
+    def __init__(self, repository: Path, addresses: Addresses, log: Callable[[str], None]) -> None:
+        """Prepare; nothing is started.
+
+        Args:
+            repository: the model repository to serve.
+            addresses: where to listen.
+            log: takes each line that the server writes.
+        """
+        self.repository, self.addresses, self.log = repository.resolve(), addresses, log
+        self.last_lines: deque[str] = deque(maxlen=200)
+        self.name = f"{PREFIX}{os.getpid()}-{next(_numbers)}-"
+        self.process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> TritonServer:
+        """Start the server; it may not be ready yet.
+
+        Raises:
+            ServerError: something that it needs is missing.
+        """
+        sweep()
+        installation = find_installation()
+        self.addresses.check_free()
+        try:
+            self._start(installation)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _start(self, installation: Installation) -> None:
+        folder = Path(tempfile.mkdtemp(prefix=self.name))
+        models, backends = folder / "models", folder / "backends"
+        models.mkdir()
+        self.models = compose(self.repository, models)
+        installation.link_backends(backends)
+        self.process = subprocess.Popen(
+            [str(installation.binary), *self._flags(models, backends)],
+            env=installation.environment(),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # a Ctrl-C reaches this process alone, which passes it on
+            preexec_fn=_die_with_parent,
+        )
+        self.reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
+        self.reader.start()
+
+    @property
+    def running(self) -> subprocess.Popen[str]:
+        """The server's process."""
+        if self.process is None:
+            raise RuntimeError("the server has not been entered")
+        return self.process
+
+    def _flags(self, models: Path, backends: Path) -> list[str]:
+        at = self.addresses
+        return [
+            f"--model-repository={models}",
+            f"--backend-directory={backends}",
+            "--disable-auto-complete-config",  # the configurations are complete; saves a process a model at start
+            f"--backend-config=python,shm-region-prefix-name={self.name}",
+            f"--http-address={at.host}",
+            f"--http-port={at.http}",
+            f"--grpc-address={at.host}",
+            f"--grpc-port={at.grpc}",
+            f"--metrics-address={at.host}",
+            f"--metrics-port={at.metrics}",
+            f"--exit-timeout-secs={EXIT_SECONDS}",
+        ]
+
+    def _read(self, output: Iterable[str]) -> None:
+        for line in output:
+            self.last_lines.append(line.rstrip())
+            self.log(line.rstrip())
+
+    def wait_until_ready(self, seconds: float = 120) -> None:
+        """Block until every model is ready.
+
+        Raises:
+            ServerError: the server ended, or was not ready in time; with what it said last.
+        """
+        url = f"http://{self.addresses.host}:{self.addresses.http}/v2/health/ready"
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if (status := self.running.poll()) is not None:
+                self.reader.join(5)
+                raise ServerError(f"tritonserver ended with status {status}: {self.complaint()}")
+            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2):
+                return
+            time.sleep(0.1)
+        raise ServerError(f"tritonserver was not ready after {seconds:.0f} s: {self.complaint()}")
+
+    def complaint(self) -> str:
+        """The last error that the server logged, on one line."""
+        errors = [line for line in self.last_lines if re.match(r"E\d{4} |\| .*UNAVAILABLE|error:", line)]
+        return (errors or list(self.last_lines) or ["it said nothing"])[-1]
+
+    def wait(self) -> None:
+        """Block until the server ends by itself.
+
+        Raises:
+            ServerError: always, since nobody asked it to.
+        """
+        status = self.running.wait()
+        raise ServerError(f"tritonserver ended with status {status}: {self.complaint()}")
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the server, its stubs, its folder and its shared memory, whatever state they are in."""
+        if self.process:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(EXIT_SECONDS + 5)
+            _kill_group(self.process.pid)
+            self.process.wait()
+            self.reader.join(5)
+        _remove(self.name)
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to end the server if this process is killed (prctl(2))."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _kill_group(group: int) -> None:
+    """Kill what is left of a server's process group, stubs too."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _remove(name: str) -> None:
+    for folder in (Path(tempfile.gettempdir()), SHARED_MEMORY):
+        for path in folder.glob(f"{name}*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def sweep() -> None:
+    """Remove what servers left whose process was killed."""
+    for folder in (Path(tempfile.gettempdir()), SHARED_MEMORY):
+        for path in folder.glob(f"{PREFIX}*"):
+            owner = path.name.removeprefix(PREFIX).split("-")[0]
+            if owner.isdigit() and not Path("/proc", owner).exists():
+                _remove(f"{PREFIX}{owner}-")

@@ -1,0 +1,42 @@
+"""What all tests share: the server that they talk to, and the labelled boards that users do not have."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.process import Addresses, TritonServer
+
+ROOT = Path(__file__).resolve().parents[1]
+REPOSITORY = ROOT / "model_repository"
+
+
+def free_addresses() -> Addresses:
+    """Three ports of 127.0.0.1 that nobody listens on."""
+    sockets = [socket.socket() for _ in range(3)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return Addresses("127.0.0.1", *ports)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[TritonServer]:
+    """The default repository, served by the real tritonserver for the whole run."""
+    with TritonServer(REPOSITORY, free_addresses(), log=lambda line: None) as running:
+        running.wait_until_ready()
+        yield running
+
+
+@pytest.fixture(scope="session")
+def deeppcb() -> Path:
+    """The labelled DeepPCB scans beside the project."""
+    folder = ROOT.parent / "shared" / "data" / "deeppcb"
+    if not folder.is_dir():
+        pytest.skip(f"DeepPCB is not at {folder.relative_to(ROOT.parent)} beside the project")
+    return folder
