@@ -10,14 +10,14 @@ IR_VERSION = 10  # the newest that the tritonserver releases of the last two yea
 
 
 def served_graph(network: onnx.ModelProto, top_k: int) -> onnx.ModelProto:
-    """Wrap a YOLO without objectness (the layout of v8, v9 and 11) for serving.
+    """Wrap a YOLO without objectness, as LibreYOLO exports its v9, for serving.
 
     Normalisation, decoding, the best class and top-K become part of the graph, so that a quarter of the bytes go in
     and top_k rows of 24 bytes come out.
 
     Args:
-        network: float32 ``images`` [N, 3, H, W], RGB in 0..1, to one output float32 [N, 4 + classes, A]: centre x,
-            centre y, width, height in input pixels, then a score in 0..1 for each class.
+        network: float32 ``images`` [N, 3, H, W], RGB in 0..1, to one output float32 [N, 4 + classes, A]: x1,
+            y1, x2, y2 in input pixels, then a score in 0..1 for each class.
         top_k: K, rows of the output.
 
     Returns:
@@ -47,23 +47,19 @@ def served_graph(network: onnx.ModelProto, top_k: int) -> onnx.ModelProto:
         }}""")
     tail = parser.parse_model(f"""{header}
         tail (float[N, {features}, {anchors}] predictions) => (float[N, {top_k}, 6] {OUTPUT})
-        <int64[1] k = {{{top_k}}}, int64[1] last = {{-1}}, int64[3] parts = {{2, 2, {features - 4}}},
-         float half = {{0.5}}>
+        <int64[1] k = {{{top_k}}}, int64[1] last = {{-1}}, int64[2] parts = {{4, {features - 4}}}>
         {{
             rows = Transpose <perm = [0, 2, 1]> (predictions)
-            all_centres, all_sizes, all_scores = Split <axis = 2> (rows, parts)
+            all_boxes, all_scores = Split <axis = 2> (rows, parts)
             all_best = ReduceMax <keepdims = 0> (all_scores, last)
             best, index = TopK <axis = 1> (all_best, k)
             where = Unsqueeze (index, last)
             top = GatherND <batch_dims = 1> (rows, where)
-            centres, sizes, scores = Split <axis = 2> (top, parts)
+            boxes, scores = Split <axis = 2> (top, parts)
             class_index = ArgMax <axis = 2, keepdims = 1> (scores)
             classes = Cast <to = 1> (class_index)
-            halves = Mul (sizes, half)
-            low = Sub (centres, halves)
-            high = Add (centres, halves)
             best_column = Unsqueeze (best, last)
-            {OUTPUT} = Concat <axis = 2> (low, high, best_column, classes)
+            {OUTPUT} = Concat <axis = 2> (boxes, best_column, classes)
         }}""")
     network = compose.add_prefix(network, "network/")
     network.ir_version = IR_VERSION

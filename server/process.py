@@ -69,6 +69,15 @@ class Addresses:
                     ) from None
 
 
+def free_addresses() -> Addresses:
+    """Three ports of 127.0.0.1 that nobody listens on at the moment."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(3)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return Addresses("127.0.0.1", *(probe.getsockname()[1] for probe in probes))
+
+
 class TritonServer:
     """One tritonserver and everything that belongs to it; a context manager.
 

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from server.process import Addresses, TritonServer
+from server.process import TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
 REPOSITORY = ROOT / "model_repository"
-
-
-def free_addresses() -> Addresses:
-    """Three ports of 127.0.0.1 that nobody listens on."""
-    sockets = [socket.socket() for _ in range(3)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return Addresses("127.0.0.1", *ports)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,48 @@
+# What a newcomer needs: `make demo` and `make test`. Everything else is `python -m FOLDER --help`.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo serve test lint bench clean
+
+demo: .venv/product
+	$(BIN)/python -m clients.demo
+
+serve: .venv/product
+	$(BIN)/python -m server
+
+test: .venv/dev .bench/bin/perf_analyzer
+	$(BIN)/python -m pytest
+
+lint: .venv/dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy bench clients export server training model_repository/nms/1
+
+bench: .venv/product .bench/bin/perf_analyzer
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf .venv .bench out *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+# The files .venv/product and .venv/dev say what is installed: set-up happens once, and again when versions change.
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
+	  { echo "make: $$($(PYTHON) --version 2>&1) does not do: give Python 3.10, 3.11 or 3.12, as in make demo PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/product: .venv/bin/pip pyproject.toml constraints.txt
+	@echo "Installing (once, about 2 GB) into .venv"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e . || \
+	  { echo "make: packages could not be installed; pip says why above (no network? a proxy?). Run make again." >&2; exit 2; }
+	@touch $@
+
+.venv/dev: .venv/product
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' || \
+	  { echo "make: packages could not be installed; pip says why above (no network? a proxy?). Run make again." >&2; exit 2; }
+	@touch $@
+
+# perf_analyzer of its own package needs glibc 2.38; this older one does for the rest.
+.bench/bin/perf_analyzer: .venv/bin/pip
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target .bench tritonclient==2.50.0 || \
+	  { echo "make: perf_analyzer could not be installed; pip says why above. Run make again." >&2; exit 2; }
+	@touch $@

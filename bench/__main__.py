@@ -1,0 +1,127 @@
+"""Command line: python -m bench."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import Progress, TimeElapsedColumn
+
+from bench.errors import BenchError
+from bench.in_process import loops
+from bench.machine import describe_machine
+from bench.memory import growth
+from bench.perf_analyzer import PerfAnalyzer, write_data
+from bench.stages import stage_bytes
+from clients.errors import DetectionError
+from clients.files import write_whole
+from server.errors import ServerError
+from server.process import TritonServer, free_addresses
+from training.boards import draw_board
+
+ROOT = Path(__file__).resolve().parents[1]
+WIDTH, HEIGHT, IMAGES, QUALITY = 1280, 960, 16, 90
+LEVELS = "1:8:1"  # requests in flight: from, to, step
+CHECKED = (500, 5000)  # requests after which the memory is compared
+
+
+def main(
+    repository: Annotated[Path, typer.Option(help="Model repository to measure.")] = ROOT / "model_repository",
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = ROOT / "bench" / "results",
+    rounds: Annotated[int, typer.Option(min=1, help="In-process and served, in turn, this many times.")] = 5,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of one measurement.")] = 12,
+) -> None:
+    """Measure the server on the CPU against the same stages without a server, in one run.
+
+    Leaves cpu.json with every figure and cpu-perf_analyzer.csv, perf_analyzer's own table. Takes some ten minutes and
+    wants the machine for itself.
+    """
+    try:
+        result = measure(repository, out, rounds, seconds)
+    except (BenchError, DetectionError, ServerError) as error:
+        typer.echo(f"python -m bench: {error}", err=True)
+        raise typer.Exit(2) from None
+    text = json.dumps(result, indent=2)
+    write_whole(out / "cpu.json", f"{text}\n".encode())
+    typer.echo(text)
+
+
+def measure(repository: Path, out: Path, rounds: int, seconds: float) -> dict[str, Any]:
+    """Run everything; the result is what bench/results/cpu.json holds."""
+    images = draw_images(IMAGES)
+    arrays = [np.frombuffer(image, np.uint8) for image in images]
+    mean_bytes = round(statistics.mean(map(len, images)))
+    with tempfile.TemporaryDirectory() as folder, progress_bar(rounds) as step:
+        analyzer = PerfAnalyzer(Path(folder))
+        data = Path(folder) / "images.json"
+        write_data(images, data)
+
+        in_process = dict(loops(repository, arrays))
+        speeds = {}
+        for name, loop in in_process.items():
+            step(f"without a server: {name}")
+            loop(1)  # the first second compiles and fills caches
+            speeds[name] = loop(seconds) / seconds
+        best_loop = max(speeds, key=lambda name: speeds[name])
+
+        with TritonServer(repository, free_addresses(), lambda line: None) as server:
+            server.wait_until_ready()
+            url = f"127.0.0.1:{server.addresses.grpc}"
+            step("served, by requests in flight")
+            table = Path(folder) / "table.csv"
+            sweep = analyzer.run(url, "detect", data, LEVELS, seconds / 3, table)
+            write_whole(out / "cpu-perf_analyzer.csv", table.read_bytes())
+            best = max(sweep, key=lambda load: load.throughput)
+            pairs = []
+            for number in range(rounds):
+                step(f"served against not served, round {number + 1} of {rounds}")
+                alone = in_process[best_loop](seconds) / seconds
+                level = f"{best.concurrency}:{best.concurrency}:1"
+                load = analyzer.run(url, "detect", data, level, seconds / 3, table)[0]
+                pairs.append({"in_process": alone, "served": load.throughput, "ratio": load.throughput / alone})
+            step(f"memory over {CHECKED[-1]} requests")
+            memory = growth(server.running.pid, url, images, CHECKED)
+
+    return {
+        "measured_on": {**describe_machine(), "date": date.today().isoformat(), "perf_analyzer": analyzer.version},
+        "images": {"count": IMAGES, "width": WIDTH, "height": HEIGHT, "quality": QUALITY, "mean_bytes": mean_bytes},
+        "in_process_images_per_second": speeds,
+        "served_by_requests_in_flight": [asdict(load) for load in sweep],
+        "rounds": {"loop": best_loop, "requests_in_flight": best.concurrency, "pairs": pairs},
+        "served_to_in_process_ratio": statistics.median(pair["ratio"] for pair in pairs),
+        "one_request_at_a_time_ms": {"p50": sweep[0].p50, "p99": sweep[0].p99},
+        "resident_bytes_after_requests": memory,
+        "resident_growth": memory[CHECKED[1]] / memory[CHECKED[0]] - 1,
+        "bytes_per_image": [asdict(stage) for stage in stage_bytes(repository, "detect", {"image": mean_bytes})],
+    }
+
+
+def draw_images(count: int) -> list[bytes]:
+    """Boards as a camera sends them: JPEGs."""
+    boards = (draw_board(seed, WIDTH, HEIGHT, "photo").image for seed in range(count))
+    options = (cv2.IMWRITE_JPEG_QUALITY, QUALITY)
+    return [cv2.imencode(".jpg", cv2.cvtColor(board, cv2.COLOR_RGB2BGR), options)[1].tobytes() for board in boards]
+
+
+@contextmanager
+def progress_bar(rounds: int) -> Iterator[Callable[[str], None]]:
+    """A bar on stderr; calling what it yields ends a step and names the next."""
+    steps = 4 + 1 + rounds + 1  # loops, sweep, rounds, memory
+    with Progress(*Progress.get_default_columns()[:2], TimeElapsedColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task("drawing boards", total=steps)
+        yield lambda name: progress.update(task, advance=1, description=name)
+
+
+if __name__ == "__main__":
+    typer.run(main)

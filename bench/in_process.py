@@ -1,0 +1,163 @@
+"""The same stages without a server: the upper bound that serving is compared with."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import openvino as ov
+
+from server.config import read_config
+
+
+def load_module(path: Path) -> ModuleType:
+    """Import a file of the model repository, whose folders are no packages."""
+    spec = importlib.util.spec_from_file_location(f"{path.parents[1].name}_{path.stem}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+class Stages:
+    """Decode and letterbox, network, NMS: the repository's own definitions, called directly."""
+
+    def __init__(self, repository: Path) -> None:
+        """Load what the server would serve from ``repository``."""
+        self.cores = len(os.sched_getaffinity(0))
+        self.definition = load_module(repository / "preprocess/1/dali.py").preprocess
+        self.postprocess = load_module(repository / "nms/1/postprocess.py")
+        nms = read_config(repository / "nms/config.pbtxt")
+        values = {key: value.string_value for key, value in nms.parameters.items()}
+        self.thresholds = self.postprocess.Thresholds(float(values["score_threshold"]), float(values["iou_threshold"]))
+        self.target = (int(values["input_height"]), int(values["input_width"]))
+        self.most = next(o.dims[0] for o in nms.output if o.name == "boxes")
+        core = ov.Core()
+        self.graph = core.read_model(repository / "yolo/1/model.onnx")
+        self.graph.reshape({0: ov.PartialShape([1, 3, *self.target])})
+        self.compile: Callable[..., Any] = core.compile_model
+
+    def decoder(self, threads: int, batch: int) -> Any:
+        """A built DALI pipeline on the CPU."""
+        pipeline = self.definition(device="cpu", device_id=None, batch_size=batch, num_threads=threads)
+        pipeline.build()
+        return pipeline
+
+    def network(self, streams: int, threads: int) -> Any:
+        """The compiled graph; one image an inference."""
+        options = {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+        return self.compile(self.graph, "CPU", options)
+
+    def decode(self, pipeline: Any, images: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """JPEG bytes to ``images`` [3, S, S] and ``image_size`` [2], a list entry an image."""
+        pipeline.feed_input("image", list(images))
+        pixels, sizes = pipeline.run()
+        return [pixels.at(i) for i in range(len(images))], [sizes.at(i) for i in range(len(images))]
+
+    def detect(self, candidates: np.ndarray, size: np.ndarray) -> Any:
+        """Candidates [1, K, 6] of one image to its detections."""
+        return self.postprocess.detections(candidates, size[None], self.thresholds, self.most, self.target)
+
+
+def batches(stages: Stages, images: Sequence[np.ndarray], batch: int) -> Callable[[float], int]:
+    """Stage after stage over a batch, every stage on all cores."""
+    pipeline = stages.decoder(stages.cores, batch)
+    infer = ov.AsyncInferQueue(stages.network(stages.cores, stages.cores), stages.cores)
+    infer.set_callback(lambda request, size: stages.detect(request.get_output_tensor(0).data, size))
+
+    def run(seconds: float) -> int:
+        endless, done, end = itertools.cycle(images), 0, time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            pixels, sizes = stages.decode(pipeline, list(itertools.islice(endless, batch)))
+            for image, size in zip(pixels, sizes, strict=True):
+                infer.start_async({0: ov.Tensor(image[None], shared_memory=True)}, size)
+            infer.wait_all()
+            done += batch
+        return done
+
+    return run
+
+
+def workers(stages: Stages, images: Sequence[np.ndarray]) -> Callable[[float], int]:
+    """One thread a core, each takes an image through all stages on its own."""
+    network = stages.network(stages.cores, stages.cores)
+    kits = [(stages.decoder(1, 1), network.create_infer_request()) for _ in range(stages.cores)]
+
+    def run(seconds: float) -> int:
+        counts, end = [0] * stages.cores, time.perf_counter() + seconds
+
+        def work(number: int) -> None:
+            pipeline, request = kits[number]
+            for image in itertools.islice(itertools.cycle(images), number, None):
+                if time.perf_counter() >= end:
+                    return
+                (pixels,), (size,) = stages.decode(pipeline, [image])
+                request.infer({0: ov.Tensor(pixels[None], shared_memory=True)}, share_outputs=True)
+                stages.detect(request.get_output_tensor(0).data, size)
+                counts[number] += 1
+
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(stages.cores)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return sum(counts)
+
+    return run
+
+
+def pipelined(stages: Stages, images: Sequence[np.ndarray]) -> Callable[[float], int]:
+    """Decoding in one thread, ahead of the network in another, with a short queue between."""
+    pipeline = stages.decoder(stages.cores, stages.cores)
+    infer = ov.AsyncInferQueue(stages.network(stages.cores, stages.cores), stages.cores)
+    infer.set_callback(lambda request, size: stages.detect(request.get_output_tensor(0).data, size))
+
+    def run(seconds: float) -> int:
+        decoded: queue.Queue[Any] = queue.Queue(2)
+        end, done = time.perf_counter() + seconds, 0
+
+        def decode() -> None:
+            endless = itertools.cycle(images)
+            while time.perf_counter() < end:
+                decoded.put(stages.decode(pipeline, list(itertools.islice(endless, stages.cores))))
+            decoded.put(None)
+
+        thread = threading.Thread(target=decode)
+        thread.start()
+        while (item := decoded.get()) is not None:
+            for image, size in zip(*item, strict=True):
+                infer.start_async({0: ov.Tensor(image[None], shared_memory=True)}, size)
+                done += 1
+        infer.wait_all()
+        thread.join()
+        return done
+
+    return run
+
+
+def loops(repository: Path, images: Sequence[np.ndarray]) -> Iterator[tuple[str, Callable[[float], int]]]:
+    """Every way to write the loop that was thought of; the best of them is what serving is held against.
+
+    Args:
+        repository: model repository with the served graph.
+        images: encoded images, uint8 [n] each.
+
+    Yields:
+        a name, and a function that runs the loop for some seconds and returns how many images it finished.
+    """
+    stages = Stages(repository)
+    yield "one thread a core, each all stages", workers(stages, images)
+    yield f"batches of {stages.cores}, stage after stage", batches(stages, images, stages.cores)
+    yield "batches of 8, stage after stage", batches(stages, images, 8)
+    yield "decoding ahead of the network", pipelined(stages, images)

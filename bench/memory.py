@@ -1,0 +1,47 @@
+"""Memory of the server over many requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from clients.detector import Detector
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident set of a process and all of its descendants, shared memory counted once a process that maps it."""
+    total = 0
+    for process in (pid, *descendants(pid)):
+        status = Path(f"/proc/{process}/status").read_text()
+        total += next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS"))
+    return total
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """Every process below ``pid``."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield int(child)
+            yield from descendants(int(child))
+
+
+def growth(pid: int, url: str, images: Sequence[bytes], counts: Sequence[int]) -> dict[int, int]:
+    """Send requests, and look at the server's memory after some of them.
+
+    Args:
+        pid: of the tritonserver.
+        url: HOST:PORT of its gRPC endpoint.
+        images: encoded images, sent in turn.
+        counts: numbers of requests after which to look, rising.
+
+    Returns:
+        resident bytes by number of requests.
+    """
+    seen, sent = {}, 0
+    with Detector(url) as detector:
+        for count in counts:
+            for _ in detector.detect_many((images[n % len(images)] for n in range(sent, count)), concurrency=4):
+                pass
+            sent = count
+            seen[count] = resident_bytes(pid)
+    return seen
