@@ -44,9 +44,23 @@ def preprocess(device: str = "gpu"):
         interp_type=types.INTERP_LINEAR,
         antialias=False,
     )
-    # A slice that starts before the image and ends behind it is the border.
-    start = fn.stack(-((HEIGHT - new_height) // 2), -((WIDTH - new_width) // 2))
-    boxed = fn.slice(
-        resized, start=start, shape=[HEIGHT, WIDTH], axes=(0, 1), out_of_bounds_policy="pad", fill_values=PAD
+    # One pass writes border and planes. The crop begins (input - output) * position before the image: a whole number.
+    boxed = fn.crop_mirror_normalize(
+        resized,
+        crop=(HEIGHT, WIDTH),
+        crop_pos_y=_share(HEIGHT - new_height),
+        crop_pos_x=_share(WIDTH - new_width),
+        rounding="round",
+        out_of_bounds_policy="pad",
+        fill_values=[PAD],
+        mean=[0.0],
+        std=[1.0],
+        dtype=types.UINT8,
+        output_layout="CHW",
     )
-    return fn.transpose(boxed, perm=[2, 0, 1]), image_size
+    return boxed, image_size
+
+
+def _share(border):
+    """The part of a border that is before the image: half of it, less the odd pixel."""
+    return fn.cast(border // 2, dtype=types.FLOAT) / dmath.max(border, 1)

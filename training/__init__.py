@@ -1,0 +1,1 @@
+"""Synthetic circuit boards with known defects, and the default model's training."""
