@@ -1,0 +1,69 @@
+"""Maps over any iterable with a bounded number of calls under way, in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def bounded_map(function: Callable[[Item], Result], items: Iterable[Item], concurrency: int) -> Iterator[Result]:
+    """Call a function in threads, reading ahead no further than it may call.
+
+    Args:
+        function: is called once an item.
+        items: are read when there is room for another call.
+        concurrency: highest number of calls at a time.
+
+    Yields:
+        results, in the order of the items.
+
+    Raises:
+        ValueError: concurrency is below 1.
+        Exception: whatever a call raised, in its turn; calls that have not begun by then are dropped.
+    """
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(concurrency) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) >= concurrency:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def bounded_map_async(
+    function: Callable[[Item], Awaitable[Result]], items: Iterable[Item] | AsyncIterable[Item], concurrency: int
+) -> AsyncIterator[Result]:
+    """Do the same with the tasks of an event loop; calls under way when it ends are cancelled."""
+    if concurrency < 1:
+        raise ValueError(f"concurrency must be 1 or more, got {concurrency}")
+    pending: deque[asyncio.Future[Result]] = deque()
+    try:
+        async for item in _each(items):
+            pending.append(asyncio.ensure_future(function(item)))
+            if len(pending) >= concurrency:
+                yield await pending.popleft()
+        while pending:
+            yield await pending.popleft()
+    finally:
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+
+
+async def _each(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item

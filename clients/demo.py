@@ -1,0 +1,89 @@
+"""Command line: python -m clients.demo, the default repository shown on boards that it has never seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from clients.detections import Detections
+from clients.detector import Detector
+from clients.drawing import draw
+from clients.errors import DetectionError
+from clients.files import write_whole
+from server.errors import ServerError
+from server.process import TritonServer, free_addresses
+from training.boards import Board, draw_board
+
+ROOT = Path(__file__).resolve().parents[1]
+SEED = 9_000_000  # the first board of the demo; training draws from lower seeds
+PHOTOS, SCANS = 2, 3
+SHEET_WIDTH, GAP = 1944, 12  # pixels; the width divides by the number of photos and of scans
+Picture = npt.NDArray[np.uint8]
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder for demo.png.")] = ROOT / "out",
+    repository: Annotated[Path, typer.Option(help="Model repository to serve.")] = ROOT / "model_repository",
+) -> None:
+    """Draw boards with known defects, start the server, detect, draw demo.png, print the table, stop the server."""
+    photos = [draw_board(SEED + i, 1280, 960, "photo") for i in range(PHOTOS)]
+    scans = [draw_board(SEED + PHOTOS + i, 640, 640, "binary") for i in range(SCANS)]
+    boards = photos + scans
+    typer.echo("Starting tritonserver with the models detect, preprocess, yolo and nms ...")
+    try:
+        with TritonServer(repository, free_addresses(), lambda line: None) as server:
+            server.wait_until_ready()
+            with Detector(f"127.0.0.1:{server.addresses.grpc}") as detector:
+                found = list(detector.detect_many(_jpeg(board) for board in boards))
+        pictures = [
+            draw(cv2.cvtColor(board.image, cv2.COLOR_RGB2BGR), detections)
+            for board, detections in zip(boards, found, strict=True)
+        ]
+        target = out / "demo.png"
+        write_whole(target, cv2.imencode(".png", _sheet([pictures[:PHOTOS], pictures[PHOTOS:]]))[1].tobytes())
+    except (ServerError, DetectionError) as error:
+        typer.echo(f"python -m clients.demo: {error}", err=True)
+        raise typer.Exit(2) from None
+    except OSError as error:
+        typer.echo(f"python -m clients.demo: cannot write to {out}: {error.strerror}", err=True)
+        raise typer.Exit(2) from None
+    Console().print(_table(boards, found))
+    typer.echo(f"The boards with their boxes are in {target}")
+
+
+def _jpeg(board: Board) -> bytes:
+    return cv2.imencode(".jpg", cv2.cvtColor(board.image, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def _sheet(rows: list[list[Picture]]) -> Picture:
+    """Rows of pictures of one shape, each row as wide as the sheet, with white around each picture."""
+    half = GAP // 2
+    sheet = []
+    for row in rows:
+        width = SHEET_WIDTH // len(row) - GAP
+        size = (width, width * row[0].shape[0] // row[0].shape[1])
+        inner = (cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8) for picture in row)
+        sheet.append(np.hstack([np.pad(p, ((half, half), (half, half), (0, 0)), constant_values=255) for p in inner]))
+    return np.vstack(sheet)
+
+
+def _table(boards: list[Board], found: list[Detections]) -> Table:
+    table = Table("board", "drawn with", "found", "defects found (score)", title="Circuit boards through the server")
+    for number, (board, detections) in enumerate(zip(boards, found, strict=True), 1):
+        height, width = board.image.shape[:2]
+        names = ", ".join(f"{n} {s:.2f}" for n, s in zip(detections.names, detections.scores, strict=True))
+        look = "photo" if number <= PHOTOS else "scan"
+        table.add_row(f"{number}: {look} {width}x{height}", str(len(board.boxes)), str(len(detections)), Text(names))
+    return table
+
+
+if __name__ == "__main__":
+    typer.run(main)

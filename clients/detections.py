@@ -1,0 +1,103 @@
+"""The detections of one image."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clients.errors import DetectionError
+
+if TYPE_CHECKING:
+    import supervision
+
+OUTPUTS = ("num_detections", "boxes", "scores", "classes")
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """The detections of one image, best first.
+
+    Attributes:
+        boxes: float32 [N, 4], x1, y1, x2, y2 in pixels of the original image, upright as its EXIF orientation says.
+        scores: float32 [N], 0..1.
+        classes: int32 [N], indices into the server's labels.
+        names: N class names.
+    """
+
+    boxes: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    classes: npt.NDArray[np.int32]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, npt.NDArray[Any]], labels: Sequence[str]) -> list[Detections]:
+        """Take the padding off a response.
+
+        Args:
+            tensors: ``num_detections`` int32 [B, 1], ``boxes`` float32 [B, M, 4], ``scores`` float32 [B, M] and
+                ``classes`` int32 [B, M]; rows past num_detections are ignored.
+            labels: class names in the network's order.
+
+        Returns:
+            one for each of the B images.
+
+        Raises:
+            DetectionError: the response has a class that has no label.
+        """
+        number, boxes, scores, classes = (tensors[name] for name in OUTPUTS)
+        images = []
+        for i, n in enumerate(number[:, 0]):
+            if n and not 0 <= classes[i, :n].min() <= classes[i, :n].max() < len(labels):
+                raise DetectionError(f"the server answered with a class outside of its {len(labels)} labels")
+            names = tuple(labels[c] for c in classes[i, :n])
+            images.append(cls(boxes[i, :n].copy(), scores[i, :n].copy(), classes[i, :n].copy(), names))
+        return images
+
+    def to_supervision(self) -> supervision.Detections:
+        """The same as supervision's Detections, with the names as ``data["class_name"]``."""
+        import supervision  # takes most of a second, which a program without pictures need not wait
+
+        return supervision.Detections(
+            xyxy=self.boxes,
+            confidence=self.scores,
+            class_id=self.classes.astype(int),
+            data={"class_name": np.array(self.names, dtype=str)},
+        )
+
+    def as_dict(self) -> dict[str, list[dict[str, Any]]]:
+        """What JSON can carry: ``{"detections": [{"box": [x1, y1, x2, y2], "score", "class", "name"}, ...]}``."""
+        rows = zip(self.boxes, self.scores, self.classes, self.names, strict=True)
+        return {
+            "detections": [
+                {"box": [_short(v) for v in box], "score": _short(score), "class": int(number), "name": name}
+                for box, score, number, name in rows
+            ]
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Detections:
+        """Read what ``as_dict`` made, without loss; other keys are ignored."""
+        rows = content["detections"]
+        return cls(
+            np.array([row["box"] for row in rows], np.float32).reshape(-1, 4),
+            np.array([row["score"] for row in rows], np.float32),
+            np.array([row["class"] for row in rows], np.int32),
+            tuple(row["name"] for row in rows),
+        )
+
+    def to_json(self) -> str:
+        """``as_dict`` as one line of JSON."""
+        return json.dumps(self.as_dict())
+
+
+def _short(value: np.float32) -> float:
+    """The float with the fewest digits that is still this float32: 0.3, not 0.30000001192092896."""
+    return float(str(value))

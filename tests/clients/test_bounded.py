@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from itertools import islice
+
+import pytest
+
+from clients.bounded import bounded_map, bounded_map_async
+
+
+class Busy:
+    """Counts the calls that are under way."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self.lock = threading.Lock()
+
+    def enter(self) -> None:
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+
+    def leave(self) -> None:
+        with self.lock:
+            self.now -= 1
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 50])
+def test_results_come_in_order_and_calls_stay_bounded(concurrency: int) -> None:
+    busy = Busy()
+
+    def slow_first(number: int) -> int:
+        busy.enter()
+        time.sleep(0.002 * (number % 4 == 0))
+        busy.leave()
+        return number * number
+
+    assert list(bounded_map(slow_first, range(20), concurrency)) == [n * n for n in range(20)]
+    assert busy.most <= concurrency
+
+
+def test_items_are_read_no_further_ahead_than_calls_may_go() -> None:
+    read = 0
+
+    def endless() -> Iterator[int]:
+        nonlocal read
+        while True:
+            read += 1
+            yield read
+
+    results = bounded_map(str, endless(), 3)
+
+    assert list(islice(results, 5)) == ["1", "2", "3", "4", "5"]
+    assert read <= 5 + 3
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_a_failure_comes_in_its_turn() -> None:
+    results = bounded_map(lambda n: 1 / n, [1, 2, 0, 4], 2)
+
+    assert next(results) == 1
+    assert next(results) == 0.5
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+@pytest.mark.parametrize("concurrency", [0, -1])
+def test_a_concurrency_below_one_is_refused(concurrency: int) -> None:
+    async def all_of_it() -> None:
+        async for _ in bounded_map_async(asyncio.sleep, [0], concurrency):
+            pass
+
+    with pytest.raises(ValueError, match="greater than 0"):
+        list(bounded_map(str, [0], concurrency))
+    with pytest.raises(ValueError, match="1 or more"):
+        asyncio.run(all_of_it())
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 50])
+def test_asyncio_keeps_order_and_bound_for_an_asynchronous_iterable(concurrency: int) -> None:
+    busy = Busy()
+
+    async def numbers() -> AsyncIterator[int]:
+        for n in range(20):
+            yield n
+
+    async def slow_first(number: int) -> int:
+        busy.enter()
+        await asyncio.sleep(0.002 * (number % 4 == 0))
+        busy.leave()
+        return number * number
+
+    async def all_of_it() -> list[int]:
+        return [n async for n in bounded_map_async(slow_first, numbers(), concurrency)]
+
+    assert asyncio.run(all_of_it()) == [n * n for n in range(20)]
+    assert busy.most <= concurrency
+
+
+def test_asyncio_cancels_what_nobody_waits_for() -> None:
+    cancelled = []
+
+    async def work(number: int) -> int:
+        try:
+            await asyncio.sleep(0 if number == 0 else 60)
+        except asyncio.CancelledError:
+            cancelled.append(number)
+            raise
+        return number
+
+    async def first_alone() -> int:
+        results = bounded_map_async(work, range(9), 3)
+        first = await anext(results)
+        await asyncio.sleep(0)  # the others begin
+        await results.aclose()  # type: ignore[attr-defined]
+        return first
+
+    assert asyncio.run(first_alone()) == 0
+    assert cancelled == [1, 2]

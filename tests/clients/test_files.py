@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clients import DetectionError
+from clients.files import find_images, upright_size, write_whole
+from tests.clients.pictures import TURNED, jpeg
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to stand in, with images, other files and a folder inside."""
+    for name in ("b.png", "a.JPG", "c.jpeg", "notes.txt", "deep/d.png", "odd[1].png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "files", "empty"),
+    [
+        (["."], ["a.JPG", "b.png", "c.jpeg", "odd[1].png"], []),  # sorted, no other files, not the folder inside
+        (["b.png", "a.JPG"], ["b.png", "a.JPG"], []),  # as they were given
+        (["*.png"], ["b.png", "odd[1].png"], []),  # a pattern that no shell has expanded; no folder
+        (["**/*.png"], ["b.png", "deep/d.png", "odd[1].png"], []),
+        (["b.png", ".", "b.png"], ["b.png", "a.JPG", "c.jpeg", "odd[1].png"], []),  # each once
+        (["odd[1].png"], ["odd[1].png"], []),  # a name that looks like a pattern
+        (["notes.txt"], ["notes.txt"], []),  # named by itself: the server says what is wrong with it
+        (["deep", "none.png", "*.gif"], ["deep/d.png"], ["none.png", "*.gif"]),
+        (["folder.png"], [], ["folder.png"]),
+    ],
+)
+def test_files_folders_and_patterns_are_found(tree: Path, arguments: list[str], files: list[str], empty: list) -> None:
+    assert find_images(arguments) == ([Path(name) for name in files], empty)
+
+
+def test_a_file_is_written_with_its_folder_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.json"
+
+    write_whole(path, b"first")
+    write_whole(path, b"second")
+
+    assert path.read_bytes() == b"second"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+
+    with pytest.raises(OSError):
+        write_whole(tmp_path / "taken", b"content")
+
+    assert list(tmp_path.iterdir()) == [tmp_path / "taken"]
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(1, (40, 20)), (3, (40, 20)), (5, (20, 40)), (TURNED, (20, 40))])
+def test_the_size_is_that_of_the_upright_image(orientation: int, size: tuple[int, int], tmp_path: Path) -> None:
+    assert upright_size(jpeg(40, 20, orientation, tmp_path / "turned.jpg")) == size
+
+
+def test_bytes_without_a_size_are_refused() -> None:
+    with pytest.raises(DetectionError, match="no header"):
+        upright_size(b"no image")
