@@ -67,6 +67,8 @@ def served_graph(network: onnx.ModelProto, top_k: int) -> onnx.ModelProto:
     merged = compose.merge_models(head, network, io_map=[("pixels", source)])
     merged = compose.merge_models(merged, tail, io_map=[(sink, "predictions")])
     merged.graph.name = "served"
+    del merged.opset_import[:]  # merging lists the same one three times
+    merged.opset_import.extend(network.opset_import)
     del merged.metadata_props[:]
     merged.metadata_props.extend(network.metadata_props)
     onnx.checker.check_model(merged, full_check=True)

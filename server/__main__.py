@@ -12,15 +12,14 @@ from server.errors import ServerError
 from server.process import Addresses, TritonServer
 
 REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
-Port = Annotated[int, typer.Option(min=1, max=65535)]
 
 
 def main(
     repository: Annotated[Path, typer.Option(help="Model repository to serve.")] = REPOSITORY,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
-    http_port: Port = 8000,
-    grpc_port: Port = 8001,
-    metrics_port: Port = 8002,
+    http_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for HTTP and REST.")] = 8000,
+    grpc_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for gRPC.")] = 8001,
+    metrics_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for Prometheus metrics.")] = 8002,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show all that tritonserver logs.")] = False,
 ) -> None:
     """Serve the model repository with the real tritonserver, from pip packages alone, on the CPU.

@@ -28,6 +28,8 @@ PREFIX = "triton-yolo-"  # of the runtime folder and of shared memory; the proce
 SHARED_MEMORY = Path("/dev/shm")
 EXIT_SECONDS = 10  # requests in flight may take this long after a signal
 PR_SET_PDEATHSIG = 1
+# Triton's own line on a model that does not load, without the level, the time and the quotes around it.
+FAILED = re.compile(r"\] \"(failed to load '.*?)(\\n\\nAt:.*)?\"?$")
 _numbers = itertools.count()  # tells the servers of one process apart
 
 
@@ -115,15 +117,15 @@ class TritonServer:
         return self
 
     def _start(self, installation: Installation) -> None:
-        folder = Path(tempfile.mkdtemp(prefix=self.name))
-        models, backends = folder / "models", folder / "backends"
+        self.folder = Path(tempfile.mkdtemp(prefix=self.name))
+        models, backends = self.folder / "models", self.folder / "backends"
         models.mkdir()
         self.models = compose(self.repository, models)
         installation.link_backends(backends)
         self.process = subprocess.Popen(
             [str(installation.binary), *self._flags(models, backends)],
             env=installation.environment(),
-            cwd=folder,
+            cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -181,17 +183,21 @@ class TritonServer:
         raise ServerError(f"tritonserver was not ready after {seconds:.0f} s: {self.complaint()}")
 
     def complaint(self) -> str:
-        """The last error that the server logged, on one line."""
-        errors = [line for line in self.last_lines if re.match(r"E\d{4} |\| .*UNAVAILABLE|error:", line)]
-        return (errors or list(self.last_lines) or ["it said nothing"])[-1]
+        """Why the server gave up, on one line, with the paths that the user knows."""
+        why = next((found[1] for line in self.last_lines if (found := FAILED.search(line))), None)
+        line = why or next(reversed(self.last_lines), "it said nothing")
+        return line.replace(f"{self.folder}/models", str(self.repository)).replace("\\n", " ").replace('\\"', '"')[:500]
 
     def wait(self) -> None:
-        """Block until the server ends by itself.
+        """Block until the server ends by itself, or can answer no more.
 
         Raises:
             ServerError: always, since nobody asked it to.
         """
-        status = self.running.wait()
+        while (status := self.running.poll()) is None:
+            if dead_children(self.running.pid):
+                raise ServerError("the process of a Python model has died (killed? out of memory?): start again")
+            time.sleep(1)
         raise ServerError(f"tritonserver ended with status {status}: {self.complaint()}")
 
     def __exit__(self, *_: object) -> None:
@@ -209,6 +215,22 @@ class TritonServer:
 def _die_with_parent() -> None:
     """Ask the kernel to end the server if this process is killed (prctl(2))."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def dead_children(pid: int) -> list[int]:
+    """Children of a process that have ended while it has not noticed (state Z of proc(5)).
+
+    The Python backend does so with a stub that was killed, and refuses every later request to that model.
+    """
+    children = [int(c) for task in Path(f"/proc/{pid}/task").glob("*/children") for c in task.read_text().split()]
+    return [child for child in children if _state(child) == "Z"]
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return ""
 
 
 def _kill_group(group: int) -> None:
