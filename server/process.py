@@ -222,14 +222,20 @@ def dead_children(pid: int) -> list[int]:
 
     The Python backend does so with a stub that was killed, and refuses every later request to that model.
     """
-    children = [int(c) for task in Path(f"/proc/{pid}/task").glob("*/children") for c in task.read_text().split()]
-    return [child for child in children if _state(child) == "Z"]
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [child for task in tasks for child in _proc(task).split()]
+    return [int(child) for child in children if _state(child) == "Z"]
 
 
-def _state(pid: int) -> str:
+def _state(pid: str) -> str:
+    return _proc(Path("/proc", pid, "stat")).rpartition(")")[2].strip()[:1]
+
+
+def _proc(path: Path) -> str:
+    """What the kernel says of a process or thread, nothing where that has just ended."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
         return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 MAX_PIXELS = 1 << 26  # 8192 x 8192: 200 MB decoded; a header that claims more is refused before any memory is taken
@@ -10,27 +11,23 @@ PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 # Start-of-frame markers; C4, C8 and CC are tables and an extension (ITU T.81, table B.1).
 START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# Markers without a length: TEM and the restart markers.
-STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
-START_OF_SCAN = 0xDA
-END_OF_IMAGE = b"\xff\xd9"
-# The JPEG decoder loses the memory of its output when the data runs out. A segment may claim 65,535 bytes, so this many
-# end-of-image markers behind every JPEG stop it wherever damage sends it.
-JPEG_GUARD = END_OF_IMAGE * 33_000
+SEQUENTIAL = frozenset({0xC0, 0xC1})
+START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+# The next marker that is more than a stuffed byte, a fill byte, a restart or TEM; what lies before it is skipped, as
+# decoders do.
+MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+MAX_SEGMENTS = 10_000  # a progressive JPEG with a colour profile has some hundred
 
 
 class ImageError(ValueError):
     """The bytes are no image that this server decodes."""
 
 
-def checked_image(data: memoryview) -> memoryview:
+def check_image(data: memoryview) -> None:
     """Refuse what is no whole JPEG or PNG, or claims more than MAX_PIXELS, without decoding it.
 
     Args:
         data: the encoded image.
-
-    Returns:
-        what to hand to the decoder.
 
     Raises:
         ImageError: says what was found and what is expected.
@@ -41,9 +38,7 @@ def checked_image(data: memoryview) -> memoryview:
     if start == PNG:
         size = _png_size(data)
     elif start[:3] == JPEG:
-        content = bytes(data)
-        size = _jpeg_size(content)
-        data = memoryview(content + JPEG_GUARD)
+        size = _jpeg_size(data)
     else:
         raise ImageError(f"image is neither JPEG nor PNG: its first bytes are {start.hex(' ')}")
     height, width = size
@@ -51,7 +46,6 @@ def checked_image(data: memoryview) -> memoryview:
         raise ImageError(f"image has no pixels: its header says {width}x{height}")
     if height * width > MAX_PIXELS:
         raise ImageError(f"image is too large: its header says {width}x{height}, the limit is {MAX_PIXELS} pixels")
-    return data
 
 
 def _png_size(data: memoryview) -> tuple[int, int]:
@@ -62,23 +56,35 @@ def _png_size(data: memoryview) -> tuple[int, int]:
     return height, width
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """Height and width out of the frame header (ITU T.81, B.2.2), once the end of the scan is there too."""
-    at, end, size = 2, len(data), None
-    while at + 4 <= end and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-        elif marker in STANDALONE:
-            at += 2
-        elif marker == START_OF_SCAN:
-            if size and data.rfind(END_OF_IMAGE) > at:
-                return size
+def _jpeg_size(data: memoryview) -> tuple[int, int]:
+    """Height and width out of the frame header (ITU T.81, B.2.2), once the markers lead to the end of the image.
+
+    The decoder loses the memory of its output where the data runs out, or where something else than the end of the
+    image follows a scan that has all components, so neither may reach it.
+    """
+    at = 2
+    size: tuple[int, int] | None = None
+    complete = False
+    for _ in range(MAX_SEGMENTS):
+        found = MARKER.search(data, at)
+        if not found:
             break
-        else:
-            if marker in START_OF_FRAME and at + 9 <= end:
-                size = struct.unpack(">HH", data[at + 5 : at + 9])
-            at += 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
-    if size:
-        raise ImageError(f"image is a JPEG that ends early: {end} bytes, no end-of-image marker behind its scan")
-    raise ImageError("image is a damaged JPEG: no frame header was found in it")
+        at = found.start()
+        marker = data[at + 1]
+        if marker == END_OF_IMAGE:
+            if size:
+                return size
+            raise ImageError("image is a damaged JPEG: no frame header was found in it")
+        if complete:
+            raise ImageError(f"image is a damaged JPEG: marker FF {marker:02X} stands inside its scan, at byte {at}")
+        if at + 10 > len(data):
+            break
+        if marker in START_OF_FRAME:
+            if size:  # one decoder may believe the first, another the second
+                raise ImageError(f"image is a damaged JPEG: it has a second frame header, at byte {at}")
+            size = struct.unpack_from(">HH", data, at + 5)
+            sequential, components = marker in SEQUENTIAL, data[at + 9]
+        elif marker == START_OF_SCAN and size:
+            complete = sequential and data[at + 4] == components
+        at += 2 + struct.unpack_from(">H", data, at + 2)[0]
+    raise ImageError(f"image is a JPEG that ends early: {len(data)} bytes, no end-of-image marker behind its scan")

@@ -1,0 +1,142 @@
+"""The configurations agree with one another, with the pipelines and with the graph, wherever a number stands twice."""
+
+from __future__ import annotations
+
+import ast
+import json
+from typing import Any
+
+import onnx
+import pytest
+from tritonclient.grpc import model_config_pb2
+
+from server.config import read_config
+from tests.conftest import REPOSITORY
+from training.boards import CLASSES
+
+CONFIGS = {path.parent.name: read_config(path) for path in sorted(REPOSITORY.glob("*/config.pbtxt"))}
+ENSEMBLES = [name for name, config in CONFIGS.items() if config.platform == "ensemble"]
+PIPELINES = ["preprocess", "preprocess_frames"]
+
+
+def tensors(listed: Any) -> dict[str, tuple[str, list[int]]]:
+    """Type and dimensions of inputs or outputs by name."""
+    return {t.name: (model_config_pb2.DataType.Name(t.data_type), list(t.dims)) for t in listed}
+
+
+def parameters(name: str) -> dict[str, str]:
+    return {key: value.string_value for key, value in CONFIGS[name].parameters.items()}
+
+
+def constants(name: str) -> dict[str, Any]:
+    """The numbers at the top of a model's dali.py."""
+    found: dict[str, Any] = {}
+    for node in ast.parse((REPOSITORY / name / "1" / "dali.py").read_text()).body:
+        if isinstance(node, ast.Assign):
+            target, value = node.targets[0], ast.literal_eval(node.value)
+            pairs = zip(target.elts, value, strict=True) if isinstance(target, ast.Tuple) else [(target, value)]
+            found |= {name.id: value for name, value in pairs if isinstance(name, ast.Name)}
+    return found
+
+
+def decorated(name: str) -> dict[str, Any]:
+    """The arguments of pipeline_def in a model's dali.py."""
+    for node in ast.walk(ast.parse((REPOSITORY / name / "1" / "dali.py").read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "pipeline_def":
+            return {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords if keyword.arg}
+    raise AssertionError("no pipeline_def")
+
+
+def test_the_repository_holds_these_models() -> None:
+    assert sorted(CONFIGS) == ["detect", "detect_frames", "nms", "preprocess", "preprocess_frames", "yolo"]
+    assert ENSEMBLES == ["detect", "detect_frames"]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_model_has_the_name_of_its_folder(name: str) -> None:
+    assert CONFIGS[name].name == name
+
+
+def test_all_models_take_batches_of_the_same_size() -> None:
+    assert {config.max_batch_size for config in CONFIGS.values()} == {32}
+    assert {decorated(name)["batch_size"] for name in PIPELINES} == {32}
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+def test_every_tensor_of_an_ensemble_agrees_from_step_to_step(ensemble: str) -> None:
+    config = CONFIGS[ensemble]
+    known = tensors(config.input)
+    for step in config.ensemble_scheduling.step:
+        model = CONFIGS[step.model_name]
+        inputs, outputs = tensors(model.input), tensors(model.output)
+        assert set(step.input_map) == set(inputs), f"{step.model_name} lacks an input"
+        for name, value in step.input_map.items():
+            assert known[value] == inputs[name], f"{value} is not what {step.model_name} takes as {name}"
+        for name, value in step.output_map.items():
+            assert value not in known, f"{value} is made twice"
+            known[value] = outputs[name]
+    for name, tensor in tensors(config.output).items():
+        assert known[name] == tensor
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+def test_all_outputs_of_a_dali_step_are_mapped(ensemble: str) -> None:
+    for step in CONFIGS[ensemble].ensemble_scheduling.step:
+        if CONFIGS[step.model_name].backend == "dali":
+            assert set(step.output_map) == set(tensors(CONFIGS[step.model_name].output))
+
+
+def test_both_ensembles_answer_alike() -> None:
+    detect, frames = (CONFIGS[name] for name in ENSEMBLES)
+    assert list(detect.output) == list(frames.output)
+
+
+def test_the_contract_of_the_ensembles() -> None:
+    assert tensors(CONFIGS["detect"].input) == {"image": ("TYPE_UINT8", [-1])}
+    assert tensors(CONFIGS["detect_frames"].input) == {"frames": ("TYPE_UINT8", [-1, -1, 3])}
+    assert tensors(CONFIGS["detect"].output) == {
+        "num_detections": ("TYPE_INT32", [1]),
+        "boxes": ("TYPE_FP32", [100, 4]),
+        "scores": ("TYPE_FP32", [100]),
+        "classes": ("TYPE_INT32", [100]),
+    }
+
+
+def test_the_input_of_the_network_has_one_size_everywhere() -> None:
+    sizes = [[constants(name)["HEIGHT"], constants(name)["WIDTH"]] for name in PIPELINES]
+    sizes += [tensors(CONFIGS[name].output)["images"][1][1:] for name in PIPELINES]
+    sizes += [tensors(CONFIGS["yolo"].input)["images"][1][1:]]
+    sizes += [[int(parameters("nms")[f"input_{side}"]) for side in ("height", "width")]]
+    assert sizes == [[640, 640]] * 6
+
+
+def test_the_border_has_one_grey_level() -> None:
+    assert [constants(name)["PAD"] for name in PIPELINES] == [114, 114]
+
+
+def test_the_graph_is_what_the_configuration_of_the_network_says() -> None:
+    """Names, types and dimensions of the model.onnx that stands in the repository."""
+    graph = onnx.load(REPOSITORY / "yolo" / "1" / "model.onnx").graph
+    kinds = {onnx.TensorProto.UINT8: "TYPE_UINT8", onnx.TensorProto.FLOAT: "TYPE_FP32"}
+    for values, listed in [(graph.input, CONFIGS["yolo"].input), (graph.output, CONFIGS["yolo"].output)]:
+        found = {
+            v.name: (
+                kinds[v.type.tensor_type.elem_type],
+                [d.dim_value for d in v.type.tensor_type.shape.dim][1:],  # without the batch
+            )
+            for v in values
+        }
+        assert found == tensors(listed)
+        assert all(v.type.tensor_type.shape.dim[0].dim_param for v in values), "the batch size is fixed"
+
+
+def test_the_defaults_of_the_thresholds_and_the_labels() -> None:
+    values = parameters("nms")
+    assert (float(values["score_threshold"]), float(values["iou_threshold"])) == (0.25, 0.45)
+    assert json.loads(values["labels"]) == list(CLASSES)
+
+
+def test_the_step_before_the_network_moves_bytes_and_not_floats() -> None:
+    kind, dims = tensors(CONFIGS["yolo"].input)["images"]
+    assert kind == "TYPE_UINT8"
+    assert dims == [3, 640, 640]  # 1.2 MB an image

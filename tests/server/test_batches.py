@@ -1,0 +1,64 @@
+"""An image's answer is the same to the last bit alone, beside others, and in one request with others."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+
+import numpy as np
+
+from tests.server.pictures import jpeg, picture, png
+from tests.server.wire import Answer, Client, concurrently, refusal, same
+
+IMAGES = [
+    (jpeg if seed % 2 else png)(picture(seed, *size))
+    for seed, size in enumerate([(480, 640), (97, 131), (960, 1280), (640, 640), (1, 1), (333, 777)] * 4)
+]
+
+
+def batches(client: Client, model: str) -> tuple[int, int]:
+    """Requests and executions of a model so far."""
+    url = f"http://{client.addresses.host}:{client.addresses.http}/v2/models/{model}/stats"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        stats = json.load(answer)["model_stats"][0]
+    return stats["inference_count"], stats["execution_count"]
+
+
+def test_the_default_network_answers_alone_as_in_dynamic_batches(default: Client) -> None:
+    """At a score threshold of 0 every network finds boxes on every image."""
+
+    def detect(image: bytes) -> Answer:
+        return default.detect(image, score_threshold=0)
+
+    alone = [detect(image) for image in IMAGES]
+    before = batches(default, "yolo")
+    together = concurrently(detect, IMAGES * 4, threads=24)
+    images, runs = (after - b for after, b in zip(batches(default, "yolo"), before, strict=True))
+    assert images == 4 * len(IMAGES)
+    assert runs < images, "no two requests shared a batch, so this shows nothing"
+    assert all(same(answer, alone[i % len(IMAGES)]) for i, answer in enumerate(together))
+
+
+def test_frames_answer_alone_as_in_one_request(default: Client) -> None:
+    frames = np.stack([picture(seed, 480, 640) for seed in range(8)])
+    together = default.detect_frames(frames, score_threshold=0)
+    for i, frame in enumerate(frames):
+        alone = default.detect_frames(frame[None], score_threshold=0)
+        assert alone["num_detections"][0, 0] > 0
+        assert same(alone, {name: array[i : i + 1] for name, array in together.items()})
+
+
+def test_a_full_batch_of_32_frames_is_answered_and_33_are_refused(cells: Client) -> None:
+    frames = np.stack([picture(seed, 48, 64) for seed in range(33)])
+    assert cells.detect_frames(frames[:32])["num_detections"].shape == (32, 1)
+    assert "batch-size must be <= 32" in refusal(lambda: cells.detect_frames(frames))
+
+
+def test_encoded_images_of_one_length_share_a_request(cells: Client) -> None:
+    images = [jpeg(picture(seed, 480, 640)) for seed in range(4)]
+    longest = max(map(len, images))
+    padded = np.stack([np.frombuffer(image.ljust(longest, b"\0"), np.uint8) for image in images])
+    together = cells.ask("detect", {"score_threshold": 0.4}, image=padded)
+    for i, image in enumerate(images):
+        alone = cells.detect(image, score_threshold=0.4)
+        assert same(alone, {name: array[i : i + 1] for name, array in together.items()})

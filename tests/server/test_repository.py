@@ -1,0 +1,89 @@
+"""The repository for the server without GPU backends, composed out of the one for containers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from server.config import as_python_model, read_config
+from server.errors import ServerError
+from server.repository import MODELS, compose
+from tests.conftest import REPOSITORY
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return shutil.copytree(REPOSITORY, tmp_path / "source")
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    folder = tmp_path / "target"
+    folder.mkdir()
+    return folder
+
+
+def test_every_model_is_composed(source: Path, target: Path) -> None:
+    names = ["detect", "detect_frames", "nms", "preprocess", "preprocess_frames", "yolo"]
+    assert compose(source, target) == names
+    assert sorted(path.name for path in target.iterdir()) == names
+    assert all((target / name / "1").is_dir() for name in names)
+
+
+def test_models_that_run_as_they_are_stay_as_they_are(source: Path, target: Path) -> None:
+    compose(source, target)
+    for name in ("detect", "detect_frames", "nms"):
+        for file in (path for path in (source / name).rglob("*") if path.is_file()):
+            assert (target / file.relative_to(source)).read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["preprocess", "preprocess_frames", "yolo"])
+def test_a_stand_in_works_on_the_same_file(source: Path, target: Path, name: str) -> None:
+    compose(source, target)
+    work = "model.onnx" if name == "yolo" else "dali.py"
+    assert (target / name / "1" / work).resolve() == source / name / "1" / work
+    assert (target / name / "1" / "model.py").resolve() == MODELS / f"{name}.py"
+    derived = read_config(target / name / "config.pbtxt")
+    assert derived == as_python_model(read_config(source / name / "config.pbtxt"))
+
+
+def test_version_folders_that_git_does_not_keep_are_made(source: Path, target: Path) -> None:
+    shutil.rmtree(source / "detect" / "1")
+    compose(source, target)
+    assert (target / "detect" / "1").is_dir()
+
+
+def test_the_source_is_not_touched(source: Path, target: Path) -> None:
+    def listing() -> dict[Path, float]:
+        return {path: path.lstat().st_mtime_ns for path in source.rglob("*")}
+
+    before = listing()
+    compose(source, target)
+    assert listing() == before
+
+
+def test_a_model_that_nothing_stands_in_for_is_an_error(source: Path, target: Path) -> None:
+    (source / "yolo").rename(source / "another")
+    with pytest.raises(ServerError, match="another: no Python model stands in for a tensorrt_plan model here"):
+        compose(source, target)
+
+
+@pytest.mark.parametrize(
+    ("file", "hint"), [("yolo/1/model.onnx", "python -m export"), ("preprocess_frames/1/dali.py", "DALI pipeline")]
+)
+def test_a_missing_file_is_an_error_that_says_what_it_is(source: Path, target: Path, file: str, hint: str) -> None:
+    (source / file).unlink()
+    with pytest.raises(ServerError, match=f"{file} is missing: .*{hint}"):
+        compose(source, target)
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path, target: Path) -> None:
+    with pytest.raises(ServerError, match=rf"no model repository at {tmp_path}/nowhere: .*--repository"):
+        compose(tmp_path / "nowhere", target)
+
+
+def test_a_folder_without_models_is_an_error(tmp_path: Path, target: Path) -> None:
+    with pytest.raises(ServerError, match=r"none of its folders holds a config\.pbtxt"):
+        compose(target, target)
