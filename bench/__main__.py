@@ -72,7 +72,7 @@ def measure(repository: Path, out: Path, rounds: int, seconds: float) -> dict[st
         for name, loop in in_process.items():
             step(f"without a server: {name}")
             loop(1)  # the first second compiles and fills caches
-            speeds[name] = loop(seconds) / seconds
+            speeds[name] = loop(seconds)
         best_loop = max(speeds, key=lambda name: speeds[name])
 
         with TritonServer(repository, free_addresses(), lambda line: None) as server:
@@ -86,7 +86,7 @@ def measure(repository: Path, out: Path, rounds: int, seconds: float) -> dict[st
             pairs = []
             for number in range(rounds):
                 step(f"served against not served, round {number + 1} of {rounds}")
-                alone = in_process[best_loop](seconds) / seconds
+                alone = in_process[best_loop](seconds)
                 level = f"{best.concurrency}:{best.concurrency}:1"
                 load = analyzer.run(url, "detect", data, level, seconds / 3, table)[0]
                 pairs.append({"in_process": alone, "served": load.throughput, "ratio": load.throughput / alone})

@@ -23,8 +23,8 @@ from server.process import TritonServer, free_addresses
 from training.boards import Board, draw_board
 
 ROOT = Path(__file__).resolve().parents[1]
-SEED = 9_000_000  # the first board of the demo; training draws from lower seeds
-PHOTOS, SCANS = 2, 3
+# The first boards from seed 9,000,000 on that have all six defects; training draws from other seeds.
+PHOTOS, SCANS = (9_000_058, 9_000_075), (9_000_013, 9_000_021, 9_000_023)
 SHEET_WIDTH, GAP = 1944, 12  # pixels; the width divides by the number of photos and of scans
 Picture = npt.NDArray[np.uint8]
 
@@ -34,9 +34,8 @@ def main(
     repository: Annotated[Path, typer.Option(help="Model repository to serve.")] = ROOT / "model_repository",
 ) -> None:
     """Draw boards with known defects, start the server, detect, draw demo.png, print the table, stop the server."""
-    photos = [draw_board(SEED + i, 1280, 960, "photo") for i in range(PHOTOS)]
-    scans = [draw_board(SEED + PHOTOS + i, 640, 640, "binary") for i in range(SCANS)]
-    boards = photos + scans
+    boards = [draw_board(seed, 1280, 960, "photo") for seed in PHOTOS]
+    boards += [draw_board(seed, 640, 640, "binary") for seed in SCANS]
     typer.echo("Starting tritonserver with the models detect, preprocess, yolo and nms ...")
     try:
         with TritonServer(repository, free_addresses(), lambda line: None) as server:
@@ -48,7 +47,9 @@ def main(
             for board, detections in zip(boards, found, strict=True)
         ]
         target = out / "demo.png"
-        write_whole(target, cv2.imencode(".png", _sheet([pictures[:PHOTOS], pictures[PHOTOS:]]))[1].tobytes())
+        write_whole(
+            target, cv2.imencode(".png", _sheet([pictures[: len(PHOTOS)], pictures[len(PHOTOS) :]]))[1].tobytes()
+        )
     except (ServerError, DetectionError) as error:
         typer.echo(f"python -m clients.demo: {error}", err=True)
         raise typer.Exit(2) from None
@@ -80,7 +81,7 @@ def _table(boards: list[Board], found: list[Detections]) -> Table:
     for number, (board, detections) in enumerate(zip(boards, found, strict=True), 1):
         height, width = board.image.shape[:2]
         names = ", ".join(f"{n} {s:.2f}" for n, s in zip(detections.names, detections.scores, strict=True))
-        look = "photo" if number <= PHOTOS else "scan"
+        look = "photo" if number <= len(PHOTOS) else "scan"
         table.add_row(f"{number}: {look} {width}x{height}", str(len(board.boxes)), str(len(detections)), Text(names))
     return table
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ COLORS = sv.ColorPalette.from_hex(
 JPEG_QUALITY = 92
 
 
-def draw(pixels: npt.NDArray[np.uint8], detections: Detections) -> npt.NDArray[np.uint8]:
+def draw(pixels: npt.NDArray[Any], detections: Detections) -> npt.NDArray[np.uint8]:
     """Draw boxes, names and scores; lines and letters grow with the image.
 
     Args:
@@ -57,5 +58,5 @@ def drawn(encoded: bytes, detections: Detections, suffix: str) -> bytes:
     decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)  # this turns it upright
     if decoded is None:
         raise DetectionError("OpenCV cannot decode this image to draw on it")
-    picture = draw(decoded.astype(np.uint8, copy=False), detections)
+    picture = draw(decoded, detections)
     return cv2.imencode(suffix, picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()

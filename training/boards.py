@@ -41,7 +41,9 @@ def _size(text: str) -> tuple[int, int]:
 def main(
     out: Annotated[Path, typer.Option(help="Folder to write; it must not exist yet, or be empty.")],
     count: Annotated[int, typer.Option(min=1, help="How many boards to draw.")],
-    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the pictures in pixels.")] = "640x640",
+    size: Annotated[
+        list[str], typer.Option(help="WIDTHxHEIGHT of the pictures in pixels; several are used in turn.")
+    ] = ["640x640"],  # noqa: B006 - typer copies it
     look: Annotated[Looks, typer.Option(help="A binarised scan, a photo in colour, or both in turn.")] = Looks.binary,
     seed: Annotated[int, typer.Option(min=0, help="Chooses the boards; the same seed draws the same ones.")] = 0,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Quality of the JPEGs.")] = 95,
@@ -54,7 +56,9 @@ def main(
     try:
         with Progress(*columns, console=console) as bar:
             task = bar.add_task("", total=count)
-            path = write_dataset(out, count, seed, [_size(size)], looks, quality, workers, lambda: bar.advance(task))
+            path = write_dataset(
+                out, count, seed, [_size(text) for text in size], looks, quality, workers, lambda: bar.advance(task)
+            )
     except OSError as error:
         console.print(f"[red]error:[/red] {error}", soft_wrap=True, highlight=False)
         raise typer.Exit(2) from None

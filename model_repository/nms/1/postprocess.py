@@ -102,7 +102,7 @@ def non_maximum_suppression(candidates: Floats, thresholds: Thresholds, most: in
         float32 [N, 6], the rows that stay, N <= most, best first.
     """
     left = candidates[candidates[:, 4] >= thresholds.score]
-    kept = []
+    kept: list[Floats] = []
     while len(left) and len(kept) < most:
         best, left = left[0], left[1:]
         kept.append(best)
