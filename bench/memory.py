@@ -9,11 +9,11 @@ from clients.detector import Detector
 
 
 def resident_bytes(pid: int) -> int:
-    """Resident set of a process and all of its descendants, shared memory counted once a process that maps it."""
+    """Memory that a process and all of its descendants hold; what they share counts once (Pss of proc(5))."""
     total = 0
     for process in (pid, *descendants(pid)):
-        status = Path(f"/proc/{process}/status").read_text()
-        total += next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS"))
+        rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+        total += next(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
     return total
 
 

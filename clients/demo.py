@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -57,7 +58,7 @@ def main(
         typer.echo(f"python -m clients.demo: cannot write to {out}: {error.strerror}", err=True)
         raise typer.Exit(2) from None
     Console().print(_table(boards, found))
-    typer.echo(f"The boards with their boxes are in {target}")
+    typer.echo(f"The boards with their boxes are in {os.path.relpath(target)}")
 
 
 def _jpeg(board: Board) -> bytes:

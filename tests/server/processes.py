@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 
+from bench.memory import resident_bytes
 from server.process import PREFIX, SHARED_MEMORY, TritonServer
 
 STUB = "triton_python_backend_stub"
@@ -25,7 +26,7 @@ def whole(server: TritonServer) -> list[psutil.Process]:
 
 def resident(server: TritonServer) -> int:
     """Bytes of memory that the server and its stubs hold."""
-    return sum(process.memory_info().rss for process in whole(server))
+    return resident_bytes(server.running.pid)
 
 
 def descriptors(server: TritonServer) -> int:

@@ -1,0 +1,220 @@
+"""The default model's training: which pictures, in what order, at what learning rate, and what is written down."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from training.augment import Pool, Recipe, make_batch
+from training.boards import CLASSES
+from training.dataset import board_seeds
+from training.network import Loss, MovingAverage, export, new_network
+from training.pictures import PHOTO_SIZES, SIDE, Kind, Picture, draw_boards, read_deeppcb
+from training.score import Precision, detect, precision
+
+NAME = "pcb-yolov9t"
+"""Stem of the files that training leaves."""
+
+SYNTHETIC: tuple[tuple[Kind, float], ...] = (("scan", 0.3), ("split", 0.2), ("photo", 0.5))
+"""What the synthetic boards are, as shares of them."""
+
+SHARES = (0.45, 0.15, 0.15, 0.25)
+"""How often a training picture is a DeepPCB scan, or a synthetic board of each kind."""
+
+LEARNING_RATE, LAST_RATE, WEIGHT_DECAY = 2e-3, 0.01, 0.05
+"""AdamW's highest learning rate, the share of it that is left at the end, and its weight decay."""
+
+WARM_UP, DECAY, CLIP = 300, 0.998, 10.0
+"""Steps until the highest learning rate, decay of the weights' moving average, and longest gradient."""
+
+FIRST = Recipe(mosaic=0.7)
+"""What is done to the pictures in most epochs."""
+
+FINISH, FINISH_SHARE = Recipe(mosaic=0.25, single_scale=(0.8, 1.25), exact=0.5, colour=0.2), 0.15
+"""What is done in the last ones, where most pictures look as they will be met, and how many those are."""
+
+TRAINING_BOARDS, FRESH_BOARDS = 1_000_000, 2_000_000
+"""Seeds of sets of boards that `training.boards` is not asked for by accident; the second is for evaluation alone."""
+
+FRESH, REPORTS = 200, 10
+"""Boards of the evaluation, and how often it is made."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line sets: see there."""
+
+    epochs: int
+    boards: int
+    batch: int
+    seed: int
+    workers: int
+
+
+@dataclass(frozen=True)
+class Data:
+    """Everything that training looks at, on the GPU.
+
+    Attributes:
+        train: DeepPCB scans, then the synthetic boards, kind by kind.
+        sizes: how many of each.
+        judges: DeepPCB's val split and fresh synthetic boards, which are never learned from.
+    """
+
+    train: Pool
+    sizes: tuple[int, ...]
+    judges: dict[str, Pool]
+
+
+def gather(deeppcb: Path, settings: Settings, device: torch.device, bar: Progress) -> Data:
+    """Reads DeepPCB and draws the synthetic boards."""
+    scans, held_out = read_deeppcb(deeppcb, "train"), read_deeppcb(deeppcb, "val")
+    task = bar.add_task("drawing boards", total=settings.boards + FRESH)
+
+    def drawn(kind: Kind, seeds: list[int], sizes: tuple[tuple[int, int], ...] = PHOTO_SIZES) -> list[Picture]:
+        return draw_boards(kind, seeds, settings.workers, lambda: bar.advance(task), sizes)
+
+    groups, seeds = [scans], board_seeds(TRAINING_BOARDS + settings.seed, settings.boards)
+    for kind, share in SYNTHETIC:
+        count = min(math.ceil(share * settings.boards), len(seeds))
+        groups.append(drawn(kind, seeds[:count]))
+        seeds = seeds[count:]
+    fresh, half = board_seeds(FRESH_BOARDS, FRESH), FRESH // 2
+    judged = drawn("scan", fresh[:half]) + drawn("photo", fresh[half:], PHOTO_SIZES[:1])
+    scan = [k < len(groups) - 1 for k, group in enumerate(groups) for _ in group]
+    return Data(
+        Pool.of([p for group in groups for p in group], scan, device),
+        tuple(len(group) for group in groups),
+        {
+            "deeppcb_val": Pool.of(held_out, [True] * len(held_out), device),
+            "fresh_boards": Pool.of(judged, [k < half for k in range(FRESH)], device),
+        },
+    )
+
+
+def choices(sizes: tuple[int, ...], batch: int, random: torch.Generator) -> Tensor:
+    """Draws four pictures of one group for each of a batch [B, 4]."""
+    device = random.device
+    shares = torch.tensor(SHARES, device=device)
+    group = torch.multinomial(shares, batch, replacement=True, generator=random)[:, None]
+    size = torch.tensor(sizes, device=device)
+    start = size.cumsum(0) - size
+    return start[group] + (torch.rand(batch, 4, generator=random, device=device) * size[group]).long()
+
+
+def rate(step: int, steps: int) -> float:
+    """The learning rate as a share of the highest: a straight rise, then half a cosine."""
+    warm = min(WARM_UP, steps // 5)
+    if step < warm:
+        return (step + 1) / warm
+    return LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * (step - warm) / (steps - warm))) / 2
+
+
+def optimiser(network: nn.Module) -> torch.optim.Optimizer:
+    """AdamW, with weight decay on the convolutions' weights alone."""
+    parameters = list(network.parameters())
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=LEARNING_RATE, fused=True)
+
+
+def steps_of(
+    network: nn.Module, data: Data, settings: Settings, steps: int, device: torch.device
+) -> Iterator[tuple[int, MovingAverage, Tensor]]:
+    """Trains, and yields after each step: its number from 1, the averaged network, and the three parts of the loss."""
+    random = torch.Generator(device).manual_seed(settings.seed)
+    average = MovingAverage(network, DECAY)
+    loss = Loss(network, device)
+    optimizer = optimiser(network)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, steps))
+    precise = partial(torch.autocast, device.type, torch.bfloat16, cache_enabled=False)  # no cache of weights: graphs
+    shape = (settings.batch, 3, SIDE, SIDE)
+    sample = torch.zeros(shape, device=device).contiguous(memory_format=torch.channels_last)
+    with precise():
+        graphed = torch.cuda.make_graphed_callables(
+            network, (sample,)
+        )  # launching 3000 kernels takes longer than they do
+    for step in range(1, steps + 1):
+        recipe = FINISH if step > steps * (1 - FINISH_SHARE) else FIRST
+        images, labels = make_batch(data.train, choices(data.sizes, settings.batch, random), recipe, random)
+        with precise():
+            maps = graphed(images.contiguous(memory_format=torch.channels_last))
+        total, parts = loss(maps, labels)
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+        optimizer.step()
+        schedule.step()
+        average.update()
+        yield step, average, parts
+
+
+def judged(network: nn.Module, data: Data) -> dict[str, Precision]:
+    """Returns the precision on each set that is never learned from."""
+    return {name: precision(detect(network, pool), pool, CLASSES) for name, pool in data.judges.items()}
+
+
+def train(deeppcb: Path, out: Path, settings: Settings, console: Console) -> None:
+    """Trains the model and writes NAME.onnx and NAME.json.
+
+    Raises:
+        OSError, ValueError: DeepPCB can't be read, or the results can't be written.
+    """
+    started = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cuda")
+    torch.backends.cudnn.benchmark = True
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        data = gather(deeppcb, settings, device, bar)
+        drawn = time.monotonic()
+        wrapper = new_network(CLASSES, settings.seed)
+        network = wrapper.model.to(device, memory_format=torch.channels_last).train()
+        steps = settings.epochs * max(sum(data.sizes) // settings.batch, 1)
+        report_every = max(steps // REPORTS, 1)
+        task = bar.add_task("training", total=steps)
+        log: list[dict[str, Any]] = []
+        for step, average, parts in steps_of(network, data, settings, steps, device):
+            bar.advance(task)
+            if step % report_every and step != steps:
+                continue
+            figures = judged(average.network, data)
+            minutes = (time.monotonic() - drawn) / 60
+            log.append({"epoch": round(step * settings.epochs / steps, 1), "minutes": round(minutes, 2)})
+            log[-1] |= {"loss_box_dfl_class": [round(v, 3) for v in parts.tolist()]}
+            log[-1] |= {k: {"map50": round(p.map50, 4), "map50_95": round(p.map50_95, 4)} for k, p in figures.items()}
+            console.print(json.dumps(log[-1]), highlight=False, soft_wrap=True)
+    export(wrapper, average.network, out / f"{NAME}.onnx")
+    document = {
+        "settings": asdict(settings),
+        "steps": steps,
+        "pictures": dict(zip(("deeppcb", *(kind for kind, _ in SYNTHETIC)), data.sizes, strict=True)),
+        "parameters": sum(p.numel() for p in average.network.parameters()),
+        "gpu": torch.cuda.get_device_name(),
+        "gpu_memory_gb": round(torch.cuda.max_memory_allocated() / 1e9, 1),
+        "minutes": {"drawing": round((drawn - started) / 60, 2), "training": log[-1]["minutes"]},
+        "versions": {"python": platform.python_version()}
+        | {name: metadata.version(name) for name in ("torch", "libreyolo", "numpy", "onnx", "pycocotools")},
+        "epochs": log,
+        "final": {name: p.rounded() for name, p in figures.items()},
+    }
+    scratch = out / f".{NAME}.json"
+    scratch.write_text(json.dumps(document, indent=1) + "\n")
+    os.replace(scratch, out / f"{NAME}.json")
+    console.print(f"the model and its log are in {out}", soft_wrap=True, highlight=False)
