@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import os
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import openvino as ov
 
+from bench.modules import load_module
 from server.config import read_config
-
-
-def load_module(path: Path) -> ModuleType:
-    """Import a file of the model repository, whose folders are no packages."""
-    spec = importlib.util.spec_from_file_location(f"{path.parents[1].name}_{path.stem}", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 class Stages:
