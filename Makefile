@@ -27,7 +27,7 @@ clean:
 # The files .venv/product and .venv/dev say what is installed: set-up happens once, and again when versions change.
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
-	  { echo "make: $$($(PYTHON) --version 2>&1) does not do: give Python 3.10, 3.11 or 3.12, as in make demo PYTHON=python3.12" >&2; exit 2; }
+	  { echo "make: $$($(PYTHON) --version 2>&1) is not supported: give Python 3.10, 3.11 or 3.12, as in make demo PYTHON=python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 
 .venv/product: .venv/bin/pip pyproject.toml constraints.txt
