@@ -45,7 +45,6 @@ def main(
             typer.echo(f"  metrics  http://{host}:{metrics_port}/metrics")
             server.wait()
     except KeyboardInterrupt:
-        ready = False
         raise typer.Exit(128 + stop[0] if stop[0] != signal.SIGTERM else 0) from None
     except ServerError as error:
         typer.echo(f"python -m server: {error}", err=True)
