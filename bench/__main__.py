@@ -24,6 +24,7 @@ from bench.machine import describe_machine
 from bench.memory import growth
 from bench.perf_analyzer import PerfAnalyzer, write_data
 from bench.stages import stage_bytes
+from clients.command import leave
 from clients.errors import DetectionError
 from clients.files import write_whole
 from server.errors import ServerError
@@ -50,8 +51,7 @@ def main(
     try:
         result = measure(repository, out, rounds, seconds)
     except (BenchError, DetectionError, ServerError) as error:
-        typer.echo(f"python -m bench: {error}", err=True)
-        raise typer.Exit(2) from None
+        leave("bench", str(error))
     text = json.dumps(result, indent=2)
     write_whole(out / "cpu.json", f"{text}\n".encode())
     typer.echo(text)

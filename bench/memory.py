@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from clients.detector import Detector
+from server.process import children
 
 
 def resident_bytes(pid: int) -> int:
@@ -19,10 +20,9 @@ def resident_bytes(pid: int) -> int:
 
 def descendants(pid: int) -> Iterator[int]:
     """Every process below ``pid``."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield int(child)
-            yield from descendants(int(child))
+    for child in children(pid):
+        yield child
+        yield from descendants(child)
 
 
 def growth(pid: int, url: str, images: Sequence[bytes], counts: Sequence[int]) -> dict[int, int]:

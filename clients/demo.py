@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from clients.command import leave
 from clients.detections import Detections
 from clients.detector import Detector
 from clients.drawing import draw
@@ -52,11 +53,9 @@ def main(
             target, cv2.imencode(".png", _sheet([pictures[: len(PHOTOS)], pictures[len(PHOTOS) :]]))[1].tobytes()
         )
     except (ServerError, DetectionError) as error:
-        typer.echo(f"python -m clients.demo: {error}", err=True)
-        raise typer.Exit(2) from None
+        leave("clients.demo", str(error))
     except OSError as error:
-        typer.echo(f"python -m clients.demo: cannot write to {out}: {error.strerror}", err=True)
-        raise typer.Exit(2) from None
+        leave("clients.demo", f"cannot write to {out}: {error.strerror}")
     Console().print(_table(boards, found))
     typer.echo(f"The boards with their boxes are in {os.path.relpath(target)}")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,14 +17,15 @@ from rich.table import Table
 from rich.text import Text
 
 from clients.bounded import bounded_map
+from clients.command import INTERRUPTED, leave
 from clients.detections import Detections
 from clients.detector import CONCURRENCY, Detector
 from clients.errors import DetectionError, ServerUnavailable
 from clients.files import SUFFIXES, find_images, upright_size, write_whole
 from clients.progress import tracked
 
+COMMAND = "clients.detect"
 COLUMNS = ("score", "x1", "y1", "x2", "y2")
-INTERRUPTED = 130  # what shells expect after Ctrl-C
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def main(
     """
     files, empty = find_images(images)
     if not files:
-        _leave(f"no image found in: {', '.join(empty)}")
+        leave(COMMAND, f"no image found in: {', '.join(empty)}")
     if draw:
         _check_targets(files, draw)
     missing = [Outcome(Path(argument), error="no image found") for argument in empty]
@@ -90,16 +91,10 @@ def main(
             results = tracked(bounded_map(work, files, CONCURRENCY), len(files), "Detecting", hidden=torn)
             well = _report(chain(missing, results), as_json)
     except DetectionError as error:
-        _leave(str(error))
+        leave(COMMAND, str(error))
     except KeyboardInterrupt:
-        typer.echo("python -m clients.detect: interrupted", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        leave(COMMAND, "interrupted", INTERRUPTED)
     raise typer.Exit(0 if well else 1)
-
-
-def _leave(message: str) -> NoReturn:
-    typer.echo(f"python -m clients.detect: {message}", err=True)
-    raise typer.Exit(2)
 
 
 def _check_targets(files: list[Path], folder: Path) -> None:
@@ -108,9 +103,9 @@ def _check_targets(files: list[Path], folder: Path) -> None:
     for file in files:
         target = _target(file, folder).resolve()
         if target == file.resolve():
-            _leave(f"--draw {folder} would overwrite {file}: choose another folder")
+            leave(COMMAND, f"--draw {folder} would overwrite {file}: choose another folder")
         if target in sources:
-            _leave(f"{sources[target]} and {file} have the same name: draw them into two folders, in two runs")
+            leave(COMMAND, f"{sources[target]} and {file} have the same name: draw them into two folders, in two runs")
         sources[target] = file
 
 

@@ -7,7 +7,7 @@ import math
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,6 +15,7 @@ from rich.table import Table
 
 from clients.bounded import bounded_map
 from clients.coco import AnnotationError, Annotations, Result, evaluate, read_annotations, unknown_names
+from clients.command import INTERRUPTED, leave
 from clients.detections import Detections
 from clients.detector import CONCURRENCY, Detector
 from clients.errors import DetectionError, ServerUnavailable
@@ -22,7 +23,7 @@ from clients.files import write_whole
 from clients.progress import tracked
 from clients.request import ENCODED
 
-INTERRUPTED = 130  # what shells expect after Ctrl-C
+COMMAND = "clients.evaluate"
 
 
 def main(
@@ -67,18 +68,12 @@ def main(
         if as_json:
             write_whole(as_json, (json.dumps(_document(result, origin), indent=2) + "\n").encode())
     except (AnnotationError, DetectionError) as error:
-        _leave(str(error))
+        leave(COMMAND, str(error))
     except OSError as error:
-        _leave(f"cannot write {as_json}: {error.strerror}")
+        leave(COMMAND, f"cannot write {as_json}: {error.strerror}")
     except KeyboardInterrupt:
-        typer.echo("python -m clients.evaluate: interrupted", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        leave(COMMAND, "interrupted", INTERRUPTED)
     _show(result, labelled)
-
-
-def _leave(message: str) -> NoReturn:
-    typer.echo(f"python -m clients.evaluate: {message}", err=True)
-    raise typer.Exit(2)
 
 
 def _files(annotations: Annotations, folder: Path) -> dict[int, Path]:

@@ -9,6 +9,7 @@ import onnx
 import typer
 from google.protobuf.message import DecodeError
 
+from clients.command import leave
 from clients.files import write_whole
 from export.served_graph import OUTPUT, served_graph
 from server.config import read_config
@@ -31,17 +32,12 @@ def main(
         graph = served_graph(onnx.load(network), top_k)
         write_whole(target, graph.SerializeToString(deterministic=True))
     except DecodeError:
-        _leave(f"{network} is not an ONNX file")
+        leave("export", f"{network} is not an ONNX file")
     except (ServerError, ValueError) as error:
-        _leave(str(error))
+        leave("export", str(error))
     except OSError as error:
-        _leave(f"cannot write {target}: {error.strerror}")
+        leave("export", f"cannot write {target}: {error.strerror}")
     typer.echo(f"{target} serves {network}")
-
-
-def _leave(message: str) -> None:
-    typer.echo(f"python -m export: {message}", err=True)
-    raise typer.Exit(2)
 
 
 if __name__ == "__main__":

@@ -217,18 +217,21 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def children(pid: int) -> list[int]:
+    """Processes that a process or one of its threads has started (proc(5))."""
+    return [int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in _proc(task).split()]
+
+
 def dead_children(pid: int) -> list[int]:
     """Children of a process that have ended while it has not noticed (state Z of proc(5)).
 
     The Python backend does so with a stub that was killed, and refuses every later request to that model.
     """
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    children = [child for task in tasks for child in _proc(task).split()]
-    return [int(child) for child in children if _state(child) == "Z"]
+    return [child for child in children(pid) if _state(child) == "Z"]
 
 
-def _state(pid: str) -> str:
-    return _proc(Path("/proc", pid, "stat")).rpartition(")")[2].strip()[:1]
+def _state(pid: int) -> str:
+    return _proc(Path("/proc", str(pid), "stat")).rpartition(")")[2].strip()[:1]
 
 
 def _proc(path: Path) -> str:
