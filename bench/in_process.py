@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import openvino as ov
 
-from bench.modules import load_module
 from server.config import read_config
+from server.modules import load_module
 
 
 class Stages:
@@ -30,11 +30,11 @@ class Stages:
         nms = read_config(repository / "nms/config.pbtxt")
         values = {key: value.string_value for key, value in nms.parameters.items()}
         self.thresholds = self.postprocess.Thresholds(float(values["score_threshold"]), float(values["iou_threshold"]))
-        self.target = (int(values["input_height"]), int(values["input_width"]))
+        self.letterbox = self.postprocess.Letterbox.from_parameters(values)
         self.most = next(o.dims[0] for o in nms.output if o.name == "boxes")
         core = ov.Core()
         self.graph = core.read_model(repository / "yolo/1/model.onnx")
-        self.graph.reshape({0: ov.PartialShape([1, 3, *self.target])})
+        self.graph.reshape({0: ov.PartialShape([1, 3, self.letterbox.height, self.letterbox.width])})
         self.compile: Callable[..., Any] = core.compile_model
 
     def decoder(self, threads: int, batch: int) -> Any:
@@ -56,7 +56,7 @@ class Stages:
 
     def detect(self, candidates: np.ndarray, size: np.ndarray) -> Any:
         """Candidates [1, K, 6] of one image to its detections."""
-        return self.postprocess.detections(candidates, size[None], self.thresholds, self.most, self.target)
+        return self.postprocess.detections(candidates, size[None], self.thresholds, self.most, self.letterbox)
 
 
 def batches(stages: Stages, images: Sequence[np.ndarray], batch: int) -> Callable[[float], int]:

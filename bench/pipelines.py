@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import typer
 
-from bench.modules import load_module
 from clients.files import write_whole
+from server.modules import load_module
 from training.boards import draw_board
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,7 +6,7 @@ import glob
 import io
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import PIL.Image
@@ -66,13 +66,29 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    write_together({path: content})
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write files so that each is there whole or as it was; none is put in its place before all are written.
+
+    Args:
+        files: content by path; folders are made.
+
+    Raises:
+        OSError: one cannot be written.
+    """
+    written: dict[Path, str] = {}
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            os.fchmod(file.fileno(), 0o644)  # mkstemp lets nobody else read
-        os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
+        for path, content in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, written[path] = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                os.fchmod(file.fileno(), 0o644)  # mkstemp lets nobody else read
+        for path in files:
+            os.replace(written[path], path)
+            del written[path]
+    finally:
+        for beside in written.values():
+            os.unlink(beside)

@@ -2,42 +2,171 @@
 
 from __future__ import annotations
 
+import re
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import onnx
 import typer
-from google.protobuf.message import DecodeError
+from rich.console import Console
+from rich.table import Table
 
-from clients.command import leave
-from clients.files import write_whole
-from export.served_graph import OUTPUT, served_graph
-from server.config import read_config
+from clients.command import INTERRUPTED, leave
+from export.cost import cost_of
+from export.errors import ExportError
+from export.heads import HEADS
+from export.labels import read_labels
+from export.network import Network, opset_of, prepare
+from export.onnx_file import read_network
+from export.pixels import PixelFormat
+from export.proof import BOX_TOLERANCE, SCORE_TOLERANCE, Proof, prove
+from export.recognise import Reading, Wishes, recognise
+from export.repository import Settings, write_repository
+from export.samples import samples
+from export.served_graph import MOST, rows_of, served_graph
 from server.errors import ServerError
 
-ROOT = Path(__file__).resolve().parents[1]
+HeadName = Enum("HeadName", {name: name for name in HEADS}, type=str)  # type: ignore[misc]  # mypy wants literals
+
+
+class Place(str, Enum):
+    """What --letterbox takes."""
+
+    centred = "centred"
+    top_left = "top-left"
 
 
 def main(
-    network: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="ONNX of the trained network.")],
-    repository: Annotated[Path, typer.Option(help="Model repository to put the graph into.")] = (
-        ROOT / "model_repository"
-    ),
+    network: Annotated[Path, typer.Argument(metavar="MODEL.onnx", exists=True, dir_okay=False, help="The network.")],
+    repository: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write.  [default: MODEL_repository beside the model]", file_okay=False),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Class names: one a line, or YAML. Else those in the ONNX."),
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="S or HxW in pixels, for a graph that leaves it open.")] = None,
+    top_k: Annotated[int, typer.Option(min=1, max=MOST, help="Candidates of an image that leave the network.")] = 1000,
+    head: Annotated[
+        HeadName | None, typer.Option(help="Layout of the predictions, where it is not recognised.")
+    ] = None,
+    input_format: Annotated[
+        str | None, typer.Option("--input", help="What the network was trained on: rgb-0-1, bgr-0-255, ...")
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="Subtracted: three numbers in the order and range of --input.")
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="Then divided by: three numbers, likewise.")] = None,
+    letterbox: Annotated[Place | None, typer.Option(help="Where images lay in training.")] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="Sample images for the proof.  [default: drawn circuit boards]"
+        ),
+    ] = None,
+    inspect: Annotated[
+        bool, typer.Option("--inspect", help="Say what was recognised and what it costs; write nothing.")
+    ] = False,
 ) -> None:
-    """Make the graph that the repository's model ``yolo`` serves, out of a YOLOv9 that LibreYOLO exported."""
-    target = repository / "yolo" / "1" / "model.onnx"
+    """Make a model repository out of a YOLO's ONNX, and prove that it detects the same.
+
+    Exit code 2: the network cannot be served, or the served graph does not detect the same; nothing is written.
+    """
+    target = repository or network.parent / f"{network.stem}_repository"
     try:
-        outputs = read_config(repository / "yolo" / "config.pbtxt").output
-        top_k = next(output.dims[0] for output in outputs if output.name == OUTPUT)
-        graph = served_graph(onnx.load(network), top_k)
-        write_whole(target, graph.SerializeToString(deterministic=True))
-    except DecodeError:
-        leave("export", f"{network} is not an ONNX file")
-    except (ServerError, ValueError) as error:
+        wishes = Wishes(
+            head.value if head else None,
+            _pixels(input_format, mean, std),
+            None if letterbox is None else letterbox is Place.centred,
+            read_labels(labels) if labels else None,
+        )
+        prepared = prepare(read_network(network), _size(size))
+        reading = recognise(prepared, wishes)
+        graph = served_graph(prepared, reading, top_k)
+        _show(network, prepared, reading, graph)
+        if inspect:
+            return
+        pictures = samples(images, (prepared.height, prepared.width), reading.centred)
+        _check(prove(prepared, reading, graph, pictures))
+        settings = Settings(
+            prepared.height, prepared.width, rows_of(graph), reading.labels, reading.centred, reading.head.final
+        )
+        removed = write_repository(target, graph.SerializeToString(deterministic=True), settings)
+    except (ExportError, ServerError) as error:
         leave("export", str(error))
     except OSError as error:
         leave("export", f"cannot write {target}: {error.strerror}")
-    typer.echo(f"{target} serves {network}")
+    except KeyboardInterrupt:
+        leave("export", "interrupted; nothing was written", INTERRUPTED)
+    for path in removed:
+        typer.echo(f"Removed {path}: it was built from another graph")
+    typer.echo(f"{target} is ready: python -m server --repository {target}")
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """Height and width."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", text)
+    if match is None:
+        raise ExportError(f"--size takes pixels, S or HxW (height x width), as in 640 or 384x640, got {text!r}")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _pixels(text: str | None, mean: str | None, std: str | None) -> PixelFormat | None:
+    if text is None:
+        if mean or std:
+            raise ExportError(
+                "--mean and --std are in the order and range of --input: give it too, as in --input rgb-0-1"
+            )
+        return None
+    return PixelFormat.parse(text, mean, std)
+
+
+def _show(path: Path, network: Network, reading: Reading, graph: onnx.ModelProto) -> None:
+    """What was recognised, and what it costs."""
+    rows = rows_of(graph)
+    cost = cost_of(network, reading, rows)
+    before, after = opset_of(network.original.model), opset_of(graph)
+    names = ", ".join(reading.labels[:6]) + (", ..." if len(reading.labels) > 6 else "")
+    table = Table(title=str(path), title_justify="left", show_header=False)
+    for name, value in (
+        ("head", f"{reading.head.name}: {reading.head.families}"),
+        ("input", f"{network.height}x{network.width} (height x width), {reading.pixels}"),
+        ("letterbox", "centred" if reading.centred else "top-left"),
+        ("classes", f"{len(reading.labels)}: {names}"),
+        ("batch", "free" if network.free_batch else f"free; the file has {network.original.batch}"),
+        ("operator set", f"{after}" if before == after else f"{after}; the file has {before}"),
+        ("parameters", f"{cost.parameters / 1e6:.2f} million"),
+        ("MACs an image", f"{cost.macs / 1e9:.2f} billion"),
+        ("bytes in", _factor(cost.bytes_in, "uint8 pixels")),
+        ("bytes out", _factor(cost.bytes_out, f"{rows} candidates")),
+    ):
+        table.add_row(name, value)
+    console = Console()
+    console.print(table)
+    for note in reading.notes:
+        console.print(f"Note: {note}", soft_wrap=True, highlight=False)
+
+
+def _factor(pair: tuple[int, int], what: str) -> str:
+    before, after = pair
+    return f"{before:,} -> {after:,} ({what}): {before / after:.1f} times less"
+
+
+def _check(proof: Proof) -> None:
+    found = (
+        f"largest difference between the original and the served graph: boxes {proof.box:.2g} px, "
+        f"scores {proof.score:.2g} ({proof.detections} detections in {proof.images} images)"
+    )
+    if not proof.holds:
+        raise ExportError(
+            f"{found}. More than {BOX_TOLERANCE} px or {SCORE_TOLERANCE} is not served, and nothing was written: check "
+            "--head and --input, or report it with the file"
+        )
+    typer.echo(f"Proved: {found}")
 
 
 if __name__ == "__main__":

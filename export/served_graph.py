@@ -2,78 +2,220 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
+import numpy as np
 import onnx
-from onnx import compose, parser
+from onnx import TensorProto, compose, numpy_helper, parser
+
+from export.batch import with_free_batch
+from export.network import Network, opset_of
+from export.recognise import Reading
 
 INPUT, OUTPUT = "images", "candidates"
 IR_VERSION = 10  # the newest that the tritonserver releases of the last two years read
+MOST = 3840  # the largest K of TensorRT's TopK
 
 
-def served_graph(network: onnx.ModelProto, top_k: int) -> onnx.ModelProto:
-    """Wrap a YOLO without objectness, as LibreYOLO exports its v9, for serving.
+def served_graph(network: Network, reading: Reading, top_k: int) -> onnx.ModelProto:
+    """Wrap a network for serving.
 
-    Normalisation, decoding, the best class and top-K become part of the graph, so that a quarter of the bytes go in
-    and top_k rows of 24 bytes come out.
+    Normalisation, the best class, top-K and the decoding of the boxes that are left become part of the graph, so that a
+    quarter of the bytes go in and K rows of 24 bytes come out.
 
     Args:
-        network: float32 ``images`` [N, 3, H, W], RGB in 0..1, to one output float32 [N, 4 + classes, A]: x1,
-            y1, x2, y2 in input pixels, then a score in 0..1 for each class.
-        top_k: K, rows of the output.
+        network: of one image size.
+        reading: what its input takes and its outputs mean.
+        top_k: K, rows of the output; fewer where the network has fewer.
 
     Returns:
         a model from ``images`` uint8 [N, 3, H, W], RGB in 0..255, to ``candidates`` float32 [N, K, 6]: x1, y1, x2, y2
         in input pixels, score, class; sorted by score, best first.
 
     Raises:
-        ValueError: the network has other inputs or outputs.
+        ExportError: the network is tied to its batch size.
     """
-    if len(network.graph.input) != 1 or len(network.graph.output) != 1:
-        raise ValueError("the network must have one input and one output")
-    _, channels, height, width = _dims(network.graph.input[0])
-    _, features, anchors = _dims(network.graph.output[0])
-    if channels != 3 or features <= 4 or anchors < top_k:
-        raise ValueError(
-            f"expected images [N, 3, H, W] and predictions [N, 4 + classes, A] with A >= {top_k}, got "
-            f"[N, {channels}, {height}, {width}] and [N, {features}, {anchors}]"
-        )
-    opset = next(o.version for o in network.opset_import if o.domain in ("", "ai.onnx"))
+    free = with_free_batch(network)
+    opset = opset_of(free)
     header = f'<ir_version: {IR_VERSION}, opset_import: ["" : {opset}]>'
-    head = parser.parse_model(f"""{header}
-        head (uint8[N, 3, {height}, {width}] {INPUT}) => (float[N, 3, {height}, {width}] pixels)
-        <float scale = {{{1 / 255!r}}}>
-        {{
-            levels = Cast <to = 1> ({INPUT})
-            pixels = Mul (levels, scale)
-        }}""")
-    tail = parser.parse_model(f"""{header}
-        tail (float[N, {features}, {anchors}] predictions) => (float[N, {top_k}, 6] {OUTPUT})
-        <int64[1] k = {{{top_k}}}, int64[1] last = {{-1}}, int64[2] parts = {{4, {features - 4}}}>
-        {{
-            rows = Transpose <perm = [0, 2, 1]> (predictions)
-            all_boxes, all_scores = Split <axis = 2> (rows, parts)
-            all_best = ReduceMax <keepdims = 0> (all_scores, last)
-            best, index = TopK <axis = 1> (all_best, k)
-            where = Unsqueeze (index, last)
-            top = GatherND <batch_dims = 1> (rows, where)
-            boxes, scores = Split <axis = 2> (top, parts)
-            class_index = ArgMax <axis = 2, keepdims = 1> (scores)
-            classes = Cast <to = 1> (class_index)
-            best_column = Unsqueeze (best, last)
-            {OUTPUT} = Concat <axis = 2> (boxes, best_column, classes)
-        }}""")
-    network = compose.add_prefix(network, "network/")
-    network.ir_version = IR_VERSION
-    source, sink = network.graph.input[0].name, network.graph.output[0].name
-    merged = compose.merge_models(head, network, io_map=[("pixels", source)])
-    merged = compose.merge_models(merged, tail, io_map=[(sink, "predictions")])
+    body = compose.add_prefix(free, "network/")
+    body.ir_version = IR_VERSION
+    head = parser.parse_model(header + _head(network, reading))
+    tail = parser.parse_model(header + _tail(network, reading, top_k))
+    if reading.head.boxes == "offsets":
+        tail.graph.initializer.append(numpy_helper.from_array(reading.cells.astype(np.float32), "cells"))
+    merged = compose.merge_models(head, body, io_map=[("pixels", f"network/{network.input}")])
+    used = [(f"network/{name}", f"raw{i}") for i, name in enumerate(reading.outputs)]
+    merged = compose.merge_models(merged, tail, io_map=used, outputs=[OUTPUT])
     merged.graph.name = "served"
     del merged.opset_import[:]  # merging lists the same one three times
-    merged.opset_import.extend(network.opset_import)
+    merged.opset_import.append(onnx.helper.make_opsetid("", opset))
     del merged.metadata_props[:]
-    merged.metadata_props.extend(network.metadata_props)
+    merged.metadata_props.extend(
+        onnx.StringStringEntryProto(key=key, value=value) for key, value in network.metadata.items()
+    )
     onnx.checker.check_model(merged, full_check=True)
     return merged
 
 
-def _dims(value: onnx.ValueInfoProto) -> list[int]:
-    return [d.dim_value for d in value.type.tensor_type.shape.dim]
+def rows_of(graph: onnx.ModelProto) -> int:
+    """K, the rows of a served graph's output."""
+    return int(graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value)
+
+
+def predictions_in(network: Network, reading: Reading) -> list[str]:
+    """The tensors of the served graph that hold the network's predictions in float32, one an output that is used."""
+    return [f"full{i}" if _is_half(network, name) else f"network/{name}" for i, name in enumerate(reading.outputs)]
+
+
+def _is_half(network: Network, output: str) -> bool:
+    return network.kinds[output] == TensorProto.FLOAT16
+
+
+@dataclass
+class _Text:
+    """A graph in ONNX's textual syntax, as it grows."""
+
+    signature: str = ""
+    constants: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
+
+    def constant(self, name: str, values: list[int] | list[float], shape: str | None = None) -> None:
+        kind = "float" if isinstance(values[0], float) else "int64"
+        dims = f"[{len(values)}]" if shape is None else shape
+        self.constants.append(f"{kind}{dims} {name} = {{{', '.join(map(repr, values))}}}")
+
+    def add(self, *steps: str) -> None:
+        self.steps += steps
+
+    def __str__(self) -> str:
+        constants = f"<{', '.join(self.constants)}>" if self.constants else ""
+        return "\n".join([self.signature, constants, "{", *self.steps, "}"])
+
+
+def _head(network: Network, reading: Reading) -> str:
+    """Grey levels to what the network was trained on."""
+    text, format = _Text(), reading.pixels
+    kind = {int(TensorProto.UINT8): "uint8", int(TensorProto.FLOAT16): "float16"}.get(network.kind, "float")
+    operations = []
+    if network.kind != TensorProto.UINT8:
+        operations.append("Cast <to = 1> ({})")
+    if format.order == "bgr":
+        text.constant("blue_first", [2, 1, 0])
+        operations.append("Gather <axis = 1> ({}, blue_first)")
+    if any(format.mean):
+        text.constant("mean", list(format.mean), "[1, 3, 1, 1]")
+        operations.append("Sub ({}, mean)")
+    if format.std != (1.0, 1.0, 1.0):
+        factors = [1 / value for value in format.std]
+        if len(set(factors)) == 1:
+            text.constant("scale", factors[:1], "")
+        else:
+            text.constant("scale", factors, "[1, 3, 1, 1]")
+        operations.append("Mul ({}, scale)")
+    if network.kind == TensorProto.FLOAT16:
+        operations.append(f"Cast <to = {TensorProto.FLOAT16}> ({{}})")
+    operations = operations or ["Identity ({})"]
+    names = [INPUT, *(f"step{i}" for i in range(1, len(operations))), "pixels"]
+    for operation, before, after in zip(operations, names[:-1], names[1:], strict=True):
+        text.add(f"{after} = {operation.format(before)}")
+    dims = f"N, 3, {network.height}, {network.width}"
+    text.signature = f"head (uint8[{dims}] {INPUT}) => ({kind}[{dims}] pixels)"
+    return str(text)
+
+
+def _tail(network: Network, reading: Reading, top_k: int) -> str:
+    """Predictions of all anchors to the best candidates; boxes are decoded after top-K, for K rows alone."""
+    text, inputs, predictions = _Text(), [], []
+    for i, name in enumerate(reading.outputs):
+        half = _is_half(network, name)
+        inputs.append(f"{'float16' if half else 'float'}[N, {', '.join(map(str, network.outputs[name]))}] raw{i}")
+        predictions.append(f"full{i}" if half else f"raw{i}")
+        if half:
+            text.add(f"full{i} = Cast <to = 1> (raw{i})")
+    dims = network.outputs[reading.outputs[0]]
+    top_k = min(top_k, dims[1] if reading.features_first else dims[0])
+    text.constant("k", [top_k])
+    text.constant("last", [-1])
+    text.constant("features", [1 if reading.features_first else 2])  # their axis
+    _score(text, reading, predictions)
+    text.add("best, index = TopK <axis = 1> (scores, k)", "best_column = Unsqueeze (best, last)")
+    _gather(text, reading, predictions, dims[0])
+    boxes = _decode(text, reading)
+    text.add(f"{OUTPUT} = Concat <axis = 2> ({boxes}, best_column, classes)")
+    text.signature = f"tail ({', '.join(inputs)}) => (float[N, {top_k}, 6] {OUTPUT})"
+    return str(text)
+
+
+def _score(text: _Text, reading: Reading, predictions: list[str]) -> None:
+    """From all predictions to `scores` [N, A], that of the best class of each anchor."""
+    head, axis = reading.head, 1 if reading.features_first else 2
+    split = f"Split <axis = {axis}> ({predictions[0]}, columns)"
+    if head.final:
+        text.constant("columns", [4, 1, 1])
+        text.add(f"all_boxes, all_best, all_classes = {split}", "scores = Squeeze (all_best, features)")
+    elif head.split:
+        text.add(f"scores = ReduceMax <keepdims = 0> ({predictions[1]}, features)")
+    elif head.objectness:
+        text.constant("columns", [4, 1, reading.classes])
+        text.add(
+            f"all_boxes, all_objects, all_classes = {split}",
+            "best_of_all = ReduceMax <keepdims = 0> (all_classes, features)",
+            "objects_of_all = Squeeze (all_objects, features)",
+            "scores = Mul (best_of_all, objects_of_all)",
+        )
+    else:
+        text.constant("columns", [4, reading.classes])
+        text.add(f"all_boxes, all_classes = {split}", "scores = ReduceMax <keepdims = 0> (all_classes, features)")
+
+
+def _gather(text: _Text, reading: Reading, predictions: list[str], features: int) -> None:
+    """From all predictions to `top0` [N, K, features], and `top1` where there are two."""
+    if reading.features_first:  # turning K rows around is less than turning them all
+        text.constant("wide", [1, features, 1])
+        text.add(
+            "index_row = Unsqueeze (index, features)",
+            "index_rows = Expand (index_row, wide)",
+            f"top_columns = GatherElements <axis = 2> ({predictions[0]}, index_rows)",
+            "top0 = Transpose <perm = [0, 2, 1]> (top_columns)",
+        )
+    else:
+        text.add("where = Unsqueeze (index, last)")
+        text.add(*(f"top{i} = GatherND <batch_dims = 1> ({name}, where)" for i, name in enumerate(predictions)))
+
+
+def _decode(text: _Text, reading: Reading) -> str:
+    """From the best rows to `classes` [N, K, 1] and x1, y1, x2, y2 in pixels [N, K, 4], whose name is returned."""
+    head = reading.head
+    if head.final:
+        text.add("boxes, top_score, classes = Split <axis = 2> (top0, columns)")
+        return "boxes"
+    coded, class_scores = ("top0", "top1") if head.split else ("coded", "class_scores")
+    if not head.split:
+        middle = "top_objects, " if head.objectness else ""
+        text.add(f"{coded}, {middle}{class_scores} = Split <axis = 2> (top0, columns)")
+    text.add(f"class_index = ArgMax <axis = 2, keepdims = 1> ({class_scores})", "classes = Cast <to = 1> (class_index)")
+    if head.boxes == "xyxy":
+        return coded
+    text.constant("pairs", [2, 2])
+    text.constant("half", [0.5], "")
+    if head.boxes == "cxcywh":
+        text.add(f"centre, size = Split <axis = 2> ({coded}, pairs)")
+    else:  # YOLOX, https://arxiv.org/abs/2107.08430: (offset + cell) * stride, exp(logarithm) * stride
+        text.constant("place", [2, 1])
+        text.add(
+            f"offset, logarithm = Split <axis = 2> ({coded}, pairs)",
+            "top_cells = Gather <axis = 0> (cells, index)",
+            "corner, stride = Split <axis = 2> (top_cells, place)",
+            "moved = Add (offset, corner)",
+            "centre = Mul (moved, stride)",
+            "cell_size = Exp (logarithm)",
+            "size = Mul (cell_size, stride)",
+        )
+    text.add(
+        "reach = Mul (size, half)",
+        "low = Sub (centre, reach)",
+        "high = Add (centre, reach)",
+        "boxes = Concat <axis = 2> (low, high)",
+    )
+    return "boxes"

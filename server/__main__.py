@@ -10,12 +10,11 @@ import typer
 
 from server.errors import ServerError
 from server.process import Addresses, TritonServer
-
-REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
+from server.repository import TEMPLATE
 
 
 def main(
-    repository: Annotated[Path, typer.Option(help="Model repository to serve.")] = REPOSITORY,
+    repository: Annotated[Path, typer.Option(help="Model repository to serve.")] = TEMPLATE,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     http_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for HTTP and REST.")] = 8000,
     grpc_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for gRPC.")] = 8001,

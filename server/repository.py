@@ -10,6 +10,7 @@ from google.protobuf import text_format
 from server.config import as_python_model, read_config, stand_in_for
 from server.errors import ServerError
 
+TEMPLATE = Path(__file__).resolve().parents[1] / "model_repository"  # the project's own, of the default model
 MODELS = Path(__file__).parent / "models"
 ONNX_HINT = "it is the graph that `python -m export` writes"
 MISSING = {"model.onnx": ONNX_HINT, "dali.py": "it defines the DALI pipeline of this model"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from tests.model_repository.postprocess import postprocess
 from tests.server.references import placed
 
+LETTERBOXES = [postprocess.Letterbox(*place) for place in [(640, 640), (384, 672), (384, 672, False)]]
 SIDES = st.integers(1, 10_000)
 
 
@@ -31,31 +34,46 @@ SIDES = st.integers(1, 10_000)
 def test_the_image_is_centred_and_as_large_as_fits(
     size: tuple[int, int], target: tuple[int, int], place: tuple[int, int, int, int]
 ) -> None:
-    assert postprocess.letterbox_geometry(*size, target) == place
+    assert postprocess.Letterbox(*target).place(*size) == place
 
 
 @settings(max_examples=500, deadline=None)
 @given(SIDES, SIDES)
 def test_the_geometry_is_that_of_exact_fractions(height: int, width: int) -> None:
-    assert postprocess.letterbox_geometry(height, width, (640, 640)) == placed(height, width)
+    assert postprocess.Letterbox(640, 640).place(height, width) == placed(height, width)
 
 
 @settings(max_examples=300, deadline=None)
 @given(SIDES, SIDES, st.lists(st.floats(0, 1), min_size=4, max_size=4))
-@pytest.mark.parametrize("target", [(640, 640), (384, 672)])
-def test_a_box_comes_back_from_the_letterbox(
-    target: tuple[int, int], height: int, width: int, corners: list[float]
-) -> None:
+@pytest.mark.parametrize("letterbox", LETTERBOXES, ids=str)
+def test_a_box_comes_back_from_the_letterbox(letterbox: Any, height: int, width: int, corners: list[float]) -> None:
     (x1, x2), (y1, y2) = sorted(corners[:2]), sorted(corners[2:])
     box = np.array([[x1 * width, y1 * height, x2 * width, y2 * height]])
-    top, left, new_height, new_width = postprocess.letterbox_geometry(height, width, target)
+    top, left, new_height, new_width = letterbox.place(height, width)
     scale = np.array([new_width / width, new_height / height] * 2)
     letterboxed = (box * scale + [left, top, left, top]).astype(np.float32)
-    back = postprocess.undo_letterbox(letterboxed, (height, width), target)
+    back = postprocess.undo_letterbox(letterboxed, (height, width), letterbox)
     np.testing.assert_allclose(back, box, atol=1e-6 * max(height, width) + 1e-4 * (1 / scale).max())
+
+
+@settings(max_examples=300, deadline=None)
+@given(SIDES, SIDES)
+@pytest.mark.parametrize("target", [(640, 640), (384, 672)])
+def test_at_the_top_left_it_has_the_same_size_and_no_border_before_it(
+    target: tuple[int, int], height: int, width: int
+) -> None:
+    _, _, *size = postprocess.Letterbox(*target).place(height, width)
+    assert postprocess.Letterbox(*target, centred=False).place(height, width) == (0, 0, *size)
+
+
+def test_the_configuration_says_where_the_image_lies() -> None:
+    values = {"input_height": "384", "input_width": "640", "letterbox": "top-left"}
+    assert postprocess.Letterbox.from_parameters(values) == postprocess.Letterbox(384, 640, centred=False)
+    with pytest.raises(ValueError, match="letterbox must be one of centred, top-left, got 'middle'"):
+        postprocess.Letterbox.from_parameters(values | {"letterbox": "middle"})
 
 
 def test_boxes_that_reach_into_the_border_are_clipped_to_the_image() -> None:
     boxes = np.array([[-50, -50, 700, 700], [0, 0, 640, 79], [600, 561, 640, 640]], np.float32)
-    back = postprocess.undo_letterbox(boxes, (960, 1280), (640, 640))
+    back = postprocess.undo_letterbox(boxes, (960, 1280), postprocess.Letterbox(640, 640))
     assert back.tolist() == [[0, 0, 1280, 960], [0, 0, 1280, 0], [1200, 960, 1280, 960]]

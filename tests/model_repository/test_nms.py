@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.model_repository.postprocess import postprocess
 from tests.server.references import suppress
 
-TARGET = (640, 640)
+LETTERBOX = postprocess.Letterbox(640, 640)
 
 
 def nms(rows: list[list[float]], score: float = 0.25, iou: float = 0.5, most: int = 100) -> list[list[float]]:
@@ -98,7 +98,7 @@ def test_detections_are_padded_with_zeros_image_by_image() -> None:
     one = [[10, 20, 30, 40, 0.9, 2], [12, 20, 30, 40, 0.8, 2]]
     two = [[10, 20, 30, 40, 0.9, 0], [300, 20, 330, 40, 0.8, 1], [10, 20, 30, 40, 0.7, 5]]
     number, boxes, scores, classes = postprocess.detections(
-        batch(one, [], two), np.full((3, 2), 640, np.int32), postprocess.Thresholds(0.25, 0.45), 4, TARGET
+        batch(one, [], two), np.full((3, 2), 640, np.int32), postprocess.Thresholds(0.25, 0.45), 4, LETTERBOX
     )
     assert number.tolist() == [[1], [0], [3]]
     assert [a.dtype for a in (number, boxes, scores, classes)] == [np.int32, np.float32, np.float32, np.int32]
@@ -111,7 +111,7 @@ def test_detections_are_padded_with_zeros_image_by_image() -> None:
 
 def test_an_empty_batch_gives_empty_detections() -> None:
     arrays = postprocess.detections(
-        batch(), np.zeros((0, 2), np.int32), postprocess.Thresholds(0.25, 0.45), 100, TARGET
+        batch(), np.zeros((0, 2), np.int32), postprocess.Thresholds(0.25, 0.45), 100, LETTERBOX
     )
     assert [array.shape for array in arrays] == [(0, 1), (0, 100, 4), (0, 100), (0, 100)]
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
-from postprocess import Thresholds, detections
+from postprocess import Letterbox, Thresholds, detections
 
 OUTPUTS = ("num_detections", "boxes", "scores", "classes")
 
@@ -19,7 +19,7 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         values = {key: value["string_value"] for key, value in config["parameters"].items()}
         self.thresholds = Thresholds(float(values["score_threshold"]), float(values["iou_threshold"]))
-        self.target = (int(values["input_height"]), int(values["input_width"]))
+        self.letterbox = Letterbox.from_parameters(values)
         self.most = next(int(o["dims"][0]) for o in config["output"] if o["name"] == "boxes")
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -35,5 +35,5 @@ class TritonPythonModel:
             thresholds = self.thresholds.updated(json.loads(request.parameters() or "{}"))
         except ValueError as error:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
-        arrays = detections(candidates, image_size, thresholds, self.most, self.target)
+        arrays = detections(candidates, image_size, thresholds, self.most, self.letterbox)
         return pb_utils.InferenceResponse([pb_utils.Tensor(*pair) for pair in zip(OUTPUTS, arrays, strict=True)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
+PLACES = ("centred", "top-left")  # where a letterboxed image may lie
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -18,7 +21,8 @@ class Thresholds:
 
     Attributes:
         score: lowest score, 0..1.
-        iou: highest intersection over union with a better box of the same class, 0..1.
+        iou: highest intersection over union with a better box of the same class, 0..1; 1 lets every box pass, for
+            networks that suppress by themselves.
     """
 
     score: float
@@ -49,41 +53,68 @@ def _threshold(name: str, value: object) -> float:
     return number
 
 
-def letterbox_geometry(height: int, width: int, target: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Where an image lies in the network's input.
+@dataclass(frozen=True)
+class Letterbox:
+    """How images of all sizes are fitted into the network's input.
 
-    Args:
-        height: of the original image, in pixels.
-        width: of the original image, in pixels.
-        target: height, width of the network's input.
-
-    Returns:
-        top, left, height, width of the resized image inside the input, in pixels. Integer arithmetic, rounded half up,
-        at least one pixel; the odd pixel of the border is on the right and the bottom.
+    Attributes:
+        height: of the network's input, in pixels.
+        width: of the network's input, in pixels.
+        centred: the image is in the middle, the odd pixel of the border on the right and the bottom; else it is at the
+            top left and all of the border on the right and the bottom.
     """
-    target_height, target_width = target
-    if height * target_width >= width * target_height:
-        numerator, denominator = target_height, height
-    else:
-        numerator, denominator = target_width, width
-    new_height = max((2 * height * numerator + denominator) // (2 * denominator), 1)
-    new_width = max((2 * width * numerator + denominator) // (2 * denominator), 1)
-    return (target_height - new_height) // 2, (target_width - new_width) // 2, new_height, new_width
+
+    height: int
+    width: int
+    centred: bool = True
+
+    @classmethod
+    def from_parameters(cls, values: Mapping[str, str]) -> Letterbox:
+        """Read it from the parameters of the model's configuration.
+
+        Raises:
+            ValueError: ``letterbox`` is neither "centred" nor "top-left".
+        """
+        where = values["letterbox"]
+        if where not in PLACES:
+            raise ValueError(f"the parameter letterbox must be one of {', '.join(PLACES)}, got {where!r}")
+        return cls(int(values["input_height"]), int(values["input_width"]), where == PLACES[0])
+
+    def place(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Where an image lies in the network's input.
+
+        Args:
+            height: of the original image, in pixels.
+            width: of the original image, in pixels.
+
+        Returns:
+            top, left, height, width of the resized image inside the input, in pixels. Integer arithmetic, rounded half
+            up, at least one pixel.
+        """
+        if height * self.width >= width * self.height:
+            numerator, denominator = self.height, height
+        else:
+            numerator, denominator = self.width, width
+        new_height = max((2 * height * numerator + denominator) // (2 * denominator), 1)
+        new_width = max((2 * width * numerator + denominator) // (2 * denominator), 1)
+        if not self.centred:
+            return 0, 0, new_height, new_width
+        return (self.height - new_height) // 2, (self.width - new_width) // 2, new_height, new_width
 
 
-def undo_letterbox(boxes: Floats, image_size: tuple[int, int], target: tuple[int, int]) -> Floats:
+def undo_letterbox(boxes: Floats, image_size: tuple[int, int], letterbox: Letterbox) -> Floats:
     """Bring boxes from letterboxed to original pixels, clipped to the image.
 
     Args:
         boxes: float32 [N, 4], x1, y1, x2, y2 in pixels of the network's input.
         image_size: height, width of the original image.
-        target: height, width of the network's input.
+        letterbox: that the image went through.
 
     Returns:
         float32 [N, 4], x1, y1, x2, y2 in pixels of the original image.
     """
     height, width = image_size
-    top, left, new_height, new_width = letterbox_geometry(height, width, target)
+    top, left, new_height, new_width = letterbox.place(height, width)
     offset = np.array([left, top, left, top], np.float32)
     scale = np.array([width / new_width, height / new_height] * 2, np.float32)
     limit = np.array([width, height, width, height], np.float32)
@@ -102,6 +133,8 @@ def non_maximum_suppression(candidates: Floats, thresholds: Thresholds, most: in
         float32 [N, 6], the rows that stay, N <= most, best first.
     """
     left = candidates[candidates[:, 4] >= thresholds.score]
+    if thresholds.iou == 1:
+        return left[:most]
     kept: list[Floats] = []
     while len(left) and len(kept) < most:
         best, left = left[0], left[1:]
@@ -122,7 +155,7 @@ def _iou(box: Floats, others: Floats) -> Floats:
 
 
 def detections(
-    candidates: Floats, image_size: Ints, thresholds: Thresholds, most: int, target: tuple[int, int]
+    candidates: Floats, image_size: Ints, thresholds: Thresholds, most: int, letterbox: Letterbox
 ) -> tuple[Ints, Floats, Floats, Ints]:
     """Turn a batch of candidates into padded detections.
 
@@ -131,7 +164,7 @@ def detections(
         image_size: int32 [B, 2], height, width of the original images.
         thresholds: lowest score and highest overlap.
         most: M, the rows of the outputs.
-        target: height, width of the network's input.
+        letterbox: that the images went through.
 
     Returns:
         num_detections int32 [B, 1]; boxes float32 [B, M, 4], x1, y1, x2, y2 in original pixels; scores float32 [B, M];
@@ -145,7 +178,7 @@ def detections(
     for i in range(batch):
         kept = non_maximum_suppression(candidates[i], thresholds, most)
         n = number[i, 0] = len(kept)
-        boxes[i, :n] = undo_letterbox(kept[:, :4], (int(image_size[i, 0]), int(image_size[i, 1])), target)
+        boxes[i, :n] = undo_letterbox(kept[:, :4], (int(image_size[i, 0]), int(image_size[i, 1])), letterbox)
         scores[i, :n] = kept[:, 4]
         classes[i, :n] = kept[:, 5]
     return number, boxes, scores, classes

@@ -13,6 +13,7 @@ from nvidia.dali.plugin.triton import autoserialize
 
 HEIGHT, WIDTH = 640, 640  # the network's input
 PAD = 114  # grey level of the border, as YOLO is trained
+CENTRED = True  # False leaves the image at the top left, as YOLOX is trained
 
 
 @autoserialize
@@ -61,5 +62,5 @@ def preprocess_frames(device: str = "gpu"):
 
 
 def _share(border):
-    """The part of a border that is before the image: half of it, less the odd pixel."""
-    return fn.cast(border // 2, dtype=types.FLOAT) / dmath.max(border, 1)
+    """The part of a border that is before the image: half of it, less the odd pixel, or nothing."""
+    return fn.cast(border // 2, dtype=types.FLOAT) / dmath.max(border, 1) if CENTRED else 0.0

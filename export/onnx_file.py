@@ -1,0 +1,103 @@
+"""Reads ONNX files, and says what is wrong with those that cannot be used."""
+
+from __future__ import annotations
+
+import graphlib
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import inliner
+
+from export.errors import ExportError
+from export.network import one_line
+
+TO_ONNX = (
+    "export it to ONNX first: Ultralytics `yolo export model=x.pt format=onnx dynamic=True`, YOLOv5 `python export.py "
+    "--include onnx --dynamic`, YOLOX `python tools/export_onnx.py --dynamic`, LibreYOLO `model.export(format='onnx')`"
+)
+
+
+def read_network(path: Path) -> onnx.ModelProto:
+    """Read and check an ONNX file.
+
+    Raises:
+        ExportError: it is something else, is damaged, or has operators that only one runtime knows.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+        if other := _another_kind(start, path.suffix.lower()):
+            raise ExportError(f"{path} is {other}")
+        model = onnx.load(path)
+    except DecodeError:
+        raise ExportError(f"{path} is not an ONNX file, or a damaged one: export it again") from None
+    except OSError as error:
+        raise ExportError(f"cannot read {path}: {error.strerror or error}") from None
+    except onnx.checker.ValidationError as error:
+        raise ExportError(
+            f"{path} keeps its weights in another file that is not beside it: {one_line(error)}"
+        ) from None
+    try:
+        return checked(model)
+    except ExportError as error:
+        raise ExportError(f"{path}: {error}") from None
+
+
+def _another_kind(start: bytes, suffix: str) -> str | None:
+    if start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and suffix in (".pt", ".pth", ".torchscript")):
+        return f"a PyTorch file (a checkpoint or TorchScript), not ONNX: {TO_ONNX}"
+    if start[4:8] == b"TFL3":
+        return "a TensorFlow Lite file, not ONNX: export ONNX from the framework that it was trained with"
+    if suffix in (".engine", ".plan", ".trt"):
+        return "a TensorRT plan, which fits one GPU and one version: give the ONNX that it was built from"
+    if suffix in (".xml", ".bin"):
+        return "an OpenVINO file: give the ONNX that it was converted from"
+    return None
+
+
+def checked(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Make sure that a model is whole and made of ONNX's own operators.
+
+    Returns:
+        the model with its own functions put in their places, and its nodes in order.
+
+    Raises:
+        ExportError: it is not.
+    """
+    if not model.graph.node or not model.graph.output:
+        raise ExportError("not an ONNX file, or a damaged one: it has no operators")
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    if custom := sorted(
+        {f"{node.domain}::{node.op_type}" for node in model.graph.node if node.domain not in ("", "ai.onnx")}
+    ):
+        raise ExportError(
+            f"has operators that are not ONNX's own: {', '.join(custom)}. Export without them: no NMS or TensorRT "
+            "plugin in the graph, and not a graph that ONNX Runtime has optimised"
+        )
+    if not any(o.domain in ("", "ai.onnx") for o in model.opset_import):
+        raise ExportError("does not say which operator set it uses: export it again")
+    model = _in_order(model)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ExportError(f"is not valid ONNX: {one_line(error)}. Export it again") from None
+    return model
+
+
+def _in_order(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Nodes after those they depend on; tools that turn graphs to FP16 are known to break the order."""
+    makers = {name: i for i, node in enumerate(model.graph.node) for name in node.output if name}
+    needs = {i: sorted({makers[n] for n in node.input if n in makers}) for i, node in enumerate(model.graph.node)}
+    if all(before < i for i, befores in needs.items() for before in befores):
+        return model
+    try:
+        order = list(graphlib.TopologicalSorter(needs).static_order())
+    except graphlib.CycleError:
+        raise ExportError("is not valid ONNX: its operators form a loop. Export it again") from None
+    ordered = onnx.ModelProto()
+    ordered.CopyFrom(model)
+    del ordered.graph.node[:]
+    ordered.graph.node.extend(model.graph.node[i] for i in order)
+    return ordered

@@ -1,0 +1,162 @@
+"""Holds the served graph against the original network, read the plain way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto
+
+from export.layout import MOST_FINAL
+from export.network import Arrays, Network, Runner
+from export.recognise import Reading
+from export.served_graph import OUTPUT, predictions_in
+from server.modules import load_module
+from server.repository import TEMPLATE
+
+BOX_TOLERANCE = 0.5  # pixels of the network's input
+SCORE_TOLERANCE = 1e-3
+SCORE, IOU, MOST = 0.25, 0.45, 100  # as the server's defaults
+ENOUGH = 100  # rows that have to take part in the suppression, whatever their scores
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What came of the comparison.
+
+    Attributes:
+        images: that were compared.
+        detections: that both sides found in them.
+        box: largest difference of a coordinate, in pixels of the network's input.
+        score: largest difference of a score.
+    """
+
+    images: int
+    detections: int
+    box: float
+    score: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the graph may be served."""
+        return self.box <= BOX_TOLERANCE and self.score <= SCORE_TOLERANCE
+
+
+def prove(network: Network, reading: Reading, graph: onnx.ModelProto, images: npt.NDArray[np.uint8]) -> Proof:
+    """Compare in two steps, so that no tie between two boxes can hide or feign a difference.
+
+    First every prediction that the network makes inside the served graph, from uint8 pixels in one batch, with what the
+    original makes image by image of pixels that NumPy prepared: this covers the input, the batch and the operator set.
+    Then the detections that the server's NMS model makes of the candidates with those of a plain reading of the same
+    predictions: this covers decoding, best class, top-K and suppression.
+
+    Args:
+        network: the original.
+        reading: what it was taken for.
+        graph: that is to be served.
+        images: uint8 [N, 3, H, W], RGB, letterboxed.
+
+    Returns:
+        the largest differences of both steps; infinite where the numbers of detections or their classes differ.
+    """
+    original = network.original.run(network.typed(reading.pixels.apply(images)))
+    seen = onnx.ModelProto()
+    seen.CopyFrom(graph)
+    inside = predictions_in(network, reading)
+    seen.graph.output.extend(onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in inside)
+    served = Runner(seen).run(images)
+    predictions = {name: served[full] for name, full in zip(reading.outputs, inside, strict=True)}
+    boxes, scores = _decoded(predictions, reading)
+    box, score = _predictions(_decoded(original, reading), (boxes, scores), reading.head.final)
+    top_k = served[OUTPUT].shape[1]
+    number = 0
+    for i, candidates in enumerate(served[OUTPUT]):
+        wanted = _rows(boxes[i], scores[i], reading)[:top_k]
+        least = min(SCORE, float(wanted[min(ENOUGH, len(wanted)) - 1, 4]))
+        found = _by_the_server(candidates, (network.height, network.width), least, reading.head.final)
+        wanted = _suppressed(wanted, least, reading.head.final)
+        box, score = (max(pair) for pair in zip((box, score), _detections(wanted, found), strict=True))
+        number += len(found)
+    return Proof(len(images), number, box, score)
+
+
+def _decoded(outputs: Arrays, reading: Reading) -> tuple[Floats, Floats]:
+    """Boxes float32 [N, A, 4], x1, y1, x2, y2, and scores float32 [N, A, classes], or score and class of final rows."""
+    parts = [outputs[name].astype(np.float32) for name in reading.outputs]
+    if reading.features_first:
+        parts = [part.transpose(0, 2, 1) for part in parts]
+    rows, head = np.concatenate(parts, axis=2), reading.head
+    boxes, scores = rows[..., :4], rows[..., 4:]
+    if head.objectness:
+        scores = scores[..., 1:] * scores[..., :1]
+    if head.boxes == "xyxy":
+        return boxes, scores
+    centre, size = boxes[..., :2], boxes[..., 2:]
+    if head.boxes == "offsets":
+        cells = reading.cells.astype(np.float32)
+        centre, size = (centre + cells[:, :2]) * cells[:, 2:], np.exp(size) * cells[:, 2:]
+    return np.concatenate([centre - size / 2, centre + size / 2], axis=2), scores
+
+
+def _predictions(a: tuple[Floats, Floats], b: tuple[Floats, Floats], final: bool) -> tuple[float, float]:
+    """Largest differences of boxes and scores; final rows are sorted, so that each is held against its nearest."""
+    if not final or a[0].shape[1] > MOST_FINAL:
+        return _largest(a[0] - b[0]), _largest(a[1] - b[1])
+    box = score = 0.0
+    for rows, others in zip(np.concatenate(a, axis=2), np.concatenate(b, axis=2), strict=True):
+        apart = np.abs(rows[:, None, :] - others[None, :, :])  # [R, R, 6]
+        boxes, scores = apart[..., :4].max(-1), apart[..., 4] + 1e6 * (apart[..., 5] > 0)
+        for axis in (0, 1):  # each row has its like on the other side
+            nearest = (boxes / BOX_TOLERANCE + scores / SCORE_TOLERANCE).argmin(axis)
+            pick = (nearest, np.arange(len(nearest))) if axis == 0 else (np.arange(len(nearest)), nearest)
+            box, score = max(box, _largest(boxes[pick])), max(score, _largest(scores[pick]))
+    return box, score
+
+
+def _rows(boxes: Floats, scores: Floats, reading: Reading) -> Floats:
+    """[A, 6], x1, y1, x2, y2, score, class of one image, best first, equal scores in the order of the anchors."""
+    if reading.head.final:
+        rows = np.concatenate([boxes, scores], axis=1)
+    else:
+        rows = np.column_stack([boxes, scores.max(1), scores.argmax(1).astype(np.float32)])
+    return rows[np.argsort(-rows[:, 4], kind="stable")]
+
+
+def _suppressed(rows: Floats, least: float, final: bool) -> Floats:
+    """Greedy class-wise non-maximum suppression, one pair at a time."""
+    kept: list[Floats] = []
+    for row in rows[rows[:, 4] >= np.float32(least)]:
+        if len(kept) == MOST:
+            break
+        if final or all(row[5] != other[5] or _overlap(row, other) <= IOU for other in kept):
+            kept.append(row)
+    return np.array(kept, np.float32).reshape(-1, 6)
+
+
+def _overlap(a: Floats, b: Floats) -> float:
+    """Intersection over union."""
+    width, height = (max(float(min(a[i + 2], b[i + 2]) - max(a[i], b[i])), 0.0) for i in (0, 1))
+    areas = sum(float(r[2] - r[0]) * float(r[3] - r[1]) for r in (a, b))
+    both = width * height
+    return both / max(areas - both, 1e-9)
+
+
+def _by_the_server(candidates: Floats, size: tuple[int, int], least: float, final: bool) -> Floats:
+    """What the repository's NMS model makes of one image's candidates; of an image that fills the input."""
+    postprocess = load_module(TEMPLATE / "nms" / "1" / "postprocess.py")
+    thresholds = postprocess.Thresholds(least, 1.0 if final else IOU)
+    return np.asarray(postprocess.non_maximum_suppression(candidates, thresholds, MOST), np.float32)
+
+
+def _detections(wanted: Floats, found: Floats) -> tuple[float, float]:
+    if len(wanted) != len(found) or (wanted[:, 5] != found[:, 5]).any():
+        return float("inf"), float("inf")
+    return _largest(wanted[:, :4] - found[:, :4]), _largest(wanted[:, 4] - found[:, 4])
+
+
+def _largest(differences: npt.NDArray[np.floating]) -> float:
+    return float(np.abs(differences).max(initial=0.0))

@@ -1,0 +1,59 @@
+"""Letterboxed pictures that the proof runs on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from clients.files import find_images
+from export.errors import ExportError
+from server.modules import load_module
+from server.repository import TEMPLATE
+from training.boards import Look, draw_board
+
+LOOKS: tuple[Look, ...] = ("photo", "binary", "photo", "binary")  # of the boards that are drawn
+MOST = 16  # pictures of a folder that are used
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def samples(folder: Path | None, size: tuple[int, int], centred: bool) -> Pixels:
+    """Letterbox some pictures.
+
+    Args:
+        folder: with JPEGs or PNGs, the first MOST of which are used; None draws circuit boards.
+        size: height and width of the network's input.
+        centred: where in it the pictures lie.
+
+    Returns:
+        uint8 [N, 3, H, W], RGB.
+
+    Raises:
+        ExportError: the folder has no pictures, or one that cannot be read.
+    """
+    if folder is None:
+        pictures = [draw_board(seed, 640, 480, look).image for seed, look in enumerate(LOOKS)]
+    else:
+        files, _ = find_images([str(folder)])
+        if not files:
+            raise ExportError(f"there are no JPEGs or PNGs in {folder}")
+        pictures = [_read(file) for file in files[:MOST]]
+    letterbox = load_module(TEMPLATE / "nms" / "1" / "postprocess.py").Letterbox(*size, centred)
+    return np.stack([_fitted(picture, letterbox) for picture in pictures])
+
+
+def _read(file: Path) -> Pixels:
+    picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ExportError(f"cannot read the picture {file}")
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _fitted(picture: Pixels, letterbox: object) -> Pixels:
+    top, left, height, width = letterbox.place(*picture.shape[:2])  # type: ignore[attr-defined]
+    canvas = np.full((letterbox.height, letterbox.width, 3), 114, np.uint8)  # type: ignore[attr-defined]
+    canvas[top : top + height, left : left + width] = cv2.resize(picture, (width, height))
+    return canvas.transpose(2, 0, 1)
