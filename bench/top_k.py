@@ -21,7 +21,6 @@ from clients.progress import tracked
 from export.errors import ExportError
 from export.network import prepare
 from export.onnx_file import read_network
-from export.pixels import PixelFormat
 from export.recognise import Wishes, recognise
 from export.served_graph import served_graph
 from server.repository import TEMPLATE
@@ -37,7 +36,6 @@ def main(
     network: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The network.")] = (
         ROOT / "models/pcb-yolov9t.onnx"
     ),
-    input_format: Annotated[str, typer.Option("--input", help="As python -m export takes it.")] = "rgb-0-1",
     out: Annotated[Path, typer.Option(help="File for the results.")] = ROOT / "bench/results/top-k.json",
 ) -> None:
     """Measure the mean average precision of the first K candidates against that of all of them."""
@@ -45,7 +43,7 @@ def main(
         labelled = read_annotations(annotations)
         stages = Stages(TEMPLATE)
         prepared = prepare(read_network(network), (stages.letterbox.height, stages.letterbox.width))
-        reading = recognise(prepared, Wishes(pixels=PixelFormat.parse(input_format)))
+        reading = recognise(prepared, Wishes())
         every = max(max(dims) for dims in prepared.outputs.values())
         graph = served_graph(prepared, reading, every)
     except (AnnotationError, ExportError) as error:

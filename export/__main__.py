@@ -117,7 +117,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 def _pixels(text: str | None, mean: str | None, std: str | None) -> PixelFormat | None:
     if text is None:
-        if mean or std:
+        if mean is not None or std is not None:
             raise ExportError(
                 "--mean and --std are in the order and range of --input: give it too, as in --input rgb-0-1"
             )

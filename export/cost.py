@@ -44,9 +44,9 @@ def cost_of(network: Network, reading: Reading, top_k: int) -> Cost:
     pixels = 3 * network.height * network.width
     before = sum(math.prod(network.outputs[name]) * _size(network.kinds[name]) for name in reading.outputs)
     graph = network.original.model.graph
-    parameters = sum(
-        math.prod(t.dims) for t in graph.initializer if t.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16)
-    )
+    constants = [a.t for node in graph.node if node.op_type == "Constant" for a in node.attribute if a.name == "value"]
+    weights = [t for t in (*graph.initializer, *constants) if t.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16)]
+    parameters = sum(math.prod(tensor.dims) for tensor in weights)
     return Cost(parameters, _macs(network), (pixels * _size(network.kind), pixels), (before, top_k * 6 * 4))
 
 

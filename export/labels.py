@@ -31,12 +31,16 @@ def read_labels(path: Path) -> tuple[str, ...]:
         raise ExportError(f"cannot read the labels {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ExportError(f"the labels {path} are not text: give a name a line, or a YAML file with names") from None
-    if path.suffix.lower() not in (".yaml", ".yml", ".json"):
+    if any(ord(character) < 32 and character not in "\t\r\n" for character in text):
+        raise ExportError(f"the labels {path} are not text: give a name a line, or a YAML file with names")
+    kind = path.suffix.lower()
+    if kind not in (".yaml", ".yml", ".json"):
         return _checked([line.strip() for line in text.rstrip().splitlines()], path)
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ExportError(f"the labels {path} are no YAML: {' '.join(str(error).split())}") from None
+        # The plain loader leaves words such as "on" and numbers such as 007 as they are written.
+        content = json.loads(text) if kind == ".json" else yaml.load(text, yaml.BaseLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ExportError(f"the labels {path} are no {kind[1:].upper()}: {' '.join(str(error).split())}") from None
     return _checked(_names(content), path)
 
 
@@ -53,7 +57,7 @@ def labels_in(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
         for parse in (json.loads, ast.literal_eval):
             try:
                 names = _names(parse(metadata.get(key, "")))
-            except (ValueError, SyntaxError):
+            except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
                 continue
             if names:
                 return tuple(names)

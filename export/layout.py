@@ -18,7 +18,14 @@ MOST_FINAL = 1000  # rows of an end-to-end head; a dense one has thousands
 
 @dataclass(frozen=True)
 class Layout:
-    """Which outputs hold the predictions, and how."""
+    """Which outputs hold the predictions, and how.
+
+    Attributes:
+        outputs: their names: one, or boxes and scores.
+        features_first: they are [N, features, A], not [N, A, features].
+        final: rows of x1, y1, x2, y2, score, class.
+        grids: the ways in which the anchors may cover the image, float64 [A, 3] each: column, row and stride of each.
+    """
 
     outputs: tuple[str, ...]
     features_first: bool
@@ -65,6 +72,8 @@ def find_layout(network: Network, wanted: str | None) -> Layout:
     if wanted and HEADS[wanted].final:
         dense = []
         final = final or [name for name, (rows, columns) in flat.items() if columns == 6]
+    elif wanted and not dense and HEADS[wanted].boxes != "offsets":  # what the user knows needs no grid to be told by
+        dense = [Layout((name,), dims[0] < dims[1], False) for name, dims in flat.items()]
     if len(dense) == 2 and not dense[0].features_first and not dense[1].features_first:
         boxes, scores = sorted((d.outputs[0] for d in dense), key=lambda name: flat[name][1] != 4)
         if flat[boxes][1] == 4:

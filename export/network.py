@@ -115,7 +115,7 @@ def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     if len(inputs) != 1 or len(dims_of(inputs[0])) != 4:
         raise ExportError(f"one input [N, 3, H, W] is expected, the graph has {seen}")
     _, channels, _, last = dims_of(inputs[0])
-    if channels not in (3, None):
+    if channels not in (3, None) or (channels is None and last == 3):
         hint = ": export with planes (NCHW), not with channels last" if last == 3 else ""
         raise ExportError(f"one input [N, 3, H, W] is expected, the graph has {seen}{hint}")
     if inputs[0].type.tensor_type.elem_type not in NUMBERS:
@@ -233,7 +233,7 @@ def measured_shapes(
 
 def dims_of(value: onnx.ValueInfoProto) -> list[int | None]:
     """Dimensions, None for those that are free."""
-    return [d.dim_value or None for d in value.type.tensor_type.shape.dim]
+    return [d.dim_value if d.dim_value > 0 else None for d in value.type.tensor_type.shape.dim]
 
 
 def operator_in(error: Exception) -> str:

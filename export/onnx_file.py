@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import graphlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -25,26 +26,28 @@ def read_network(path: Path) -> onnx.ModelProto:
         ExportError: it is something else, is damaged, or has operators that only one runtime knows.
     """
     try:
-        with path.open("rb") as file:
-            start = file.read(8)
-        if other := _another_kind(start, path.suffix.lower()):
-            raise ExportError(f"{path} is {other}")
-        model = onnx.load(path)
-    except DecodeError:
+        other = _another_kind(path)
+        model = None if other else onnx.load(path)
+    except (DecodeError, UnicodeDecodeError):
         raise ExportError(f"{path} is not an ONNX file, or a damaged one: export it again") from None
     except OSError as error:
         raise ExportError(f"cannot read {path}: {error.strerror or error}") from None
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, ValueError) as error:
         raise ExportError(
-            f"{path} keeps its weights in another file that is not beside it: {one_line(error)}"
+            f"{path} keeps its weights in another file, which is not beside it or not whole: {one_line(error)}"
         ) from None
+    if model is None:
+        raise ExportError(f"{path} is {other}")
     try:
         return checked(model)
     except ExportError as error:
         raise ExportError(f"{path}: {error}") from None
 
 
-def _another_kind(start: bytes, suffix: str) -> str | None:
+def _another_kind(path: Path) -> str | None:
+    with path.open("rb") as file:
+        start = file.read(8)
+    suffix = path.suffix.lower()
     if start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and suffix in (".pt", ".pth", ".torchscript")):
         return f"a PyTorch file (a checkpoint or TorchScript), not ONNX: {TO_ONNX}"
     if start[4:8] == b"TFL3":
@@ -69,9 +72,8 @@ def checked(model: onnx.ModelProto) -> onnx.ModelProto:
         raise ExportError("not an ONNX file, or a damaged one: it has no operators")
     if model.functions:
         model = inliner.inline_local_functions(model)
-    if custom := sorted(
-        {f"{node.domain}::{node.op_type}" for node in model.graph.node if node.domain not in ("", "ai.onnx")}
-    ):
+    foreign = {f"{n.domain}::{n.op_type}" for n in _nodes(model.graph) if n.domain not in ("", "ai.onnx")}
+    if custom := sorted(foreign):
         raise ExportError(
             f"has operators that are not ONNX's own: {', '.join(custom)}. Export without them: no NMS or TensorRT "
             "plugin in the graph, and not a graph that ONNX Runtime has optimised"
@@ -81,7 +83,7 @@ def checked(model: onnx.ModelProto) -> onnx.ModelProto:
     model = _in_order(model)
     try:
         onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
         raise ExportError(f"is not valid ONNX: {one_line(error)}. Export it again") from None
     return model
 
@@ -89,7 +91,7 @@ def checked(model: onnx.ModelProto) -> onnx.ModelProto:
 def _in_order(model: onnx.ModelProto) -> onnx.ModelProto:
     """Nodes after those they depend on; tools that turn graphs to FP16 are known to break the order."""
     makers = {name: i for i, node in enumerate(model.graph.node) for name in node.output if name}
-    needs = {i: sorted({makers[n] for n in node.input if n in makers}) for i, node in enumerate(model.graph.node)}
+    needs = {i: sorted({makers[n] for n in _read_by(node) if n in makers}) for i, node in enumerate(model.graph.node)}
     if all(before < i for i, befores in needs.items() for before in befores):
         return model
     try:
@@ -101,3 +103,24 @@ def _in_order(model: onnx.ModelProto) -> onnx.ModelProto:
     del ordered.graph.node[:]
     ordered.graph.node.extend(model.graph.node[i] for i in order)
     return ordered
+
+
+def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The graphs inside a node, as If and Loop have them."""
+    return [body for attribute in node.attribute for body in (attribute.g, *attribute.graphs) if body.node]
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for body in _bodies(node):
+            yield from _nodes(body)
+
+
+def _read_by(node: onnx.NodeProto) -> Iterator[str]:
+    """The tensors that a node takes, those of the graphs inside it among them."""
+    yield from node.input
+    for body in _bodies(node):
+        for inner in body.node:
+            yield from _read_by(inner)
+        yield from (output.name for output in body.output)

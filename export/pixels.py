@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,7 +45,10 @@ class PixelFormat:
         if order not in ("rgb", "bgr") or span not in RANGES:
             raise ExportError(f"--input must be one of rgb-0-1, bgr-0-1, rgb-0-255 or bgr-0-255, got {text!r}")
         levels = RANGES[span]
-        means, deviations = _triple("--mean", mean or "0,0,0"), _triple("--std", std or "1,1,1")
+        means, deviations = (
+            _triple("--mean", "0,0,0" if mean is None else mean),
+            _triple("--std", "1,1,1" if std is None else std),
+        )
         if min(deviations) <= 0:
             raise ExportError(f"--std must be above 0, got {std!r}")
         r, g, b = (value * levels for value in means)
@@ -77,5 +81,7 @@ def _triple(option: str, text: str) -> Triple:
     try:
         a, b, c = map(float, text.split(","))
     except ValueError:
-        raise ExportError(f"{option} takes three numbers with commas between, got {text!r}") from None
+        a = b = c = math.nan
+    if not all(map(math.isfinite, (a, b, c))):
+        raise ExportError(f"{option} takes three numbers with commas between, got {text!r}")
     return a, b, c

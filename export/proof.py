@@ -9,10 +9,11 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto
 
+from export.contract import OUTPUT
 from export.layout import MOST_FINAL
 from export.network import Arrays, Network, Runner
 from export.recognise import Reading
-from export.served_graph import OUTPUT, predictions_in
+from export.served_graph import predictions_in
 from server.modules import load_module
 from server.repository import TEMPLATE
 
@@ -159,4 +160,5 @@ def _detections(wanted: Floats, found: Floats) -> tuple[float, float]:
 
 
 def _largest(differences: npt.NDArray[np.floating]) -> float:
-    return float(np.abs(differences).max(initial=0.0))
+    """Of absolute values; infinite where one is undefined."""
+    return float(np.nan_to_num(np.abs(differences), nan=np.inf).max(initial=0.0))

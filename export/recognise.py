@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from export.contract import GRAPH
 from export.errors import ExportError
 from export.heads import HEADS, Head
 from export.inputs import read_input
@@ -68,6 +69,8 @@ def recognise(network: Network, wishes: Wishes) -> Reading:
     Raises:
         ExportError: it is no detector, or could be several things; lists what was seen.
     """
+    if network.original.model.graph.name == GRAPH:
+        raise ExportError("this is a served graph already: give the network that it was made of")
     task = network.metadata.get("task", "detect")
     if task != "detect":
         raise ExportError(f"the metadata says that the network's task is {task}; detection alone is served")
@@ -163,7 +166,7 @@ def _boxes(rows: npt.NDArray[np.float64], layout: Layout, head: Head | None) -> 
         for kind, fits in explained.items():
             if (head is None or head.boxes == kind) and fits.all(axis=1).mean() >= ENOUGH:
                 return kind, (grid, each)
-    return None, (layout.grids[0], 1)
+    return None, (layout.grids[0] if layout.grids else np.empty((0, 3)), 1)
 
 
 def _final(

@@ -12,7 +12,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from clients.files import write_together
-from export.served_graph import INPUT, OUTPUT
+from export.contract import INPUT, OUTPUT
 from server.config import read_config
 from server.repository import TEMPLATE
 

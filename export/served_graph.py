@@ -9,10 +9,10 @@ import onnx
 from onnx import TensorProto, compose, numpy_helper, parser
 
 from export.batch import with_free_batch
+from export.contract import GRAPH, INPUT, OUTPUT
 from export.network import Network, opset_of
 from export.recognise import Reading
 
-INPUT, OUTPUT = "images", "candidates"
 IR_VERSION = 10  # the newest that the tritonserver releases of the last two years read
 MOST = 3840  # the largest K of TensorRT's TopK
 
@@ -47,7 +47,7 @@ def served_graph(network: Network, reading: Reading, top_k: int) -> onnx.ModelPr
     merged = compose.merge_models(head, body, io_map=[("pixels", f"network/{network.input}")])
     used = [(f"network/{name}", f"raw{i}") for i, name in enumerate(reading.outputs)]
     merged = compose.merge_models(merged, tail, io_map=used, outputs=[OUTPUT])
-    merged.graph.name = "served"
+    merged.graph.name = GRAPH
     del merged.opset_import[:]  # merging lists the same one three times
     merged.opset_import.append(onnx.helper.make_opsetid("", opset))
     del merged.metadata_props[:]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from clients import DetectionError
-from clients.files import find_images, upright_size, write_whole
+from clients.files import find_images, upright_size, write_together, write_whole
 from tests.clients.pictures import TURNED, jpeg
 
 
@@ -65,3 +65,15 @@ def test_the_size_is_that_of_the_upright_image(orientation: int, size: tuple[int
 def test_bytes_without_a_size_are_refused() -> None:
     with pytest.raises(DetectionError, match="no header"):
         upright_size(b"no image")
+
+
+def test_files_that_belong_together_change_all_or_none(tmp_path: Path) -> None:
+    """The last cannot be written, since its folder would be where a file is."""
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "taken").write_bytes(b"")
+    with pytest.raises(OSError):
+        write_together({tmp_path / "a": b"new", tmp_path / "b": b"new", tmp_path / "taken" / "c": b"new"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "taken"]
+    assert (tmp_path / "a").read_bytes() == b"old"
+    write_together({tmp_path / "a": b"new", tmp_path / "folder" / "b": b"too"})
+    assert ((tmp_path / "a").read_bytes(), (tmp_path / "folder" / "b").read_bytes()) == (b"new", b"too")

@@ -97,18 +97,24 @@ SIDES = """
     mx = Add (cx, half)  my = Add (cy, half)
     x1 = Sub (mx, left)  y1 = Sub (my, top)  x2 = Add (mx, right)  y2 = Add (my, bottom)
 """
-CORNERS = SIDES + """
+CORNERS = (
+    SIDES
+    + """
     cells_xyxy = Concat <axis = 1> (x1, y1, x2, y2)
     xyxy = Mul (cells_xyxy, stride)
     scores = Sigmoid (cls)
 """
-CENTRES = SIDES + """
+)
+CENTRES = (
+    SIDES
+    + """
     sx = Add (x1, x2)  sy = Add (y1, y2)  midx = Mul (sx, half)  midy = Mul (sy, half)
     w = Sub (x2, x1)  h = Sub (y2, y1)
     cells_cxcywh = Concat <axis = 1> (midx, midy, w, h)
     cxcywh = Mul (cells_cxcywh, stride)
     scores = Sigmoid (cls)
 """
+)
 YOLOX = """
     ox, oy, lw, lh = Split <axis = 1, num_outputs = 4> (box)
     objectness = Sigmoid (obj)
@@ -210,8 +216,7 @@ FAMILIES = {
     # PP-YOLOE and YOLO-NAS as SuperGradients and LibreYOLO export them.
     "split": Family(
         "split",
-        CORNERS
-        + "boxes = Transpose <perm = [0, 2, 1]> (xyxy)  class_scores = Transpose <perm = [0, 2, 1]> (scores)",
+        CORNERS + "boxes = Transpose <perm = [0, 2, 1]> (xyxy)  class_scores = Transpose <perm = [0, 2, 1]> (scores)",
         ("float[B, {anchors}, 4] boxes", "float[B, {anchors}, {classes}] class_scores"),
         lambda outputs: (outputs[0], outputs[1]),
     ),

@@ -9,6 +9,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper, parser
 
+from export.network import prepare
+from export.pixels import PixelFormat
+from export.recognise import Wishes, recognise
 from export.served_graph import served_graph
 
 CELL, GRID = 16, 40  # GRID x GRID cells of CELL pixels
@@ -49,5 +52,7 @@ def cells_network() -> onnx.ModelProto:
 def copy_with_cells(repository: Path, target: Path) -> Path:
     """Copy a repository and put the cells network into it."""
     shutil.copytree(repository, target)
-    onnx.save(served_graph(cells_network(), 1000), target / "yolo" / "1" / "model.onnx")
+    network = prepare(cells_network(), None)
+    reading = recognise(network, Wishes("xyxy", PixelFormat.parse("rgb-0-1")))
+    onnx.save(served_graph(network, reading, 1000), target / "yolo" / "1" / "model.onnx")
     return target

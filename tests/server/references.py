@@ -21,11 +21,14 @@ def upright(encoded: bytes) -> Pixels:
     return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(encoded))).convert("RGB"))
 
 
-def placed(height: int, width: int) -> tuple[int, int, int, int]:
-    """Top, left, height, width of an image in the letterbox: scaled by min(S/h, S/w), rounded half up, centred."""
-    scale = min(Fraction(SIDE, height), Fraction(SIDE, width))
+def placed(
+    height: int, width: int, target: tuple[int, int] = (SIDE, SIDE), centred: bool = True
+) -> tuple[int, int, int, int]:
+    """Top, left, height, width of an image in the letterbox: scaled by min(H/h, W/w), rounded half up."""
+    scale = min(Fraction(target[0], height), Fraction(target[1], width))
     new_height, new_width = (max(int(side * scale + Fraction(1, 2)), 1) for side in (height, width))
-    return (SIDE - new_height) // 2, (SIDE - new_width) // 2, new_height, new_width
+    top, left = ((target[0] - new_height) // 2, (target[1] - new_width) // 2) if centred else (0, 0)
+    return top, left, new_height, new_width
 
 
 def opencv(pixels: Pixels, height: int, width: int) -> Pixels:
@@ -49,10 +52,15 @@ def _neighbours(old: int, new: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any],
     return first, np.minimum(first + 1, old - 1), at - first
 
 
-def letterbox(pixels: Pixels, resize: Callable[[Pixels, int, int], Pixels] = bilinear) -> Pixels:
-    """The network's input, uint8 [3, S, S]."""
-    top, left, height, width = placed(*pixels.shape[:2])
-    canvas = np.full((SIDE, SIDE, 3), PAD, np.uint8)
+def letterbox(
+    pixels: Pixels,
+    resize: Callable[[Pixels, int, int], Pixels] = bilinear,
+    target: tuple[int, int] = (SIDE, SIDE),
+    centred: bool = True,
+) -> Pixels:
+    """The network's input, uint8 [3, H, W]."""
+    top, left, height, width = placed(*pixels.shape[:2], target, centred)
+    canvas = np.full((*target, 3), PAD, np.uint8)
     canvas[top : top + height, left : left + width] = resize(pixels, height, width)
     return np.ascontiguousarray(canvas.transpose(2, 0, 1))
 
@@ -75,9 +83,17 @@ def suppress(rows: list[list[float]], score: float, iou: float, most: int) -> li
     return kept[:most]
 
 
-def detections(candidates: npt.NDArray[np.float32], height: int, width: int, score: float, iou: float) -> list:
+def detections(
+    candidates: npt.NDArray[np.float32],
+    height: int,
+    width: int,
+    score: float,
+    iou: float,
+    target: tuple[int, int] = (SIDE, SIDE),
+    centred: bool = True,
+) -> list:
     """Boxes in original pixels with score and class, out of one image's candidates [K, 6]."""
-    top, left, new_height, new_width = placed(height, width)
+    top, left, new_height, new_width = placed(height, width, target, centred)
     rows = suppress([[float(v) for v in row] for row in candidates if row[4] >= score], score, iou, 100)
     across, down = width / new_width, height / new_height
     return [

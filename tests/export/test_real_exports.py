@@ -1,0 +1,195 @@
+"""Real networks on their way to a served graph: exports that LibreYOLO makes here, and one trained YOLOX."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from export.network import Network, Runner, prepare
+from export.onnx_file import read_network
+from export.pixels import PixelFormat
+from export.proof import BOX_TOLERANCE, SCORE_TOLERANCE, prove
+from export.recognise import Reading, Wishes, recognise
+from export.samples import samples
+from export.served_graph import served_graph
+from server.modules import load_module
+from server.repository import TEMPLATE
+from tests.export.libreyolo import FAMILIES, Family, export_to, make_network, prepared
+
+TOP_K = 1000
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One export: of which family, at which height and width, with which of LibreYOLO's options."""
+
+    family: str
+    size: tuple[int, int]
+    dynamic: bool = False
+    half: bool = False
+
+    def __str__(self) -> str:
+        words = (self.family, "x".join(map(str, self.size)), "dynamic" * self.dynamic, "half" * self.half)
+        return " ".join(word for word in words if word)
+
+
+CASES = [
+    *(Case(family, (320, 320)) for family in FAMILIES),
+    *(Case(family, (416, 416), dynamic=True) for family in FAMILIES),
+    Case("yolo9", (384, 640)),
+    Case("yolox", (320, 320), half=True),
+]
+
+
+@dataclass(frozen=True)
+class Export:
+    """A case's file, opened as the command line opens it, and the network of LibreYOLO that it was made from."""
+
+    case: Case
+    family: Family
+    original: Any
+    network: Network
+    reading: Reading
+
+
+@lru_cache
+def drawn(family: str) -> Any:
+    return make_network(FAMILIES[family])
+
+
+@pytest.fixture(scope="module", params=CASES, ids=str)
+def export(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Export]:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    libreyolo = pytest.importorskip("libreyolo", reason="LibreYOLO is not installed")
+    try:
+        _ = libreyolo.LibreYOLO9  # imports PyTorch and torchvision
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"LibreYOLO cannot be imported: {error}")
+    case = request.param
+    original = drawn(case.family)
+    path = tmp_path_factory.mktemp("export") / "network.onnx"
+    export_to(path, original, case.size, dynamic=case.dynamic, half=case.half)
+    network = prepare(read_network(path), None)
+    yield Export(case, FAMILIES[case.family], original, network, recognise(network, Wishes()))
+
+
+def answers(export: Export, images: npt.NDArray[np.uint8]) -> tuple[Floats, Floats]:
+    """Boxes [N, A, 4] and scores [N, A, 80] as LibreYOLO's export lays them out."""
+    outputs = export.network.original.run(export.network.typed(export.reading.pixels.apply(images)))
+    arrays = [array.astype(np.float32) for array in outputs.values()]
+    if export.family.head == "split":
+        boxes, scores = sorted(arrays, key=lambda array: array.shape[2])
+        return boxes, scores
+    rows = arrays[0].transpose(0, 2, 1) if arrays[0].shape[1] == 84 else arrays[0]
+    return rows[..., :4], rows[..., 5:] * rows[..., 4:5] if export.family.head == "yolox" else rows[..., 4:]
+
+
+def test_the_answers_vary_over_the_anchors_and_from_picture_to_picture(export: Export) -> None:
+    boxes, scores = answers(export, samples(None, export.case.size, export.reading.centred))
+    best, kind = scores.max(2), scores.argmax(2)
+    assert best.std(1).max() > 0.1
+    assert min(len(np.unique(of_one)) for of_one in kind) >= 20  # of 80 classes
+    for a, b in [(0, 1), (0, 2)]:  # a photo and a scan, two photos
+        assert (kind[a] != kind[b]).mean() > 0.2
+        assert np.abs(best[a] - best[b]).max() > 0.05
+        assert np.abs(boxes[a] - boxes[b]).max() > 4  # pixels
+
+
+def test_a_network_is_recognised_as_libreyolo_makes_it(export: Export) -> None:
+    reading, family = export.reading, export.family
+    assert (reading.head.name, str(reading.pixels)) == (family.head, family.input)
+    assert reading.centred == (family.letterbox != "top-left")
+    assert any("stretched" in note for note in reading.notes) == (family.letterbox == "stretched")
+    assert (reading.classes, reading.labels[0], reading.labels[-1]) == (80, "person", "toothbrush")
+    assert (export.network.height, export.network.width) == export.case.size
+    assert export.network.free_batch == export.case.dynamic
+
+
+def test_a_network_sees_the_pixels_that_libreyolos_own_inference_gives_it(export: Export, tmp_path: Path) -> None:
+    height, width = export.case.size
+    if export.family.letterbox != "stretched":
+        width = width * 3 // 4  # the rest is padding; nothing is resized, since libraries differ in that
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "picture.png"), picture[..., ::-1])
+    wanted = prepared(export.original, picture, export.case.size).numpy()
+    pixels = samples(tmp_path, export.case.size, export.reading.centred)
+    np.testing.assert_allclose(export.reading.pixels.apply(pixels), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_the_served_graph_detects_the_same(export: Export) -> None:
+    graph = served_graph(export.network, export.reading, TOP_K)
+    proof = prove(export.network, export.reading, graph, samples(None, export.case.size, export.reading.centred))
+    assert proof.holds, proof
+    assert proof.detections >= 200
+
+
+def test_a_graph_with_the_channels_the_other_way_round_is_refused(export: Export) -> None:
+    pixels = export.reading.pixels
+    swapped = dataclasses.replace(pixels, order="rgb" if pixels.order == "bgr" else "bgr")
+    graph = served_graph(export.network, dataclasses.replace(export.reading, pixels=swapped), TOP_K)
+    proof = prove(export.network, export.reading, graph, samples(None, export.case.size, export.reading.centred))
+    assert not proof.holds
+    assert proof.box > 4 * BOX_TOLERANCE
+    assert proof.score > 10 * SCORE_TOLERANCE
+
+
+# A trained YOLOX without decoding
+
+
+@pytest.fixture(scope="module")
+def characters() -> Network:
+    """The detector of characters that ddddocr (MIT) carries; the package itself is not imported."""
+    package = importlib.util.find_spec("ddddocr")
+    if package is None or not package.submodule_search_locations:
+        pytest.skip("ddddocr, which carries a trained YOLOX, is not installed")
+    [path] = Path(package.submodule_search_locations[0]).rglob("common_det.onnx")
+    return prepare(read_network(path), None)
+
+
+def test_a_trained_yolox_is_recognised_from_its_answers_alone(characters: Network) -> None:
+    reading = recognise(characters, Wishes())
+    assert (reading.head.name, reading.classes, reading.centred) == ("yolox-raw", 1, False)
+    assert reading.pixels == PixelFormat.parse("bgr-0-255")
+    assert (characters.height, characters.width, characters.metadata) == (416, 416, {})
+
+
+def test_a_trained_yolox_finds_the_characters_of_a_drawn_picture(characters: Network, tmp_path: Path) -> None:
+    picture = np.full((240, 416, 3), 255, np.uint8)
+    places = {"R": (40, 90), "7": (170, 200), "K": (300, 110)}  # left and bottom
+    wanted = []
+    for letter, (left, bottom) in places.items():
+        blank = np.zeros(picture.shape[:2], np.uint8)
+        cv2.putText(blank, letter, (left, bottom), cv2.FONT_HERSHEY_SIMPLEX, 2.0, 255, 5, cv2.LINE_AA)
+        picture[blank > 0] = (180, 40, 20)
+        x, y, width, height = cv2.boundingRect(blank)
+        wanted.append([x, y, x + width, y + height])
+    cv2.imwrite(str(tmp_path / "picture.png"), picture[..., ::-1])
+    reading = recognise(characters, Wishes())
+    graph = served_graph(characters, reading, TOP_K)
+    pixels = samples(tmp_path, (416, 416), reading.centred)
+    proof = prove(characters, reading, graph, pixels)
+    assert proof.holds, proof
+    candidates = Runner(graph).run(pixels)["candidates"]
+    postprocess = load_module(TEMPLATE / "nms" / "1" / "postprocess.py")
+    found = postprocess.non_maximum_suppression(candidates[0], postprocess.Thresholds(0.25, 0.45), 100)
+    assert len(found) == len(wanted)
+    for box, letter in zip(sorted(found[:, :4].tolist()), wanted, strict=True):  # from left to right
+        assert overlap(box, letter) > 0.5
+
+
+def overlap(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes, x1, y1, x2, y2."""
+    width, height = (max(min(a[i + 2], b[i + 2]) - max(a[i], b[i]), 0) for i in (0, 1))
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
+    return width * height / (sum(areas) - width * height)

@@ -1,0 +1,117 @@
+"""The repository of another model."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+
+from export.repository import GRAPH, PLAN, Settings, write_repository
+from server.config import read_config
+from server.errors import ServerError
+from server.modules import load_module
+from tests.conftest import REPOSITORY
+
+DEFAULT = Settings(640, 640, 1000, ("open", "short", "mousebite", "spur", "copper", "pin-hole"), True, False)
+OTHER = Settings(384, 640, 300, ("Käfer", 'a "b"', "c\\d"), False, True)
+GRAPH_BYTES = (REPOSITORY / GRAPH).read_bytes()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_the_default_model_gives_the_default_repository(tmp_path: Path) -> None:
+    assert write_repository(tmp_path / "new" / "folder", GRAPH_BYTES, DEFAULT) == []
+    assert files(tmp_path / "new" / "folder") == files(REPOSITORY)
+
+
+def test_sizes_labels_and_candidates_are_the_models(tmp_path: Path) -> None:
+    write_repository(tmp_path, b"graph", OTHER)
+    configs = {path.parent.name: read_config(path) for path in tmp_path.glob("*/config.pbtxt")}
+    assert list(configs["yolo"].input[0].dims) == [3, 384, 640]
+    assert list(configs["yolo"].output[0].dims) == list(configs["nms"].input[0].dims) == [300, 6]
+    for name in ("preprocess", "preprocess_frames"):
+        assert next(list(o.dims) for o in configs[name].output if o.name == "images") == [3, 384, 640]
+        module = load_module(tmp_path / name / "1" / "dali.py")
+        assert (module.HEIGHT, module.WIDTH, module.CENTRED) == (384, 640, False)
+    values = {key: value.string_value for key, value in configs["nms"].parameters.items()}
+    assert json.loads(values.pop("labels")) == list(OTHER.labels)
+    assert values == {
+        "input_height": "384",
+        "input_width": "640",
+        "letterbox": "top-left",
+        "iou_threshold": "1",
+        "score_threshold": "0.25",
+    }
+    assert (tmp_path / GRAPH).read_bytes() == b"graph"
+
+
+def test_what_the_model_does_not_determine_stays_as_the_user_set_it(tmp_path: Path) -> None:
+    write_repository(tmp_path, b"graph", DEFAULT)
+    path = tmp_path / "nms" / "config.pbtxt"
+    config = read_config(path)
+    config.instance_group[0].count = 3
+    config.parameters["score_threshold"].string_value = "0.4"
+    config.parameters["iou_threshold"].string_value = "0.6"
+    path.write_text(f"# mine\n{text_format.MessageToString(config)}")
+    write_repository(tmp_path, b"another", Settings(320, 320, 100, ("a",), True, False))
+    again = read_config(path)
+    assert again.instance_group[0].count == 3
+    assert again.parameters["score_threshold"].string_value == "0.4"
+    assert again.parameters["iou_threshold"].string_value == "0.6"
+    assert again.parameters["input_height"].string_value == "320"
+    assert path.read_text().startswith("# mine\n")
+
+
+def test_suppression_comes_back_when_an_end_to_end_model_goes(tmp_path: Path) -> None:
+    def overlap() -> str:
+        return read_config(tmp_path / "nms" / "config.pbtxt").parameters["iou_threshold"].string_value
+
+    write_repository(tmp_path, b"graph", OTHER)
+    assert overlap() == "1"
+    write_repository(tmp_path, b"graph", DEFAULT)
+    assert overlap() == "0.45"
+
+
+def test_a_plan_of_another_graph_is_removed(tmp_path: Path) -> None:
+    write_repository(tmp_path, b"graph", DEFAULT)
+    beside = tmp_path / f"{PLAN}.json"
+    for path in (tmp_path / PLAN, beside):
+        path.write_bytes(b"built")
+    assert write_repository(tmp_path, b"graph", DEFAULT) == []
+    assert (tmp_path / PLAN).exists(), "it is the same graph"
+    assert write_repository(tmp_path, b"another", DEFAULT) == [tmp_path / PLAN, beside]
+    assert not (tmp_path / PLAN).exists()
+    assert not beside.exists()
+
+
+def test_a_file_that_cannot_be_written_leaves_all_as_they_were(tmp_path: Path) -> None:
+    write_repository(tmp_path, b"graph", DEFAULT)
+    before = files(tmp_path)
+    (tmp_path / "yolo" / "config.pbtxt").unlink()
+    (tmp_path / "yolo" / "1").rename(tmp_path / "yolo" / "kept")
+    (tmp_path / "yolo" / "1").write_bytes(b"a file where a folder should be")
+    with pytest.raises(OSError, match=r"exists|Not a directory"):
+        write_repository(tmp_path, b"another", OTHER)
+    (tmp_path / "yolo" / "1").unlink()
+    (tmp_path / "yolo" / "kept").rename(tmp_path / "yolo" / "1")
+    after = files(tmp_path)
+    assert after == {name: content for name, content in before.items() if name != "yolo/config.pbtxt"}
+    assert not [name for name in os.listdir(tmp_path / "nms") if name.startswith(".config")]
+
+
+def test_a_configuration_that_is_none_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    write_repository(tmp_path, b"graph", DEFAULT)
+    (tmp_path / "nms" / "config.pbtxt").write_text("no configuration")
+    before = files(tmp_path)
+    with pytest.raises(ServerError, match="is not a Triton model configuration"):
+        write_repository(tmp_path, b"another", OTHER)
+    assert files(tmp_path) == before
