@@ -19,7 +19,8 @@ from clients.command import leave
 from clients.files import write_whole
 from clients.progress import tracked
 from export.errors import ExportError
-from export.network import Network, dims_of, image_input, opset_of, prepare
+from export.graphs import opset_of
+from export.network import Network, dims_of, image_input, prepare
 from export.onnx_file import read_network
 from export.pixels import PixelFormat
 from export.proof import prove

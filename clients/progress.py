@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -27,3 +28,15 @@ def tracked(items: Iterable[Item], total: int, description: str, *, hidden: bool
         for item in items:
             yield item
             bar.advance(task)
+
+
+@contextlib.contextmanager
+def working(description: str) -> Iterator[None]:
+    """Show on stderr, if that is a terminal, that something without steps is being done.
+
+    Args:
+        description: what is being done.
+    """
+    console = Console(stderr=True)
+    with console.status(description) if console.is_terminal else contextlib.nullcontext():
+        yield

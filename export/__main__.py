@@ -13,11 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from clients.command import INTERRUPTED, leave
+from clients.progress import working
 from export.cost import cost_of
 from export.errors import ExportError
+from export.graphs import opset_of
 from export.heads import HEADS
 from export.labels import read_labels
-from export.network import Network, opset_of, prepare
+from export.network import Network, prepare
 from export.onnx_file import read_network
 from export.pixels import PixelFormat
 from export.proof import BOX_TOLERANCE, SCORE_TOLERANCE, Proof, prove
@@ -28,6 +30,8 @@ from export.served_graph import MOST, rows_of, served_graph
 from server.errors import ServerError
 
 HeadName = Enum("HeadName", {name: name for name in HEADS}, type=str)  # type: ignore[misc]  # mypy wants literals
+
+LARGEST = 4096  # pixels a side of a network's input
 
 
 class Place(str, Enum):
@@ -82,14 +86,17 @@ def main(
             None if letterbox is None else letterbox is Place.centred,
             read_labels(labels) if labels else None,
         )
-        prepared = prepare(read_network(network), _size(size))
-        reading = recognise(prepared, wishes)
-        graph = served_graph(prepared, reading, top_k)
+        with working(f"Reading {network.name} and running it on two pictures of noise"):
+            prepared = prepare(read_network(network), _size(size))
+            reading = recognise(prepared, wishes)
+            graph = served_graph(prepared, reading, top_k)
         _show(network, prepared, reading, graph)
         if inspect:
             return
-        pictures = samples(images, (prepared.height, prepared.width), reading.centred)
-        _check(prove(prepared, reading, graph, pictures))
+        with working("Holding the served graph against the original"):
+            pictures = samples(images, (prepared.height, prepared.width), reading.centred)
+            proof = prove(prepared, reading, graph, pictures)
+        _check(proof)
         settings = Settings(
             prepared.height, prepared.width, rows_of(graph), reading.labels, reading.centred, reading.head.final
         )
@@ -112,7 +119,10 @@ def _size(text: str | None) -> tuple[int, int] | None:
     match = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", text)
     if match is None:
         raise ExportError(f"--size takes pixels, S or HxW (height x width), as in 640 or 384x640, got {text!r}")
-    return int(match[1]), int(match[2] or match[1])
+    height, width = int(match[1]), int(match[2] or match[1])
+    if max(height, width) > LARGEST:
+        raise ExportError(f"--size {text} is more than {LARGEST} pixels a side")
+    return height, width
 
 
 def _pixels(text: str | None, mean: str | None, std: str | None) -> PixelFormat | None:

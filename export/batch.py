@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import onnx
 from onnx import helper, numpy_helper, version_converter
 
 from export.errors import ExportError
+from export.graphs import opset_of, part_of
 from export.network import (
     Network,
     Runner,
@@ -18,7 +20,6 @@ from export.network import (
     noise,
     one_line,
     operator_in,
-    opset_of,
     resized,
 )
 
@@ -31,26 +32,30 @@ FREE_BATCH = (
 )
 
 
-def with_free_batch(network: Network) -> onnx.ModelProto:
+def with_free_batch(network: Network, outputs: Sequence[str]) -> onnx.ModelProto:
     """Let the batch size free, raise the operator set to OPSET where it is older, and see that nothing else changes.
 
     Args:
         network: of one image size.
+        outputs: names of those that are wanted.
 
     Returns:
-        the same network from [N, 3, H, W] to outputs [N, ...].
+        the same network from [N, 3, H, W] to these outputs [N, ...].
 
     Raises:
         ExportError: an operator ties the network to its batch size, or cannot be raised.
     """
-    model = _at_opset(network.original.model)
+    original = network.original.model
+    wanted = [value for value in original.graph.output if value.name in outputs]
+    fixed = part_of(original, original.graph.input, wanted)
+    model = _at_opset(fixed)
     images = noise(network)
-    apart = network.original.run(images)
-    if model is not network.original.model:
+    apart = Runner(fixed, network.original.batch).run(images)
+    if model is not fixed:
         raised = Runner(model, network.original.batch).run(images)
         if any(not _alike(raised[name], array) for name, array in apart.items()):
             raise ExportError(
-                f"the network answers otherwise when its operator set {opset_of(network.original.model)} is raised to "
+                f"the network answers otherwise when its operator set {opset_of(fixed)} is raised to "
                 f"{OPSET}: export again with opset={OPSET}"
             )
     freed = resized(model, BATCH, (network.height, network.width))

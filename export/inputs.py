@@ -1,8 +1,9 @@
-"""What a network's input takes: by the head's families, and by what LibreYOLO says of its own."""
+"""What a network's input takes: by its head, and by what LibreYOLO says of its own networks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from onnx import TensorProto
 
@@ -12,18 +13,50 @@ from export.network import Network
 from export.pixels import PixelFormat
 
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
-# By LibreYOLO's metadata `model_family`, as its own inference prepares images: format, centred, stretched.
-LIBREYOLO: Mapping[str, tuple[PixelFormat, bool, bool]] = {
-    "yolox": (BGR255, False, False),
-    "yolo7": (RGB01, False, False),
-    "yolo9": (RGB01, False, False),
-    "yolo9_e2e": (RGB01, False, False),
-    "yolo9_p2": (RGB01, False, False),
-    "yolonas": (RGB01, True, False),
-    "rtmdet": (PixelFormat("bgr", IMAGENET[0][::-1], IMAGENET[1][::-1]), False, False),
-    "ppyoloe": (PixelFormat("rgb", *IMAGENET), True, True),
-    "picodet": (PixelFormat("rgb", *IMAGENET), True, True),
+STRETCHED = "trained on stretched images, while the server keeps proportions"
+SMALLER = "trained on images of 636 pixels in 640, while the server fills all 640"
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How a family of LibreYOLO exports its predictions, and how its own inference prepares images.
+
+    Attributes:
+        head: name of the layout.
+        pixels: what the input takes.
+        centred: where the letterboxed image lies.
+        note: what the server does otherwise.
+    """
+
+    head: str
+    pixels: PixelFormat
+    centred: bool
+    note: str | None = None
+
+
+# By the metadata `model_family`; read in libreyolo/preprocess and libreyolo/models of version 1.6.0.
+LIBREYOLO: Mapping[str, Convention] = {
+    "yolox": Convention("yolox", BGR255, False),
+    "yolo7": Convention("xyxy", RGB01, False),
+    "yolo9": Convention("xyxy", RGB01, False),
+    "yolo9_e2e": Convention("xyxy", RGB01, False),
+    "yolo9_p2": Convention("xyxy", RGB01, False),
+    "yolonas": Convention("split", RGB01, True, SMALLER),
+    "rtmdet": Convention("xyxy", PixelFormat("bgr", IMAGENET[0][::-1], IMAGENET[1][::-1]), False),
+    "ppyoloe": Convention("split", PixelFormat("rgb", *IMAGENET), True, STRETCHED),
+    "picodet": Convention("xyxy", PixelFormat("rgb", *IMAGENET), True, STRETCHED),
 }
+
+
+def convention_of(network: Network) -> Convention | None:
+    """What LibreYOLO says of its own networks, None of others.
+
+    Raises:
+        ExportError: LibreYOLO made it for another runtime.
+    """
+    if network.metadata.get("deepstream") == "true":
+        raise ExportError("LibreYOLO exported the network for DeepStream: export it again without deepstream=True")
+    return LIBREYOLO.get(network.metadata.get("model_family", ""))
 
 
 def read_input(
@@ -43,16 +76,19 @@ def read_input(
     Raises:
         ExportError: it cannot be told, or is not possible with this graph.
     """
-    usual = (head.pixels, head.centred, False)
-    if family := network.metadata.get("model_family"):
-        usual = LIBREYOLO.get(family, (None, head.centred, False))
-    known, usually_centred, stretched = usual
+    convention = convention_of(network)
+    known, usually_centred = (convention.pixels, convention.centred) if convention else (head.pixels, head.centred)
     pad = network.metadata.get("letterbox_pad", "").lower().replace("-", "").replace("_", "")
     if pad in ("center", "centre", "topleft"):
         usually_centred = pad != "topleft"
+    if convention is None and (family := network.metadata.get("model_family")) and None in (pixels, centred):
+        raise ExportError(
+            f"it is not known how images are prepared for the family {family}, which the metadata names: say it with "
+            "--input (and --mean, --std) and --letterbox"
+        )
     notes = []
-    if stretched and centred is None:
-        notes.append("trained on stretched images, while the server keeps proportions: measure with clients.evaluate")
+    if convention and convention.note and centred is None:
+        notes.append(f"{convention.note}: measure with clients.evaluate")
     if pixels is None:
         pixels = _usual(network, head, known)
     if network.kind == TensorProto.UINT8 and (any(pixels.mean) or pixels.std != (1.0, 1.0, 1.0)):

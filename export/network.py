@@ -98,11 +98,6 @@ class Network:
         return images.astype(NUMBERS[self.kind])
 
 
-def opset_of(model: onnx.ModelProto) -> int:
-    """The version of ONNX's own operators that a model uses."""
-    return next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
-
-
 def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     """The one input that takes images.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import graphlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -11,6 +9,7 @@ from google.protobuf.message import DecodeError
 from onnx import inliner
 
 from export.errors import ExportError
+from export.graphs import all_nodes, in_order
 from export.network import one_line
 
 TO_ONNX = (
@@ -72,7 +71,7 @@ def checked(model: onnx.ModelProto) -> onnx.ModelProto:
         raise ExportError("not an ONNX file, or a damaged one: it has no operators")
     if model.functions:
         model = inliner.inline_local_functions(model)
-    foreign = {f"{n.domain}::{n.op_type}" for n in _nodes(model.graph) if n.domain not in ("", "ai.onnx")}
+    foreign = {f"{n.domain}::{n.op_type}" for n in all_nodes(model.graph) if n.domain not in ("", "ai.onnx")}
     if custom := sorted(foreign):
         raise ExportError(
             f"has operators that are not ONNX's own: {', '.join(custom)}. Export without them: no NMS or TensorRT "
@@ -80,47 +79,9 @@ def checked(model: onnx.ModelProto) -> onnx.ModelProto:
         )
     if not any(o.domain in ("", "ai.onnx") for o in model.opset_import):
         raise ExportError("does not say which operator set it uses: export it again")
-    model = _in_order(model)
+    model = in_order(model)
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
         raise ExportError(f"is not valid ONNX: {one_line(error)}. Export it again") from None
     return model
-
-
-def _in_order(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Nodes after those they depend on; tools that turn graphs to FP16 are known to break the order."""
-    makers = {name: i for i, node in enumerate(model.graph.node) for name in node.output if name}
-    needs = {i: sorted({makers[n] for n in _read_by(node) if n in makers}) for i, node in enumerate(model.graph.node)}
-    if all(before < i for i, befores in needs.items() for before in befores):
-        return model
-    try:
-        order = list(graphlib.TopologicalSorter(needs).static_order())
-    except graphlib.CycleError:
-        raise ExportError("is not valid ONNX: its operators form a loop. Export it again") from None
-    ordered = onnx.ModelProto()
-    ordered.CopyFrom(model)
-    del ordered.graph.node[:]
-    ordered.graph.node.extend(model.graph.node[i] for i in order)
-    return ordered
-
-
-def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    """The graphs inside a node, as If and Loop have them."""
-    return [body for attribute in node.attribute for body in (attribute.g, *attribute.graphs) if body.node]
-
-
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for body in _bodies(node):
-            yield from _nodes(body)
-
-
-def _read_by(node: onnx.NodeProto) -> Iterator[str]:
-    """The tensors that a node takes, those of the graphs inside it among them."""
-    yield from node.input
-    for body in _bodies(node):
-        for inner in body.node:
-            yield from _read_by(inner)
-        yield from (output.name for output in body.output)

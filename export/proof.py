@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,16 +11,17 @@ import onnx
 from onnx import TensorProto
 
 from export.contract import OUTPUT
+from export.graphs import part_of
 from export.layout import MOST_FINAL
 from export.network import Arrays, Network, Runner
 from export.recognise import Reading
-from export.served_graph import predictions_in
+from export.served_graph import PIXELS, predictions_in
+from server.config import read_config
 from server.modules import load_module
 from server.repository import TEMPLATE
 
 BOX_TOLERANCE = 0.5  # pixels of the network's input
 SCORE_TOLERANCE = 1e-3
-SCORE, IOU, MOST = 0.25, 0.45, 100  # as the server's defaults
 ENOUGH = 100  # rows that have to take part in the suppression, whatever their scores
 
 Floats = npt.NDArray[np.float32]
@@ -47,6 +49,28 @@ class Proof:
         return self.box <= BOX_TOLERANCE and self.score <= SCORE_TOLERANCE
 
 
+@dataclass(frozen=True)
+class _Nms:
+    """The repository's NMS model, with its defaults."""
+
+    module: Any
+    score: float
+    iou: float
+    most: int
+
+    @classmethod
+    def of_the_repository(cls, final: bool) -> _Nms:
+        config = read_config(TEMPLATE / "nms" / "config.pbtxt")
+        score, iou = (float(config.parameters[f"{name}_threshold"].string_value) for name in ("score", "iou"))
+        most = next(output.dims[0] for output in config.output if output.name == "boxes")
+        return cls(load_module(TEMPLATE / "nms" / "1" / "postprocess.py"), score, 1.0 if final else iou, most)
+
+    def detections(self, candidates: Floats, least: float) -> Floats:
+        """Rows [D, 6] that stay of one image's candidates, in pixels of the network's input."""
+        thresholds = self.module.Thresholds(least, self.iou)
+        return np.asarray(self.module.non_maximum_suppression(candidates, thresholds, self.most), np.float32)
+
+
 def prove(network: Network, reading: Reading, graph: onnx.ModelProto, images: npt.NDArray[np.uint8]) -> Proof:
     """Compare in two steps, so that no tie between two boxes can hide or feign a difference.
 
@@ -65,24 +89,32 @@ def prove(network: Network, reading: Reading, graph: onnx.ModelProto, images: np
         the largest differences of both steps; infinite where the numbers of detections or their classes differ.
     """
     original = network.original.run(network.typed(reading.pixels.apply(images)))
-    seen = onnx.ModelProto()
-    seen.CopyFrom(graph)
-    inside = predictions_in(network, reading)
-    seen.graph.output.extend(onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in inside)
-    served = Runner(seen).run(images)
-    predictions = {name: served[full] for name, full in zip(reading.outputs, inside, strict=True)}
+    served = _inside(network, reading, graph, images)
+    predictions = dict(zip(reading.outputs, (served[n] for n in predictions_in(network, reading)), strict=True))
     boxes, scores = _decoded(predictions, reading)
     box, score = _predictions(_decoded(original, reading), (boxes, scores), reading.head.final)
+    nms = _Nms.of_the_repository(reading.head.final)
     top_k = served[OUTPUT].shape[1]
     number = 0
     for i, candidates in enumerate(served[OUTPUT]):
         wanted = _rows(boxes[i], scores[i], reading)[:top_k]
-        least = min(SCORE, float(wanted[min(ENOUGH, len(wanted)) - 1, 4]))
-        found = _by_the_server(candidates, (network.height, network.width), least, reading.head.final)
-        wanted = _suppressed(wanted, least, reading.head.final)
+        least = min(nms.score, float(wanted[min(ENOUGH, len(wanted)) - 1, 4]))
+        found, wanted = nms.detections(candidates, least), _suppressed(wanted, nms, least)
         box, score = (max(pair) for pair in zip((box, score), _detections(wanted, found), strict=True))
         number += len(found)
     return Proof(len(images), number, box, score)
+
+
+def _inside(network: Network, reading: Reading, graph: onnx.ModelProto, images: npt.NDArray[np.uint8]) -> Arrays:
+    """The candidates of a batch, and the predictions that they were chosen from."""
+    names = predictions_in(network, reading)
+    inner = [onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names]
+    if network.kind != TensorProto.FLOAT16:
+        return Runner(part_of(graph, graph.graph.input, [*graph.graph.output, *inner])).run(images)
+    # On a CPU, ONNX Runtime leaves out the rounding to float16 before the first operator, unless the pixels come in so.
+    pixels = [onnx.helper.make_tensor_value_info(PIXELS, network.kind, ["N", 3, network.height, network.width])]
+    rounded = Runner(part_of(graph, graph.graph.input, pixels)).run(images)[PIXELS]
+    return Runner(part_of(graph, pixels, [*graph.graph.output, *inner])).run(rounded)
 
 
 def _decoded(outputs: Arrays, reading: Reading) -> tuple[Floats, Floats]:
@@ -106,7 +138,8 @@ def _decoded(outputs: Arrays, reading: Reading) -> tuple[Floats, Floats]:
 def _predictions(a: tuple[Floats, Floats], b: tuple[Floats, Floats], final: bool) -> tuple[float, float]:
     """Largest differences of boxes and scores; final rows are sorted, so that each is held against its nearest."""
     if not final or a[0].shape[1] > MOST_FINAL:
-        return _largest(a[0] - b[0]), _largest(a[1] - b[1])
+        with np.errstate(invalid="ignore"):  # infinite less infinite is undefined, which counts as a difference
+            return _largest(a[0] - b[0]), _largest(a[1] - b[1])
     box = score = 0.0
     for rows, others in zip(np.concatenate(a, axis=2), np.concatenate(b, axis=2), strict=True):
         apart = np.abs(rows[:, None, :] - others[None, :, :])  # [R, R, 6]
@@ -127,13 +160,13 @@ def _rows(boxes: Floats, scores: Floats, reading: Reading) -> Floats:
     return rows[np.argsort(-rows[:, 4], kind="stable")]
 
 
-def _suppressed(rows: Floats, least: float, final: bool) -> Floats:
+def _suppressed(rows: Floats, nms: _Nms, least: float) -> Floats:
     """Greedy class-wise non-maximum suppression, one pair at a time."""
     kept: list[Floats] = []
     for row in rows[rows[:, 4] >= np.float32(least)]:
-        if len(kept) == MOST:
+        if len(kept) == nms.most:
             break
-        if final or all(row[5] != other[5] or _overlap(row, other) <= IOU for other in kept):
+        if nms.iou == 1 or all(row[5] != other[5] or _overlap(row, other) <= nms.iou for other in kept):
             kept.append(row)
     return np.array(kept, np.float32).reshape(-1, 6)
 
@@ -144,13 +177,6 @@ def _overlap(a: Floats, b: Floats) -> float:
     areas = sum(float(r[2] - r[0]) * float(r[3] - r[1]) for r in (a, b))
     both = width * height
     return both / max(areas - both, 1e-9)
-
-
-def _by_the_server(candidates: Floats, size: tuple[int, int], least: float, final: bool) -> Floats:
-    """What the repository's NMS model makes of one image's candidates; of an image that fills the input."""
-    postprocess = load_module(TEMPLATE / "nms" / "1" / "postprocess.py")
-    thresholds = postprocess.Thresholds(least, 1.0 if final else IOU)
-    return np.asarray(postprocess.non_maximum_suppression(candidates, thresholds, MOST), np.float32)
 
 
 def _detections(wanted: Floats, found: Floats) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from export.contract import GRAPH
 from export.errors import ExportError
 from export.heads import HEADS, Head
-from export.inputs import read_input
+from export.inputs import convention_of, read_input
 from export.labels import labels_in
 from export.layout import Layout, find_layout, seen_in
 from export.network import Arrays, Network, noise
@@ -74,10 +74,12 @@ def recognise(network: Network, wishes: Wishes) -> Reading:
     task = network.metadata.get("task", "detect")
     if task != "detect":
         raise ExportError(f"the metadata says that the network's task is {task}; detection alone is served")
-    layout = find_layout(network, wishes.head)
+    convention = convention_of(network)
+    wanted = wishes.head or (convention.head if convention else None)
+    layout = find_layout(network, wanted)
     arrays = network.original.run(noise(network))
     labels = wishes.labels or labels_in(network.metadata)
-    head, classes, cells = _head(network, layout, arrays, wishes.head, labels)
+    head, classes, cells = _head(network, layout, arrays, wanted, labels)
     notes = []
     if labels is None:
         if head.final:

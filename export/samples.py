@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from server.repository import TEMPLATE
 from training.boards import Look, draw_board
 
 LOOKS: tuple[Look, ...] = ("photo", "binary", "photo", "binary")  # of the boards that are drawn
+PAD = 114  # as the repository's dali.py has it
 MOST = 16  # pictures of a folder that are used
 
 Pixels = npt.NDArray[np.uint8]
@@ -52,8 +54,8 @@ def _read(file: Path) -> Pixels:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _fitted(picture: Pixels, letterbox: object) -> Pixels:
-    top, left, height, width = letterbox.place(*picture.shape[:2])  # type: ignore[attr-defined]
-    canvas = np.full((letterbox.height, letterbox.width, 3), 114, np.uint8)  # type: ignore[attr-defined]
+def _fitted(picture: Pixels, letterbox: Any) -> Pixels:
+    top, left, height, width = letterbox.place(*picture.shape[:2])
+    canvas = np.full((letterbox.height, letterbox.width, 3), PAD, np.uint8)
     canvas[top : top + height, left : left + width] = cv2.resize(picture, (width, height))
     return canvas.transpose(2, 0, 1)

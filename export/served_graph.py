@@ -10,10 +10,12 @@ from onnx import TensorProto, compose, numpy_helper, parser
 
 from export.batch import with_free_batch
 from export.contract import GRAPH, INPUT, OUTPUT
-from export.network import Network, opset_of
+from export.graphs import opset_of
+from export.network import Network
 from export.recognise import Reading
 
 IR_VERSION = 10  # the newest that the tritonserver releases of the last two years read
+PIXELS = "pixels"  # the tensor that the network itself takes
 MOST = 3840  # the largest K of TensorRT's TopK
 
 
@@ -35,7 +37,7 @@ def served_graph(network: Network, reading: Reading, top_k: int) -> onnx.ModelPr
     Raises:
         ExportError: the network is tied to its batch size.
     """
-    free = with_free_batch(network)
+    free = with_free_batch(network, reading.outputs)
     opset = opset_of(free)
     header = f'<ir_version: {IR_VERSION}, opset_import: ["" : {opset}]>'
     body = compose.add_prefix(free, "network/")
@@ -44,7 +46,7 @@ def served_graph(network: Network, reading: Reading, top_k: int) -> onnx.ModelPr
     tail = parser.parse_model(header + _tail(network, reading, top_k))
     if reading.head.boxes == "offsets":
         tail.graph.initializer.append(numpy_helper.from_array(reading.cells.astype(np.float32), "cells"))
-    merged = compose.merge_models(head, body, io_map=[("pixels", f"network/{network.input}")])
+    merged = compose.merge_models(head, body, io_map=[(PIXELS, f"network/{network.input}")])
     used = [(f"network/{name}", f"raw{i}") for i, name in enumerate(reading.outputs)]
     merged = compose.merge_models(merged, tail, io_map=used, outputs=[OUTPUT])
     merged.graph.name = GRAPH
@@ -116,11 +118,11 @@ def _head(network: Network, reading: Reading) -> str:
     if network.kind == TensorProto.FLOAT16:
         operations.append(f"Cast <to = {TensorProto.FLOAT16}> ({{}})")
     operations = operations or ["Identity ({})"]
-    names = [INPUT, *(f"step{i}" for i in range(1, len(operations))), "pixels"]
+    names = [INPUT, *(f"step{i}" for i in range(1, len(operations))), PIXELS]
     for operation, before, after in zip(operations, names[:-1], names[1:], strict=True):
         text.add(f"{after} = {operation.format(before)}")
     dims = f"N, 3, {network.height}, {network.width}"
-    text.signature = f"head (uint8[{dims}] {INPUT}) => ({kind}[{dims}] pixels)"
+    text.signature = f"head (uint8[{dims}] {INPUT}) => ({kind}[{dims}] {PIXELS})"
     return str(text)
 
 

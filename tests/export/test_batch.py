@@ -14,11 +14,17 @@ from onnx import numpy_helper, parser
 
 from export.batch import OPSET, with_free_batch
 from export.errors import ExportError
-from export.network import opset_of, prepare
+from export.graphs import opset_of
+from export.network import Network, prepare
 from tests.export.layouts import FAMILIES, network
 
 SIZE = (96, 160)  # 315 anchors, just enough for the best 300
 Outputs = list[npt.NDArray[np.float32]]
+
+
+def free(network: Network) -> onnx.ModelProto:
+    """With all of its outputs."""
+    return with_free_batch(network, tuple(network.outputs))
 
 
 @cache
@@ -77,7 +83,7 @@ def graph(
 def refusal(model: onnx.ModelProto) -> str:
     prepared = prepare(model, None)
     with pytest.raises(ExportError) as caught:
-        with_free_batch(prepared)
+        free(prepared)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -90,7 +96,7 @@ def refusal(model: onnx.ModelProto) -> str:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_batch_answers_as_the_original_does_image_by_image(name: str, batch: int | None, opset: int) -> None:
     model = network(FAMILIES[name], SIZE, 3, batch, opset)
-    freed = with_free_batch(prepare(model, None))
+    freed = free(prepare(model, None))
     assert [value.name for value in freed.graph.output] == [value.name for value in model.graph.output]
     for count in (1, 2, 5):
         pictures = images(count, *SIZE)
@@ -111,7 +117,7 @@ def test_a_batch_answers_as_the_original_does_image_by_image(name: str, batch: i
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_interface_has_a_free_batch_size_and_nothing_else_free(name: str, batch: int | None) -> None:
     prepared = prepare(network(FAMILIES[name], SIZE, 3, batch), None)
-    freed = with_free_batch(prepared)
+    freed = free(prepared)
     onnx.checker.check_model(freed, full_check=True)
     shapes = {"images": (3, *SIZE), **prepared.outputs}
     for value in (*freed.graph.input, *freed.graph.output):
@@ -126,7 +132,7 @@ def test_the_original_is_untouched(batch: int | None, opset: int) -> None:
     model = network(FAMILIES["yolov5"], SIZE, 3, batch, opset)
     prepared = prepare(model, None)
     before = model.SerializeToString(), prepared.original.model.SerializeToString()
-    with_free_batch(prepared)
+    free(prepared)
     assert (model.SerializeToString(), prepared.original.model.SerializeToString()) == before
 
 
@@ -136,7 +142,7 @@ def test_the_original_is_untouched(batch: int | None, opset: int) -> None:
 @pytest.mark.parametrize(("opset", "raised"), [(18, 19), (19, 19), (20, 20), (21, 21), (22, 22)])
 @pytest.mark.parametrize("batch", [1, None])
 def test_an_old_operator_set_is_raised_and_a_newer_one_stays(opset: int, raised: int, batch: int | None) -> None:
-    freed = with_free_batch(prepare(network(FAMILIES["yolov8"], SIZE, 3, batch, opset), None))
+    freed = free(prepare(network(FAMILIES["yolov8"], SIZE, 3, batch, opset), None))
     assert [(o.domain, o.version) for o in freed.opset_import] == [("", raised)]
     assert raised >= OPSET
 
@@ -163,7 +169,7 @@ def test_operators_whose_attributes_became_inputs_are_raised_too(opset: int, bat
         "shape": np.array([batch, 8, 128]),
     }
     model = graph(batch, OLD, constants, opset)
-    freed = with_free_batch(prepare(model, None))
+    freed = free(prepare(model, None))
     assert opset_of(freed) == OPSET
     pictures = images(5, 32, 64)
     np.testing.assert_allclose(at_once(freed, pictures)[0], one_by_one(model, pictures)[0], rtol=1e-5, atol=1e-5)
@@ -176,7 +182,7 @@ def test_the_old_softmax_over_all_axes_from_one_on_stays_what_it_was(axis: int, 
     pictures = images(5, 32, 64)
     wanted = one_by_one(model, pictures)[0]
     np.testing.assert_allclose(wanted.sum(tuple(range(axis, 4))), 1, rtol=1e-5)
-    np.testing.assert_allclose(at_once(with_free_batch(prepare(model, None)), pictures)[0], wanted, rtol=1e-5)
+    np.testing.assert_allclose(at_once(free(prepare(model, None)), pictures)[0], wanted, rtol=1e-5)
 
 
 def test_a_network_that_is_not_the_same_in_the_newer_operator_set_is_refused() -> None:
@@ -207,7 +213,7 @@ def test_attention_over_areas_is_freed(batch: int) -> None:
         "rows_shape": [batch, 32, 8],
     }
     model = graph(batch, AREAS, shapes)
-    freed = with_free_batch(prepare(model, None))
+    freed = free(prepare(model, None))
     for count in (1, 2, 5):
         pictures = images(count, 32, 64)
         wanted = one_by_one(model, pictures)[0]
@@ -218,7 +224,7 @@ def test_attention_over_areas_is_freed(batch: int) -> None:
 def test_a_shape_of_constants_alone_stays(batch: int) -> None:
     body = "offset = Reshape (row, shape) y = Add (m, offset)"
     model = graph(batch, body, {"row": np.arange(8, dtype=np.float32), "shape": [1, 8, 1, 1]})
-    freed = with_free_batch(prepare(model, None))
+    freed = free(prepare(model, None))
     pictures = images(5, 32, 64)
     np.testing.assert_allclose(at_once(freed, pictures)[0], one_by_one(model, pictures)[0], rtol=1e-5, atol=1e-6)
 
@@ -226,7 +232,7 @@ def test_a_shape_of_constants_alone_stays(batch: int) -> None:
 def test_a_shape_that_is_shared_is_let_free_for_the_images_alone() -> None:
     body = "offset = Reshape (row, shape) flat = Reshape (m, shape) y = Add (flat, offset)"
     model = graph(1, body, {"row": np.arange(256, dtype=np.float32), "shape": [1, 8, 32]})
-    freed = with_free_batch(prepare(model, None))
+    freed = free(prepare(model, None))
     pictures = images(5, 32, 64)
     np.testing.assert_allclose(at_once(freed, pictures)[0], one_by_one(model, pictures)[0], rtol=1e-5, atol=1e-4)
 
@@ -296,3 +302,17 @@ def test_scores_that_are_mixed_are_seen_beside_boxes_of_hundreds_of_pixels() -> 
 def test_a_free_batch_that_the_graph_does_not_keep_is_refused(opset: int) -> None:
     message = refusal(graph("N", "y = Reshape (m, shape)", {"shape": [1, 8, 32]}, opset))
     assert message.startswith("the operator Reshape /y/Reshape ties the network to its batch size")
+
+
+def test_outputs_that_are_not_wanted_tie_nothing() -> None:
+    """A second output that only one image can have, as of a suppression beside the predictions."""
+    model = network(FAMILIES["yolov8"], SIZE, 3, 1)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros((1, 3, *SIZE), np.float32), "fixed"))
+    model.graph.node.append(onnx.helper.make_node("Concat", ["images", "fixed"], ["other"], axis=1))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("other", onnx.TensorProto.FLOAT, [1, 6, *SIZE]))
+    prepared = prepare(model, None)
+    with pytest.raises(ExportError, match="Concat"):
+        free(prepared)
+    alone = with_free_batch(prepared, ("output0",))
+    assert [output.name for output in alone.graph.output] == ["output0"]
+    assert not [node for node in alone.graph.node if node.op_type == "Concat" and "fixed" in node.input]

@@ -9,7 +9,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
 from export.errors import ExportError
-from export.network import Network, Runner, image_input, measured_shapes, noise, opset_of, prepare
+from export.graphs import opset_of
+from export.network import Network, Runner, image_input, measured_shapes, noise, prepare
 from tests.export.layouts import FAMILIES, network
 
 IMAGES = "float[N, 3, H, W] images"

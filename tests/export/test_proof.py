@@ -16,7 +16,7 @@ from export.proof import prove
 from export.recognise import Reading
 from export.served_graph import served_graph
 from tests.export.layouts import FAMILIES
-from tests.export.opened import opened_family, pictures
+from tests.export.opened import family_network, opened, opened_family, pictures
 
 
 @pytest.mark.parametrize("size", [(320, 320), (384, 640)], ids=str)
@@ -149,6 +149,22 @@ def test_a_step_of_half_a_pixel_is_the_limit() -> None:
     assert not dataclasses.replace(proof, box=0.5001).holds
     assert not dataclasses.replace(proof, score=0.00101).holds
     assert not dataclasses.replace(proof, box=float("inf"), score=float("inf")).holds
+
+
+@pytest.mark.parametrize("name", ["yolov8", "yolov5", "split"])
+def test_half_precision_is_rounded_alike_on_both_sides(name: str) -> None:
+    model = family_network(FAMILIES[name], batch=1)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    network, reading = opened(model, input="rgb-0-1" if name == "split" else None)
+    assert network.kind == onnx.TensorProto.FLOAT16
+    graph = served_graph(network, reading, 500)
+    assert prove(network, reading, graph, pictures(3)).holds
+    other_order(graph)
+    assert not prove(network, reading, graph, pictures(3)).holds
 
 
 def test_mean_and_standard_deviation_are_covered() -> None:

@@ -82,7 +82,7 @@ def test_metadata_of_libreyolo_says_what_the_input_takes(family: str, head: str,
     model.metadata_props.add(key="model_family", value=family)
     _, reading = opened(model)
     assert (reading.head.name, str(reading.pixels), reading.centred) == (head, input, centred)
-    assert bool(reading.notes) == (family in ("ppyoloe", "picodet"))  # trained on stretched images
+    assert bool(reading.notes) == (family in ("ppyoloe", "picodet", "yolonas"))  # prepared otherwise in training
 
 
 @pytest.mark.parametrize(("pad", "centred"), [("center", True), ("topleft", False)])
@@ -97,7 +97,25 @@ def test_metadata_says_where_the_letterbox_lies(pad: str, centred: bool) -> None
 def test_a_family_that_is_not_known_is_asked_about() -> None:
     model = family_network(FAMILIES["yolov8"])
     model.metadata_props.add(key="model_family", value="yolo99")
-    with pytest.raises(ExportError, match="say which with --input"):
+    for said in ({}, {"input": "rgb-0-1"}, {"centred": True}):
+        with pytest.raises(ExportError, match=r"the family yolo99, .*--input .* --letterbox"):
+            opened(model, **said)
+    assert opened(model, input="rgb-0-1", centred=False)[1].centred is False
+
+
+def test_a_family_that_is_known_goes_before_what_its_boxes_look_like() -> None:
+    """Boxes as wide as the image could be anything."""
+    model = family_network(FAMILIES["yolov8"])
+    model.metadata_props.add(key="model_family", value="rtmdet")
+    assert opened(model)[1].head.name == "xyxy"
+    assert opened(model, head="yolov8")[1].head.name == "yolov8", "the user goes first"
+
+
+def test_what_libreyolo_made_for_another_runtime_is_refused() -> None:
+    model = family_network(FAMILIES["yolox"])
+    for key, value in (("model_family", "yolox"), ("deepstream", "true")):
+        model.metadata_props.add(key=key, value=value)
+    with pytest.raises(ExportError, match="export it again without deepstream=True"):
         opened(model)
 
 
