@@ -1,0 +1,129 @@
+"""Command line: python -m export.plan."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from datetime import datetime, timezone
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import onnx
+import typer
+
+from clients.command import INTERRUPTED, leave
+from clients.files import write_together
+from clients.progress import working
+from export.errors import ExportError
+from export.onnx_file import read_network
+from export.tensorrt import HARDWARE, RUNTIMES, Options, Plan, build, gpu, image_size, load_runtime
+from server.repository import TEMPLATE
+
+COMMAND = "export.plan"
+RuntimeName = Enum("RuntimeName", {name: name for name in RUNTIMES}, type=str)  # type: ignore[misc]  # as HeadName
+Hardware = Enum("Hardware", {name: name for name in HARDWARE}, type=str)  # type: ignore[misc]
+
+USUAL, ONLY_THIS = RuntimeName("tensorrt"), Hardware("none")
+
+
+def main(
+    graph: Annotated[
+        Path, typer.Argument(metavar="GRAPH.onnx", exists=True, dir_okay=False, help="A served graph.")
+    ] = TEMPLATE / "yolo" / "1" / "model.onnx",
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="The plan.  [default: model.plan beside the graph]")
+    ] = None,
+    runtime: Annotated[RuntimeName, typer.Option(help="What builds it, and will run it.")] = USUAL,
+    min_batch: Annotated[int, typer.Option(min=1, help="Smallest batch.")] = 1,
+    best_batch: Annotated[int, typer.Option(min=1, help="The batch that it is made fastest for.")] = 8,
+    max_batch: Annotated[int, typer.Option(min=1, help="Largest batch; max_batch_size of the configuration.")] = 32,
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="For later versions of the same major one too.")
+    ] = False,
+    hardware_compatible: Annotated[Hardware, typer.Option(help="For other GPUs too; slower.")] = ONLY_THIS,
+    compute_capability: Annotated[
+        str | None, typer.Option(help="As in 8.9: build for a GPU that is not here; TensorRT for RTX alone can.")
+    ] = None,
+    timing_cache: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Measurements of earlier builds.  [default: OUT.timing]")
+    ] = None,
+) -> None:
+    """Build the plan that the repository's model ``yolo`` runs on a GPU, unless it is there and fits.
+
+    A plan fits one version of TensorRT and one kind of GPU: build it where it will be served. OUT.json says what it was
+    built from, with and for. Exit code 2: there is nothing to build with, or it was refused; an old plan stays.
+    """
+    target = out or graph.with_suffix(".plan")
+    cache = timing_cache or Path(f"{target}.timing")
+    options = Options(
+        (min_batch, best_batch, max_batch), version_compatible, hardware_compatible.value, compute_capability
+    )
+    try:
+        if not min_batch <= best_batch <= max_batch:
+            raise ExportError(f"batches must rise: {min_batch}, {best_batch}, {max_batch}")
+        model = read_network(graph)
+        image_size(model)
+        trt = load_runtime(runtime.value)
+        origin = _origin(model, f"{runtime.value} {trt.__version__}", options)
+        if _fits(target, origin):
+            typer.echo(f"{target} is there and fits")
+            return
+        if origin["gpu"] is None and compute_capability is None:
+            raise ExportError(
+                "there is no GPU here to build for: build on the machine that will serve the plan"
+                + (", or say which with --compute-capability" if runtime.value == "tensorrt-rtx" else "")
+            )
+        start = time.perf_counter()
+        with working(f"Building {target.name} with {origin['runtime']}, which takes minutes"):
+            plan = build(trt, model, options, cache.read_bytes() if cache.exists() else b"")
+        record = _record(origin, plan, time.perf_counter() - start)
+        files = {Path(f"{target}.json"): f"{json.dumps(record, indent=2)}\n".encode(), target: plan.content}
+        write_together({cache: plan.timing_cache, **files} if plan.timing_cache else files)
+    except ExportError as error:
+        leave(COMMAND, f"{graph}: {error}")
+    except OSError as error:
+        leave(COMMAND, f"cannot write {target}: {error.strerror}")
+    except KeyboardInterrupt:
+        leave(COMMAND, "interrupted; nothing was written", INTERRUPTED)
+    typer.echo(f"{target}: {len(plan.content):,} bytes, built with {origin['runtime']}")
+
+
+def _origin(model: onnx.ModelProto, runtime: str, options: Options) -> dict[str, Any]:
+    """What a plan has to be built from, with and for, to fit."""
+    content = model.SerializeToString(deterministic=True)
+    return {
+        "graph_sha256": hashlib.sha256(content).hexdigest(),
+        "runtime": runtime,
+        "gpu": gpu(),
+        "options": json.loads(json.dumps(dataclasses.asdict(options))),
+    }
+
+
+def _fits(target: Path, origin: dict[str, Any]) -> bool:
+    """Whether the plan is there, whole, and of this origin."""
+    try:
+        record = json.loads(Path(f"{target}.json").read_bytes())
+        return bool(
+            {key: record[key] for key in origin} == origin
+            and record["plan_sha256"] == hashlib.sha256(target.read_bytes()).hexdigest()
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _record(origin: dict[str, Any], plan: Plan, seconds: float) -> dict[str, Any]:
+    return {
+        **origin,
+        "plan_sha256": hashlib.sha256(plan.content).hexdigest(),
+        "bytes": len(plan.content),
+        "seconds": round(seconds, 1),
+        "built": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "layers": plan.layers,
+    }
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,195 @@
+"""Builds a TensorRT plan of a served graph, with TensorRT or with TensorRT for RTX, which share their Python API."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import onnx
+from onnx import TensorProto
+
+from export.contract import GRAPH, INPUT
+from export.errors import ExportError
+from export.network import dims_of
+
+# The modules to import, and what to install; the plan must be built with the version that serves it.
+RUNTIMES = {
+    "tensorrt": (("tensorrt",), "tensorrt-cu12==VERSION, of the server that will run the plan"),
+    "tensorrt-rtx": (
+        ("tensorrt_rtx", "tensorrt_rtx_bindings"),
+        "tensorrt-rtx-cu12-libs and tensorrt-rtx-cu12-bindings",
+    ),
+}
+OLDEST = (10, 12)  # of TensorRT; before it, strong typing and this API differ
+HARDWARE = {"none": "NONE", "ampere+": "AMPERE_PLUS", "same-compute-capability": "SAME_COMPUTE_CAPABILITY"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a plan is built for.
+
+    Attributes:
+        batches: smallest, best and largest batch size.
+        version_compatible: later versions of the same major one may run it, if the server allows host code in plans.
+        hardware: a key of HARDWARE, the GPUs beside this one that may run it; slower.
+        compute_capability: of the GPU to build for without having it, as in "8.9"; TensorRT for RTX alone can.
+    """
+
+    batches: tuple[int, int, int]
+    version_compatible: bool = False
+    hardware: str = "none"
+    compute_capability: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What came of a build.
+
+    Attributes:
+        content: of the plan file.
+        timing_cache: for the next build, empty where the runtime keeps none.
+        layers: what the engine inspector says of each, None where there is no GPU to load the plan on.
+    """
+
+    content: bytes
+    timing_cache: bytes
+    layers: Sequence[Any] | None
+
+
+def load_runtime(name: str) -> ModuleType:
+    """Import a runtime.
+
+    Args:
+        name: a key of RUNTIMES.
+
+    Raises:
+        ExportError: it is not installed, or too old.
+    """
+    modules, packages = RUNTIMES[name]
+    for module in modules:
+        try:
+            runtime = importlib.import_module(module)
+        except (ImportError, OSError):  # the bindings without their libraries
+            continue
+        version = tuple(int(part) for part in runtime.__version__.split(".")[:2])
+        if name == "tensorrt" and version < OLDEST:
+            raise ExportError(
+                f"TensorRT {runtime.__version__} is older than {OLDEST[0]}.{OLDEST[1]}: install a newer one"
+            )
+        return runtime
+    raise ExportError(f"{name} is not installed in this environment: pip install {packages}")
+
+
+def gpu() -> dict[str, str] | None:
+    """Name and compute capability of the first GPU, None without one."""
+    from cuda.bindings import runtime as cudart
+
+    error, count = cudart.cudaGetDeviceCount()
+    if error != cudart.cudaError_t.cudaSuccess or not count:
+        return None
+    _, found = cudart.cudaGetDeviceProperties(0)
+    return {"name": found.name.rstrip(b"\0").decode(), "compute_capability": f"{found.major}.{found.minor}"}
+
+
+def image_size(graph: onnx.ModelProto) -> tuple[int, int]:
+    """Height and width of a served graph.
+
+    Raises:
+        ExportError: it is none.
+    """
+    inputs = list(graph.graph.input)
+    if graph.graph.name != GRAPH or [value.name for value in inputs] != [INPUT]:
+        raise ExportError("it is not a served graph: make one with python -m export")
+    if inputs[0].type.tensor_type.elem_type != TensorProto.UINT8:
+        raise ExportError("it is not a served graph: its input is not uint8")
+    *_, height, width = dims_of(inputs[0])
+    return height or 0, width or 0
+
+
+def build(trt: Any, graph: onnx.ModelProto, options: Options, timing_cache: bytes = b"") -> Plan:
+    """Build a plan: strongly typed, so that every layer has the types that the graph gives it.
+
+    Args:
+        trt: of load_runtime.
+        graph: a served graph.
+        options: what to build for.
+        timing_cache: of an earlier build, to be faster.
+
+    Raises:
+        ExportError: the parser or the builder refuses; with their own messages.
+    """
+    messages = _messages(trt)
+    builder = trt.Builder(messages)
+    if not builder:
+        raise ExportError(f"the builder did not start: {messages.text()}")
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, messages)
+    if not parser.parse(graph.SerializeToString()):
+        errors = [parser.get_error(i) for i in range(parser.num_errors)]
+        raise ExportError(
+            "the parser refused: " + "; ".join(f"{e.node_operator()} {e.node_name()}: {e.desc()}" for e in errors)
+        )
+    config = _config(trt, builder, image_size(graph), options)
+    times = trt.__name__ == "tensorrt"  # TensorRT for RTX measures when it runs, not when it builds
+    if times:
+        config.set_timing_cache(config.create_timing_cache(timing_cache), False)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise ExportError(f"the build failed: {messages.text()}")
+    kept = bytes(config.get_timing_cache().serialize()) if times else b""
+    return Plan(bytes(plan), kept, _layers(trt, messages, plan))
+
+
+def _config(trt: Any, builder: Any, size: tuple[int, int], options: Options) -> Any:
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # so that the inspector knows the types
+    profile = builder.create_optimization_profile()
+    profile.set_shape(INPUT, *((batch, 3, *size) for batch in options.batches))
+    config.add_optimization_profile(profile)
+    if options.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, HARDWARE[options.hardware])
+    if options.compute_capability:
+        known = getattr(trt, "ComputeCapability", None)
+        wanted = f"SM{options.compute_capability.replace('.', '')}"
+        if known is None:
+            raise ExportError("TensorRT builds for the GPU at hand alone: leave out --compute-capability")
+        if wanted not in known.__members__:
+            offered = ", ".join(name for name in known.__members__ if name.startswith("SM"))
+            raise ExportError(f"--compute-capability {options.compute_capability} is none of {offered}")
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(known.__members__[wanted], 0)
+    return config
+
+
+def _layers(trt: Any, messages: Any, plan: Any) -> Sequence[Any] | None:
+    """What the engine inspector says; loading a plan needs a GPU that it was built for."""
+    if gpu() is None:
+        return None
+    engine = trt.Runtime(messages).deserialize_cuda_engine(plan)
+    if engine is None:
+        return None
+    text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
+    return list(json.loads(text)["Layers"])
+
+
+def _messages(trt: Any) -> Any:
+    """A logger that keeps what went wrong."""
+
+    class Messages(trt.ILogger):
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                self.errors.append(message)
+
+        def text(self) -> str:
+            return " ".join("; ".join(self.errors).split()) or "it gave no reason"
+
+    return Messages()

@@ -1,0 +1,139 @@
+"""Plans of served graphs: built by TensorRT for RTX for a GPU that is not here, since it needs none for that."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+
+from export.errors import ExportError
+from export.served_graph import served_graph
+from export.tensorrt import Options, build, gpu, load_runtime
+from tests.conftest import REPOSITORY, ROOT
+from tests.export.layouts import FAMILIES
+from tests.export.opened import family_network, opened_family
+
+GRAPH = REPOSITORY / "yolo" / "1" / "model.onnx"
+OPTIONS = Options((1, 8, 32), compute_capability="8.9")
+RTX = ("--runtime", "tensorrt-rtx", "--compute-capability", "8.9")
+
+built = pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT for RTX is not installed"
+)
+
+
+def plan(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "export.plan", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, env=os.environ)
+
+
+def refused(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert result.stderr.startswith("python -m export.plan: ")
+    return result.stderr
+
+
+@built
+@pytest.mark.parametrize("batch", [None, 1])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_tensorrt_builds_the_served_graph_of_every_family(name: str, batch: int | None) -> None:
+    graph = served_graph(*opened_family(name, batch=batch), 300)
+    assert len(build(load_runtime("tensorrt-rtx"), graph, OPTIONS).content) > 100_000
+
+
+@built
+def test_the_default_graph_becomes_a_plan_with_its_origin_beside_it(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "model.plan"
+    result = plan(GRAPH, "--out", target, *RTX)
+    assert result.returncode == 0, result.stderr
+    record = json.loads(Path(f"{target}.json").read_text())
+    assert record["plan_sha256"] == hashlib.sha256(target.read_bytes()).hexdigest()
+    assert record["bytes"] == target.stat().st_size > 4_000_000
+    assert record["runtime"].startswith("tensorrt-rtx 1.")
+    assert record["options"]["batches"] == [1, 8, 32]
+    if gpu() is None:
+        assert (record["gpu"], record["layers"]) == (None, None)
+
+    before = target.stat().st_mtime_ns
+    again = plan(GRAPH, "--out", target, *RTX)
+    assert "is there and fits" in again.stdout
+    assert target.stat().st_mtime_ns == before
+
+
+@built
+@pytest.mark.parametrize("change", ["options", "graph", "plan", "record"])
+def test_a_plan_that_does_not_fit_is_built_again(tmp_path: Path, change: str) -> None:
+    graph, target = tmp_path / "graph.onnx", tmp_path / "model.plan"
+    onnx.save(served_graph(*opened_family("yolov8"), 100), graph)
+    assert plan(graph, "--out", target, *RTX).returncode == 0
+    options = [*RTX]
+    if change == "options":
+        options += ["--max-batch", "16"]
+    elif change == "graph":
+        onnx.save(served_graph(*opened_family("yolov8", seed=1), 100), graph)
+    elif change == "plan":
+        target.write_bytes(target.read_bytes()[:-1])
+    else:
+        Path(f"{target}.json").write_text("{}")
+    result = plan(graph, "--out", target, *options)
+    assert result.returncode == 0, result.stderr
+    assert "built with tensorrt-rtx" in result.stdout
+    assert "is there and fits" in plan(graph, "--out", target, *options).stdout
+
+
+@built
+def test_the_parsers_own_words_are_passed_on() -> None:
+    graph = served_graph(*opened_family("yolov8"), 100)
+    [node] = [node for node in graph.graph.node if node.op_type == "TopK"]
+    node.op_type, node.name = "Scan", "no such thing"
+    with pytest.raises(ExportError, match=r"the parser refused: Scan no such thing: "):
+        build(load_runtime("tensorrt-rtx"), graph, OPTIONS)
+
+
+@built
+def test_what_the_builder_refuses_leaves_the_old_plan(tmp_path: Path) -> None:
+    target = tmp_path / "model.plan"
+    target.write_bytes(b"the old one")
+    message = refused(plan(GRAPH, "--out", target, "--runtime", "tensorrt-rtx", "--compute-capability", "9.0"))
+    assert "--compute-capability 9.0 is none of SM75, " in message
+    assert target.read_bytes() == b"the old one"
+    assert [path.name for path in tmp_path.iterdir()] == ["model.plan"]
+
+
+@built
+@pytest.mark.skipif(gpu() is not None, reason="there is a GPU here")
+def test_without_a_gpu_one_has_to_be_named(tmp_path: Path) -> None:
+    message = refused(plan(GRAPH, "--out", tmp_path / "model.plan", "--runtime", "tensorrt-rtx"))
+    assert "there is no GPU here to build for" in message
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is installed")
+def test_a_runtime_that_is_not_installed_is_named() -> None:
+    assert "tensorrt is not installed in this environment: pip install tensorrt-cu12" in refused(plan(GRAPH))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([ROOT / "models" / "pcb-yolov9t.onnx"], "it is not a served graph: make one with python -m export"),
+        ([ROOT / "README.md"], "is not an ONNX file"),
+        ([GRAPH, "--best-batch", 33], "batches must rise: 1, 33, 32"),
+    ],
+)
+def test_what_is_no_served_graph_is_refused(tmp_path: Path, arguments: list[object], complaint: str) -> None:
+    assert complaint in refused(plan(*arguments, "--out", tmp_path / "model.plan"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_of_a_family_is_no_served_graph(tmp_path: Path) -> None:
+    onnx.save(family_network(FAMILIES["yolov8"]), tmp_path / "network.onnx")
+    assert "it is not a served graph" in refused(plan(tmp_path / "network.onnx"))
