@@ -8,13 +8,19 @@ from pathlib import Path
 from clients.detector import Detector
 from server.process import children
 
+KINDS = ("Pss_Anon:", "Pss_Shmem:")
+
 
 def resident_bytes(pid: int) -> int:
-    """Memory that a process and all of its descendants hold; what they share counts once (Pss of proc(5))."""
+    """Memory that a process and all of its descendants hold; what they share counts once (Pss of proc(5)).
+
+    Pages of files, such as libraries, are left out: they can be dropped at any time, and how many of them count here
+    depends on who else has the same libraries open.
+    """
     total = 0
     for process in (pid, *descendants(pid)):
-        rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
-        total += next(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(KINDS))
     return total
 
 
