@@ -51,19 +51,23 @@ class CpuPipeline:
             samples: what the external source takes, one uint8 array a sample.
 
         Returns:
-            for each sample ``images`` uint8 [3, S, S] and ``image_size`` int32 [2], or DALI's RuntimeError.
+            for each sample ``images`` uint8 [3, H, W] and ``image_size`` int32 [2], or DALI's RuntimeError. The arrays
+            may be DALI's own memory: they hold until the next call.
         """
         chunks = [samples[i : i + self.threads] for i in range(0, len(samples), self.threads)]
-        return [answer for chunk in chunks for answer in self._run(chunk)]
+        return [answer for chunk in chunks for answer in self._run(chunk, copy=len(chunks) > 1)]
 
-    def _run(self, chunk: Sequence[Pixels]) -> list[Answer]:
+    def _run(self, chunk: Sequence[Pixels], copy: bool) -> list[Answer]:
+        """Run once; ``copy`` where another run follows, which takes DALI's memory back."""
         try:
             self.pipeline.feed_input(self.source, list(chunk))
             images, sizes = self.pipeline.run()
-            return [(images.at(i), sizes.at(i)) for i in range(len(chunk))]  # at() copies
+            return [(np.array(images[i], copy=copy), np.array(sizes[i], copy=copy)) for i in range(len(chunk))]
         except RuntimeError as error:
             self._build()  # DALI takes no more input after a failure
-            return [error] if len(chunk) == 1 else [answer for sample in chunk for answer in self._run([sample])]
+            if len(chunk) == 1:
+                return [error]
+            return [answer for sample in chunk for answer in self._run([sample], copy=True)]
 
 
 def respond(answers: Sequence[Answer]) -> Any:
@@ -81,7 +85,12 @@ def respond(answers: Sequence[Answer]) -> Any:
             return pb_utils.InferenceResponse(
                 error=pb_utils.TritonError(f"{answer}{where}", pb_utils.TritonError.INVALID_ARG)
             )
-    images, sizes = zip(*answers, strict=True)
+    arrays = (_batch(arrays) for arrays in zip(*answers, strict=True))
     return pb_utils.InferenceResponse(
-        [pb_utils.Tensor("images", np.stack(images)), pb_utils.Tensor("image_size", np.stack(sizes))]
+        [pb_utils.Tensor(name, array) for name, array in zip(("images", "image_size"), arrays, strict=True)]
     )
+
+
+def _batch(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """One array with a leading batch dimension; a batch of one is not copied."""
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
