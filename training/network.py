@@ -1,18 +1,18 @@
-"""The default model: LibreYOLO's YOLOv9-t, its loss, a moving average of its weights, and its export to ONNX."""
+"""What the training asks of a network, a moving average of its weights, and its export to ONNX."""
 
 from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
-from libreyolo import LibreYOLO9
-from libreyolo.models.yolo9.loss import YOLO9Loss
 from torch import Tensor, nn
 
 from training.pictures import SIDE
@@ -23,32 +23,48 @@ OPSET = 20
 TOLERANCE = 0.05
 """Most that a box coordinate (pixels) or 100 times a score may differ between PyTorch and the exported file."""
 
-
-def new_network(classes: Sequence[str], seed: int) -> LibreYOLO9:
-    """Returns LibreYOLO's wrapper around a YOLOv9-t with random weights, on the CPU."""
-    torch.manual_seed(seed)
-    wrapper = LibreYOLO9._from_scratch(size="t", nb_classes=len(classes), task="detect", device="cpu")
-    wrapper.names = dict(enumerate(classes))
-    wrapper.letterbox_pad = "center"
-    return wrapper
+Loss = Callable[[Any, Tensor], tuple[Tensor, Tensor]]
+"""From what a network returns in training, and the labels of `training.augment`, to the loss and its parts [3]."""
 
 
-class Loss:
-    """YOLOv9's loss: CIoU, distribution focal loss and cross entropy, with task-aligned assignment."""
+class Trainee(ABC):
+    """One of LibreYOLO's networks, as it is made, taught, judged and exported.
 
-    def __init__(self, network: nn.Module, device: torch.device) -> None:
-        strides = [int(s) for s in network.head.stride]
-        self._loss = YOLO9Loss(network.nc, network.reg_max, strides, [SIDE, SIDE], device)
+    Attributes:
+        parts: what the parts of the loss are called in the log.
+        centred: whether pictures are letterboxed in the middle, or at the top left.
+        mixed: whether it learns in bfloat16 with channels last, or in float32 with channels first.
+        wrapper: LibreYOLO's wrapper around the network with random weights, on the CPU.
+    """
 
-    def __call__(self, maps: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the loss and, for the log, its box, distribution and class parts [3].
+    parts: ClassVar[str]
+    centred: ClassVar[bool]
+    mixed: ClassVar[bool]
+    wrapper: Any
 
-        Args:
-            maps: what the network returns in training, three maps [B, 64 + classes, H, W].
-            labels: class and x1, y1, x2, y2 as shares of the side [B, T, 5].
-        """
-        found = self._loss([m.float() for m in maps], labels)
-        return found["total_loss"], torch.stack([found["box"], found["dfl"], found["cls"]])
+    @abstractmethod
+    def __init__(self, classes: Sequence[str], seed: int) -> None:
+        """Makes the network of the names of the classes, and the seed of its weights."""
+
+    @abstractmethod
+    def loss(self, network: nn.Module, device: torch.device) -> Loss:
+        """Returns LibreYOLO's own loss for a network on a device."""
+
+    @abstractmethod
+    def pixels(self, images: Tensor) -> Tensor:
+        """Turns RGB 0 to 1 [B, 3, SIDE, SIDE] into the network's input."""
+
+    @abstractmethod
+    def answer(self, network: nn.Module, inputs: Tensor) -> Tensor:
+        """Returns what the exported file answers to such an input, from a network that is not in training."""
+
+    @abstractmethod
+    def predictions(self, answer: Tensor) -> Tensor:
+        """Turns an answer into x1, y1, x2, y2 in pixels and a score for each class [B, 4 + classes, anchors]."""
+
+    @abstractmethod
+    def fuse(self, network: nn.Module) -> None:
+        """Folds what the exporter does not, in place."""
 
 
 class MovingAverage:
@@ -69,32 +85,33 @@ class MovingAverage:
         torch._foreach_lerp_(self._mine, self._theirs, 1 - decay)
 
 
-def export(wrapper: LibreYOLO9, trained: nn.Module, path: Path) -> None:
+def export(trainee: Trainee, trained: nn.Module, path: Path) -> None:
     """Writes a network as ONNX with fused convolutions, in LibreYOLO's own layout, and checks it against PyTorch.
 
-    Input `images`: float32 RGB 0 to 1 [batch, 3, SIDE, SIDE]. Output `output`: float32 [batch, 4 + classes, 8400];
-    x1, y1, x2, y2 in pixels, then a score for each class. Only the batch is dynamic. The names are in the metadata.
+    Input `images` [batch, 3, SIDE, SIDE] and output `output`, both float32, are as the trainee has them. Only the batch
+    is dynamic. The names are in the metadata.
 
     Raises:
         RuntimeError: the file's answers are not the network's.
     """
     network = copy.deepcopy(trained).to("cpu", memory_format=torch.contiguous_format).eval()
-    images = torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    inputs = trainee.pixels(torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)))
     with torch.no_grad():
-        expected = network(images)["predictions"].numpy()
-    network.fuse()
+        expected = trainee.answer(network, inputs)
+    trainee.fuse(network)
+    wrapper = trainee.wrapper
     wrapper.model = network
     scratch = path.with_suffix(".part.onnx")
     try:
-        wrapper.export(format="onnx", output_path=str(scratch), opset=OPSET, dynamic=True, simplify=False)
+        wrapper.export(format="onnx", output_path=str(scratch), imgsz=SIDE, opset=OPSET, dynamic=True, simplify=False)
         model = onnx.load(scratch)
         for size, axis in zip(expected.shape[1:], model.graph.output[0].type.tensor_type.shape.dim[1:], strict=True):
             axis.dim_value = size
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, scratch)
         session = onnxruntime.InferenceSession(scratch, providers=["CPUExecutionProvider"])
-        answer = session.run(None, {"images": images.numpy()})[0]
-        difference = np.abs(answer - expected)
+        answer = torch.from_numpy(session.run(None, {"images": inputs.numpy()})[0])
+        difference = np.abs((trainee.predictions(answer) - trainee.predictions(expected)).numpy())
         if difference[:, :4].max() > TOLERANCE or difference[:, 4:].max() > TOLERANCE / 100:
             raise RuntimeError(f"{path}: the exported file's answers differ from PyTorch's by {difference.max():.3g}")
         os.replace(scratch, path)

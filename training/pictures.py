@@ -1,4 +1,4 @@
-"""The pictures that the default model learns from and is judged by: DeepPCB scans and synthetic boards."""
+"""The pictures that a network learns from and is judged by: DeepPCB scans and synthetic boards."""
 
 from __future__ import annotations
 
@@ -48,12 +48,15 @@ class Picture:
     classes: NDArray[np.int64]
 
 
-def letterbox(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Fits a picture into the network's input as the server does: bilinear, not antialiased, centred.
+def letterbox(
+    image: NDArray[np.uint8], boxes: NDArray[np.float32], centred: bool = True
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Fits a picture into the network's input as the server does: bilinear, not antialiased.
 
     Args:
         image: RGB [H, W, 3].
         boxes: x1, y1, x2, y2 in its pixels [N, 4].
+        centred: whether it lies in the middle, or at the top left.
 
     Returns:
         The picture, RGB [3, SIDE, SIDE], and the boxes in its pixels.
@@ -61,7 +64,7 @@ def letterbox(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> tuple[NDA
     height, width = image.shape[:2]
     longer = max(height, width)
     new_height, new_width = (max((2 * side * SIDE + longer) // (2 * longer), 1) for side in (height, width))
-    top, left = (SIDE - new_height) // 2, (SIDE - new_width) // 2
+    top, left = ((SIDE - new_height) // 2, (SIDE - new_width) // 2) if centred else (0, 0)
     canvas = np.full((SIDE, SIDE, 3), PAD, np.uint8)
     canvas[top : top + new_height, left : left + new_width] = cv2.resize(
         image, (new_width, new_height), interpolation=cv2.INTER_LINEAR
@@ -71,8 +74,8 @@ def letterbox(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> tuple[NDA
     return np.ascontiguousarray(canvas.transpose(2, 0, 1)), moved.astype(np.float32)
 
 
-def read_deeppcb(folder: Path, split: str) -> list[Picture]:
-    """Reads the scans of one split ("train" or "val") with their boxes.
+def read_deeppcb(folder: Path, split: str, centred: bool = True) -> list[Picture]:
+    """Reads the scans of one split ("train" or "val") with their boxes, letterboxed.
 
     Raises:
         OSError: a file is missing, or is not a picture.
@@ -90,15 +93,15 @@ def read_deeppcb(folder: Path, split: str) -> list[Picture]:
         raise ValueError(f"{path}: not annotations in COCO's format ({error!r})") from error
     if names != list(CLASSES):
         raise ValueError(f"{path}: its classes are {names}, not {list(CLASSES)}")
-    return [_read(folder / "images" / image["file_name"], boxes[image["id"]]) for image in coco["images"]]
+    return [_read(folder / "images" / image["file_name"], boxes[image["id"]], centred) for image in coco["images"]]
 
 
-def _read(path: Path, labels: list[tuple[list[float], int]]) -> Picture:
+def _read(path: Path, labels: list[tuple[list[float], int]], centred: bool) -> Picture:
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if pixels is None:
         raise OSError(f"{path}: missing, or not a picture")
     boxes = np.array([box for box, _ in labels], np.float32).reshape(-1, 4)
-    image, boxes = letterbox(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8), boxes)
+    image, boxes = letterbox(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8), boxes, centred)
     return Picture(image, boxes, np.array([kind for _, kind in labels], np.int64))
 
 
@@ -107,6 +110,7 @@ class _Job:
     kind: Kind
     seed: int
     size: tuple[int, int]
+    centred: bool
 
 
 def _draw(job: _Job) -> Picture:
@@ -118,7 +122,7 @@ def _draw(job: _Job) -> Picture:
     pixels = cv2.cvtColor(board.image, cv2.COLOR_RGB2BGR)
     _, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     seen = cv2.cvtColor(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    image, boxes = letterbox(seen.astype(np.uint8), board.boxes)
+    image, boxes = letterbox(seen.astype(np.uint8), board.boxes, job.centred)
     return Picture(image, boxes, board.classes)
 
 
@@ -128,10 +132,11 @@ def draw_boards(
     workers: int,
     progress: Callable[[], object],
     photo_sizes: Sequence[tuple[int, int]] = PHOTO_SIZES,
+    centred: bool = True,
 ) -> list[Picture]:
-    """Draws one board for each seed, in several processes."""
+    """Draws one board for each seed, in several processes, and letterboxes it."""
     sizes = photo_sizes if kind == "photo" else (SCAN_SIZE,)
-    jobs = [_Job(kind, seed, sizes[k % len(sizes)]) for k, seed in enumerate(seeds)]
+    jobs = [_Job(kind, seed, sizes[k % len(sizes)], centred) for k, seed in enumerate(seeds)]
     drawn = []
     context = multiprocessing.get_context("spawn")  # a process that has used CUDA must not be forked
     with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:

@@ -1,4 +1,4 @@
-"""The default model's training: which pictures, in what order, at what learning rate, and what is written down."""
+"""The training: which pictures, in what order, at what learning rate, and what is written down."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from torch import Tensor, nn
 from training.augment import Pool, Recipe, make_batch
 from training.boards import CLASSES
 from training.dataset import board_seeds
-from training.network import Loss, MovingAverage, export, new_network
+from training.network import MovingAverage, Trainee, export
 from training.pictures import PHOTO_SIZES, SIDE, Kind, Picture, draw_boards, read_deeppcb
 from training.score import Precision, detect, precision
+from training.yolov9 import YoloV9
+from training.yolox import YoloXNano
 
-NAME = "pcb-yolov9t"
-"""Stem of the files that training leaves."""
+NETWORKS: dict[str, type[Trainee]] = {"yolov9t": YoloV9, "yolox-nano": YoloXNano}
+"""What can be trained; the files that it leaves are called pcb-NAME."""
 
 SYNTHETIC: tuple[tuple[Kind, float], ...] = (("scan", 0.3), ("split", 0.2), ("photo", 0.5))
 """What the synthetic boards are, as shares of them."""
@@ -80,13 +82,13 @@ class Data:
     judges: dict[str, Pool]
 
 
-def gather(deeppcb: Path, settings: Settings, device: torch.device, bar: Progress) -> Data:
-    """Reads DeepPCB and draws the synthetic boards."""
-    scans, held_out = read_deeppcb(deeppcb, "train"), read_deeppcb(deeppcb, "val")
+def gather(deeppcb: Path, settings: Settings, centred: bool, device: torch.device, bar: Progress) -> Data:
+    """Reads DeepPCB and draws the synthetic boards, letterboxed in the middle or at the top left."""
+    scans, held_out = (read_deeppcb(deeppcb, split, centred) for split in ("train", "val"))
     task = bar.add_task("drawing boards", total=settings.boards + FRESH)
 
     def drawn(kind: Kind, seeds: list[int], sizes: tuple[tuple[int, int], ...] = PHOTO_SIZES) -> list[Picture]:
-        return draw_boards(kind, seeds, settings.workers, lambda: bar.advance(task), sizes)
+        return draw_boards(kind, seeds, settings.workers, lambda: bar.advance(task), sizes, centred)
 
     groups, seeds = [scans], board_seeds(TRAINING_BOARDS + settings.seed, settings.boards)
     for kind, share in SYNTHETIC:
@@ -134,28 +136,34 @@ def optimiser(network: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=LEARNING_RATE, fused=True)
 
 
+def memory_format(trainee: Trainee) -> torch.memory_format:
+    """How the network's weights and pictures lie in memory."""
+    return torch.channels_last if trainee.mixed else torch.contiguous_format
+
+
 def steps_of(
-    network: nn.Module, data: Data, settings: Settings, steps: int, device: torch.device
+    trainee: Trainee, network: nn.Module, data: Data, settings: Settings, steps: int
 ) -> Iterator[tuple[int, MovingAverage, Tensor]]:
     """Trains, and yields after each step: its number from 1, the averaged network, and the three parts of the loss."""
+    device = data.train.images.device
     random = torch.Generator(device).manual_seed(settings.seed)
     average = MovingAverage(network, DECAY)
-    loss = Loss(network, device)
+    loss = trainee.loss(network, device)
     optimizer = optimiser(network)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, steps))
-    precise = partial(torch.autocast, device.type, torch.bfloat16, cache_enabled=False)  # no cache of weights: graphs
-    shape = (settings.batch, 3, SIDE, SIDE)
-    sample = torch.zeros(shape, device=device).contiguous(memory_format=torch.channels_last)
-    with precise():
-        graphed = torch.cuda.make_graphed_callables(
-            network, (sample,)
-        )  # launching 3000 kernels takes longer than they do
+    bfloat16 = partial(torch.autocast, device.type, torch.bfloat16, trainee.mixed, cache_enabled=False)  # for graphs
+    order = memory_format(trainee)
+    graphed = network
+    if device.type == "cuda":  # launching 3000 kernels takes longer than they do
+        sample = torch.zeros((settings.batch, 3, SIDE, SIDE), device=device).contiguous(memory_format=order)
+        with bfloat16():
+            graphed = torch.cuda.make_graphed_callables(network, (sample,))
     for step in range(1, steps + 1):
         recipe = FINISH if step > steps * (1 - FINISH_SHARE) else FIRST
         images, labels = make_batch(data.train, choices(data.sizes, settings.batch, random), recipe, random)
-        with precise():
-            maps = graphed(images.contiguous(memory_format=torch.channels_last))
-        total, parts = loss(maps, labels)
+        with bfloat16():
+            answer = graphed(trainee.pixels(images).contiguous(memory_format=order))
+        total, parts = loss(answer, labels)
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(network.parameters(), CLIP)
@@ -165,13 +173,13 @@ def steps_of(
         yield step, average, parts
 
 
-def judged(network: nn.Module, data: Data) -> dict[str, Precision]:
+def judged(trainee: Trainee, network: nn.Module, data: Data) -> dict[str, Precision]:
     """Returns the precision on each set that is never learned from."""
-    return {name: precision(detect(network, pool), pool, CLASSES) for name, pool in data.judges.items()}
+    return {name: precision(detect(trainee, network, pool), pool, CLASSES) for name, pool in data.judges.items()}
 
 
-def train(deeppcb: Path, out: Path, settings: Settings, console: Console) -> None:
-    """Trains the model and writes NAME.onnx and NAME.json.
+def train(name: str, deeppcb: Path, out: Path, settings: Settings, console: Console) -> None:
+    """Trains one of NETWORKS and writes pcb-NAME.onnx and pcb-NAME.json.
 
     Raises:
         OSError, ValueError: DeepPCB can't be read, or the results can't be written.
@@ -182,25 +190,26 @@ def train(deeppcb: Path, out: Path, settings: Settings, console: Console) -> Non
     torch.backends.cudnn.benchmark = True
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
-        data = gather(deeppcb, settings, device, bar)
+        data = gather(deeppcb, settings, NETWORKS[name].centred, device, bar)
         drawn = time.monotonic()
-        wrapper = new_network(CLASSES, settings.seed)
-        network = wrapper.model.to(device, memory_format=torch.channels_last).train()
+        trainee = NETWORKS[name](CLASSES, settings.seed)
+        network = trainee.wrapper.model.to(device, memory_format=memory_format(trainee)).train()
         steps = settings.epochs * max(sum(data.sizes) // settings.batch, 1)
         report_every = max(steps // REPORTS, 1)
         task = bar.add_task("training", total=steps)
         log: list[dict[str, Any]] = []
-        for step, average, parts in steps_of(network, data, settings, steps, device):
+        for step, average, parts in steps_of(trainee, network, data, settings, steps):
             bar.advance(task)
             if step % report_every and step != steps:
                 continue
-            figures = judged(average.network, data)
+            figures = judged(trainee, average.network, data)
             minutes = (time.monotonic() - drawn) / 60
             log.append({"epoch": round(step * settings.epochs / steps, 1), "minutes": round(minutes, 2)})
-            log[-1] |= {"loss_box_dfl_class": [round(v, 3) for v in parts.tolist()]}
+            log[-1] |= {trainee.parts: [round(v, 3) for v in parts.tolist()]}
             log[-1] |= {k: {"map50": round(p.map50, 4), "map50_95": round(p.map50_95, 4)} for k, p in figures.items()}
             console.print(json.dumps(log[-1]), highlight=False, soft_wrap=True)
-    export(wrapper, average.network, out / f"{NAME}.onnx")
+    model = out / f"pcb-{name}.onnx"
+    export(trainee, average.network, model)
     document = {
         "settings": asdict(settings),
         "steps": steps,
@@ -214,7 +223,8 @@ def train(deeppcb: Path, out: Path, settings: Settings, console: Console) -> Non
         "epochs": log,
         "final": {name: p.rounded() for name, p in figures.items()},
     }
-    scratch = out / f".{NAME}.json"
+    log_file = model.with_suffix(".json")
+    scratch = log_file.with_name(f".{log_file.name}")
     scratch.write_text(json.dumps(document, indent=1) + "\n")
-    os.replace(scratch, out / f"{NAME}.json")
+    os.replace(scratch, log_file)
     console.print(f"the model and its log are in {out}", soft_wrap=True, highlight=False)

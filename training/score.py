@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from training.augment import Pool
+from training.network import Trainee
 
 CANDIDATES, MOST, SCORE, OVERLAP = 1000, 100, 0.001, 0.6
 """As the server is asked when it is measured: candidates kept, detections kept, least score, most overlap."""
@@ -43,7 +44,7 @@ def detections(predictions: Tensor) -> list[Tensor]:
     """Does what the served graph and the NMS step do: best class, top candidates, class-wise suppression.
 
     Args:
-        predictions: the network's output [B, 4 + classes, anchors].
+        predictions: x1, y1, x2, y2 and a score for each class [B, 4 + classes, anchors].
 
     Returns:
         For each picture x1, y1, x2, y2, score, class [M, 6], best first.
@@ -60,13 +61,13 @@ def detections(predictions: Tensor) -> list[Tensor]:
 
 
 @torch.no_grad()
-def detect(network: nn.Module, pool: Pool, batch: int = 50) -> list[NDArray[np.float32]]:
+def detect(trainee: Trainee, network: nn.Module, pool: Pool, batch: int = 50) -> list[NDArray[np.float32]]:
     """Returns the network's detections, x1, y1, x2, y2, score, class [M, 6], for each picture of a pool."""
     network.eval()
     return [
         found.cpu().numpy()
         for images in pool.images.split(batch)
-        for found in detections(network(images.float() / 255)["predictions"])
+        for found in detections(trainee.predictions(trainee.answer(network, trainee.pixels(images.float() / 255))))
     ]
 
 

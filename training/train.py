@@ -1,9 +1,10 @@
-"""Trains the default model, from random weights to an ONNX file: the command line and the order of events."""
+"""Trains a network for the boards, from random weights to an ONNX file: the command line."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,14 @@ from rich.console import Console
 
 NEEDED = ("torch", "torchvision", "libreyolo", "onnx", "onnxruntime", "pycocotools")
 """What training imports beyond the boards' needs; the server and the clients need no PyTorch."""
+
+
+class Network(str, Enum):
+    """What --network takes."""
+
+    yolov9t = "yolov9t"
+    yolox_nano = "yolox-nano"
+
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -25,14 +34,17 @@ def fail(console: Console, message: str) -> typer.Exit:
 @app.command()
 def main(
     deeppcb: Annotated[Path, typer.Option(help="Folder with train.json, val.json and images/ of DeepPCB.")],
-    out: Annotated[Path, typer.Option(help="Folder for pcb-yolov9t.onnx and pcb-yolov9t.json.")] = Path("models"),
+    out: Annotated[Path, typer.Option(help="Folder for pcb-NETWORK.onnx and pcb-NETWORK.json.")] = Path("models"),
+    network: Annotated[
+        Network, typer.Option(help="The default model, or an example of depthwise convolutions, which quantise badly.")
+    ] = Network.yolov9t,
     epochs: Annotated[int, typer.Option(min=1, help="In each, as many pictures are shown as there are.")] = 64,
     boards: Annotated[int, typer.Option(min=4, help="Synthetic boards to learn from, scans and photos.")] = 4000,
     batch: Annotated[int, typer.Option(min=1, help="Pictures in a step.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Chooses weights, boards and their order.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw boards.")] = os.cpu_count() or 1,
 ) -> None:
-    """Train the default model on DeepPCB's train split and synthetic boards; needs a GPU, torch and libreyolo."""
+    """Train a network on DeepPCB's train split and synthetic boards; needs a GPU, torch and libreyolo."""
     console = Console(stderr=True)
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
@@ -45,7 +57,7 @@ def main(
     if not torch.cuda.is_available():
         raise fail(console, "training needs a CUDA GPU, and PyTorch finds none")
     try:
-        train(deeppcb, out, Settings(epochs, boards, batch, seed, workers), console)
+        train(network.value, deeppcb, out, Settings(epochs, boards, batch, seed, workers), console)
     except (OSError, ValueError) as error:
         raise fail(console, str(error)) from None
 

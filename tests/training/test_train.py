@@ -1,4 +1,4 @@
-"""The default model's training, as far as a CPU can check it, and the model file that came of it."""
+"""The training, as far as a CPU can check it, and the model file that came of it."""
 
 from __future__ import annotations
 
@@ -60,17 +60,19 @@ def test_training_without_a_gpu_says_so_in_one_line() -> None:
     assert done.stderr.splitlines() == ["error: training needs a CUDA GPU, and PyTorch finds none"]
 
 
+@pytest.mark.parametrize("centred", [True, False])
 @pytest.mark.parametrize(("width", "height"), [(1280, 960), (480, 640), (640, 640), (333, 777)])
-def test_the_letterbox_takes_boxes_along(width: int, height: int) -> None:
+def test_the_letterbox_takes_boxes_along(width: int, height: int, centred: bool) -> None:
     x1, y1, x2, y2 = width // 5, height // 4, width // 2, height // 3 * 2
     image = np.zeros((height, width, 3), np.uint8)
     image[y1:y2, x1:x2] = 255
-    fitted, boxes = letterbox(image, np.array([[x1, y1, x2, y2]], np.float32))
+    fitted, boxes = letterbox(image, np.array([[x1, y1, x2, y2]], np.float32), centred)
     assert fitted.shape == (3, SIDE, SIDE)
     rows, columns = np.nonzero(fitted[0] > 180)
     seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
     np.testing.assert_allclose(boxes[0], seen, atol=1.0)
     assert (fitted == PAD).any() == (width != height)
+    assert (fitted[:, 0, 0] == (PAD if centred and width != height else 0)).all()
 
 
 def write_scans(folder: Path, **changes: Any) -> Path:
