@@ -6,6 +6,7 @@ from clients.async_detector import AsyncDetector
 from clients.detections import Detections
 from clients.detector import Detector
 from clients.errors import DetectionError, ServerUnavailable
+from clients.frames import Frames
 from clients.request import Image
 
-__all__ = ["AsyncDetector", "DetectionError", "Detections", "Detector", "Image", "ServerUnavailable"]
+__all__ = ["AsyncDetector", "DetectionError", "Detections", "Detector", "Frames", "Image", "ServerUnavailable"]

@@ -10,9 +10,9 @@ from clients.bounded import bounded_map_async
 from clients.connect import connect_async
 from clients.detections import Detections
 from clients.detector import CONCURRENCY, TIMEOUT
+from clients.frames import Frames, Pixels
 from clients.request import (
     ENCODED,
-    Frame,
     Image,
     Request,
     classifier,
@@ -64,10 +64,15 @@ class AsyncDetector:
         return (await self._run(request))[0]
 
     async def detect_frames(
-        self, frames: Frame, *, score_threshold: float | None = None, iou_threshold: float | None = None
+        self,
+        frames: Pixels | Frames,
+        *,
+        count: int | None = None,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
     ) -> list[Detections]:
-        """Detect on a batch of frames with one request; see Detector."""
-        return await self._run(frames_request(frames, thresholds(score_threshold, iou_threshold)))
+        """Detect on a batch of frames with one request; see Detector, one of which makes shared memory for this."""
+        return await self._run(frames_request(frames, thresholds(score_threshold, iou_threshold), count))
 
     def detect_many(
         self,

@@ -9,7 +9,7 @@ import contextlib
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,11 @@ class Annotations:
         if all(box["iscrowd"] for box in boxes):
             raise AnnotationError("it has no boxes except crowds, so there is nothing to measure against")
         return cls(images, categories, boxes)
+
+    def only(self, images: Collection[int]) -> Annotations:
+        """Those of some images, by their ids; all categories stay."""
+        names = {number: self.images[number] for number in images}
+        return Annotations(names, self.categories, [box for box in self.boxes if box["image_id"] in names])
 
 
 def _box(number: int, row: Mapping[str, Any]) -> dict[str, Any]:

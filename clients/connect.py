@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal, get_args
 
 from clients.errors import DetectionError
 from clients.grpc_transport import AsyncGrpcTransport, GrpcTransport
@@ -10,35 +11,42 @@ from clients.http_transport import AsyncHttpTransport, HttpTransport
 from clients.transport import AsyncTransport, Transport
 
 # Each takes the address and the timeout.
-KINDS: dict[str, tuple[Callable[[str, float], Transport], Callable[[str, float], AsyncTransport]]] = {
+PROTOCOLS: dict[str, tuple[Callable[[str, float], Transport], Callable[[str, float], AsyncTransport]]] = {
     "grpc": (GrpcTransport, AsyncGrpcTransport),
     "http": (HttpTransport, AsyncHttpTransport),
 }
+Kind = Literal["grpc", "http", "system", "cuda"]
 
 
-def connect(url: str, timeout: float) -> Transport:
+def connect(url: str, timeout: float, kind: Kind | None = None) -> Transport:
     """Make a transport; nothing is sent yet.
 
     Args:
         url: HOST:PORT or grpc://HOST:PORT for gRPC, http://HOST:PORT for HTTP.
         timeout: of each request, in seconds.
+        kind: the protocol, where the URL names none; or a kind of shared memory, beside which either protocol goes.
 
     Raises:
-        DetectionError: the URL is of another kind.
+        DetectionError: the URL or the kind is another one, or they contradict each other.
     """
-    kind, address = _split(url)
-    return KINDS[kind][0](address, timeout)
+    if kind is not None and kind not in get_args(Kind):
+        raise DetectionError(f"{kind!r} is no transport: choose one of {', '.join(get_args(Kind))}")
+    protocol, address = _split(url, kind if kind in PROTOCOLS else None)
+    return PROTOCOLS[protocol][0](address, timeout)
 
 
 def connect_async(url: str, timeout: float) -> AsyncTransport:
     """Make a transport for asyncio; arguments and errors are those of ``connect``."""
-    kind, address = _split(url)
-    return KINDS[kind][1](address, timeout)
+    protocol, address = _split(url)
+    return PROTOCOLS[protocol][1](address, timeout)
 
 
-def _split(url: str) -> tuple[str, str]:
+def _split(url: str, wanted: str | None = None) -> tuple[str, str]:
+    """Protocol and HOST:PORT."""
     scheme, separator, address = url.rpartition("://")
-    kind = scheme if separator else "grpc"
-    if kind not in KINDS or not address.strip("/"):
+    protocol = scheme if separator else wanted or "grpc"
+    if protocol not in PROTOCOLS or not address.strip("/"):
         raise DetectionError(f"{url!r} is no address of a server: give HOST:PORT for gRPC or http://HOST:PORT for HTTP")
-    return kind, address.rstrip("/")
+    if wanted not in (None, protocol):
+        raise DetectionError(f"{url} asks for {protocol}, and the transport is to be {wanted}: leave one of them out")
+    return protocol, address.rstrip("/")

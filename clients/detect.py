@@ -18,6 +18,7 @@ from rich.text import Text
 
 from clients.bounded import bounded_map
 from clients.command import INTERRUPTED, leave
+from clients.connect import Kind
 from clients.detections import Detections
 from clients.detector import CONCURRENCY, Detector
 from clients.errors import DetectionError, ServerUnavailable
@@ -65,6 +66,12 @@ def main(
         list[str], typer.Argument(help="Files, folders (their .jpg, .jpeg and .png, not folders inside), patterns.")
     ],
     url: Annotated[str, typer.Option(help="HOST:PORT for gRPC, http://HOST:PORT for HTTP.")] = "127.0.0.1:8001",
+    transport: Annotated[
+        Kind | None,
+        typer.Option(
+            help="How frames would travel. Default: as the URL says. Image files go as their bytes with each of them."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a file, a line each.")] = False,
     draw: Annotated[
         Path | None, typer.Option(file_okay=False, help="Write the images with their boxes into this folder.")
@@ -84,7 +91,7 @@ def main(
         _check_targets(files, draw)
     missing = [Outcome(Path(argument), error="no image found") for argument in empty]
     try:
-        with Detector(url) as detector:
+        with Detector(url, transport=transport) as detector:
             detector.labels()  # says at once if there is no server
             work = partial(_process, detector, draw, score_threshold=score_threshold, iou_threshold=iou_threshold)
             torn = as_json and sys.stdout.isatty()  # by the lines

@@ -15,8 +15,23 @@ class DetectionError(Exception):
     """An image got no detections; says why, and what was expected."""
 
 
+class RegionUnknown(DetectionError):
+    """The server has no shared memory of that name: it was started anew, or never knew it."""
+
+
+class RegionInUse(DetectionError):
+    """The server does not let go of shared memory that a request still reads, one that was given up perhaps."""
+
+
 class ServerUnavailable(DetectionError):
     """No server answers at the address, or it takes no requests now."""
+
+
+# Triton's words; its codes are those of other errors too.
+REGION_ERRORS: dict[str, type[DetectionError]] = {
+    "Unable to find shared memory region": RegionUnknown,
+    "Cannot unregister shared memory region": RegionInUse,
+}
 
 
 def refused(message: str) -> DetectionError:
@@ -25,7 +40,9 @@ def refused(message: str) -> DetectionError:
     Args:
         message: the server's, as it came.
     """
-    return DetectionError(PREFIXES.sub("", message))
+    words = PREFIXES.sub("", message)
+    kind = next((kind for said, kind in REGION_ERRORS.items() if said in words), DetectionError)
+    return kind(words)
 
 
 def unavailable(url: str, reason: str) -> ServerUnavailable:

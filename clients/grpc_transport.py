@@ -14,7 +14,7 @@ from tritonclient.utils import InferenceServerException
 from clients.detections import OUTPUTS
 from clients.errors import refused, too_late, unavailable
 from clients.request import Request
-from clients.transport import AsyncTransport, Json, Tensors, Transport
+from clients.transport import AsyncTransport, Json, MemoryKind, Tensors, Transport, attach
 
 CHANNEL = [
     ("grpc.max_send_message_length", -1),  # a frame of 6000x4000 has 72 MB
@@ -58,6 +58,24 @@ class GrpcTransport(Transport):
             if model is None:
                 return self.client.get_server_metadata(as_json=True, client_timeout=self.timeout)
             return self.client.get_model_metadata(model, as_json=True, client_timeout=self.timeout)
+
+    def register(self, kind: MemoryKind, name: str, fields: Json) -> None:
+        """See Transport."""
+        register = {
+            "system": self.client.register_system_shared_memory,
+            "cuda": self.client.register_cuda_shared_memory,
+        }
+        with _errors(self.address, self.timeout):
+            register[kind](name, **fields, client_timeout=self.timeout)
+
+    def unregister(self, kind: MemoryKind, name: str) -> None:
+        """See Transport."""
+        unregister = {
+            "system": self.client.unregister_system_shared_memory,
+            "cuda": self.client.unregister_cuda_shared_memory,
+        }
+        with _errors(self.address, self.timeout):
+            unregister[kind](name, client_timeout=self.timeout)
 
     def close(self) -> None:
         """See Transport."""
@@ -104,8 +122,7 @@ class AsyncGrpcTransport(AsyncTransport):
 
 
 def _arguments(request: Request) -> dict[str, Any]:
-    tensor = InferInput(request.input, list(request.tensor.shape), "UINT8")
-    tensor.set_data_from_numpy(request.tensor)
+    tensor = attach(InferInput(request.input, list(request.tensor.shape), "UINT8"), request)
     return {"model_name": request.model, "inputs": [tensor], "parameters": dict(request.parameters)}
 
 

@@ -20,9 +20,10 @@ from tritonclient.http import InferenceServerClient, InferInput
 from clients.detections import OUTPUTS
 from clients.errors import DetectionError, refused, too_late, unavailable
 from clients.request import Request
-from clients.transport import AsyncTransport, Json, Tensors, Transport
+from clients.transport import AsyncTransport, Json, MemoryKind, Tensors, Transport, attach
 
 IDLE_CONNECTIONS = 64  # kept for the next request; more requests than that at once open more
+JSON = {"Content-Type": "application/json"}
 HEADER_LENGTH = "Inference-Header-Content-Length"  # where the JSON ends and the tensors begin
 
 
@@ -42,8 +43,7 @@ class HttpTransport(Transport):
     def infer(self, request: Request) -> Tensors:
         """See Transport."""
         body, headers = _packed(request)
-        with _errors(self.url, self.timeout):
-            answer = self.pool.request("POST", f"{self.url}/{_path(request.model, 'infer')}", body, headers=headers)
+        answer = self._post(_path(request.model, "infer"), body, headers)
         return _unpacked(_checked(self.url, answer.status, answer.data), answer.headers)
 
     def config(self, model: str) -> Json:
@@ -54,9 +54,25 @@ class HttpTransport(Transport):
         """See Transport."""
         return self._get(_path(model))
 
+    def register(self, kind: MemoryKind, name: str, fields: Json) -> None:
+        """See Transport."""
+        if "raw_handle" in fields:
+            fields = {**fields, "raw_handle": {"b64": fields["raw_handle"]}}
+        answer = self._post(_region_path(kind, name, "register"), json.dumps(fields).encode(), JSON)
+        _checked(self.url, answer.status, answer.data)
+
+    def unregister(self, kind: MemoryKind, name: str) -> None:
+        """See Transport."""
+        answer = self._post(_region_path(kind, name, "unregister"), b"", JSON)
+        _checked(self.url, answer.status, answer.data)
+
     def close(self) -> None:
         """See Transport."""
         self.pool.clear()
+
+    def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        with _errors(self.url, self.timeout):
+            return self.pool.request("POST", f"{self.url}/{path}", body, headers=headers)
 
     def _get(self, path: str) -> Json:
         with _errors(self.url, self.timeout):
@@ -112,11 +128,16 @@ def _path(model: str | None, *rest: str) -> str:
     return "/".join(["v2", *(["models", model] if model else []), *rest])
 
 
+def _region_path(kind: MemoryKind, name: str, action: str) -> str:
+    return f"v2/{kind}sharedmemory/region/{name}/{action}"
+
+
 def _packed(request: Request) -> tuple[bytes, dict[str, str]]:
     """Body and headers."""
-    tensor = InferInput(request.input, list(request.tensor.shape), "UINT8")
-    tensor.set_data_from_numpy(request.tensor)
+    tensor = attach(InferInput(request.input, list(request.tensor.shape), "UINT8"), request)
     body, length = InferenceServerClient.generate_request_body([tensor], parameters=dict(request.parameters))
+    if length is None:  # no tensor behind the JSON
+        return body, JSON
     return body, {HEADER_LENGTH: str(length), "Content-Type": "application/octet-stream"}
 
 

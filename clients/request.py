@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from clients.errors import DetectionError
+from clients.frames import Frames, Pixels, check_pixels
+from clients.region import Region
 
 ENCODED = "detect"  # ensemble for the bytes of a JPEG or PNG
 FRAMES = "detect_frames"  # ensemble for raw pixels
 
-Frame = npt.NDArray[np.uint8]
-Image = str | Path | bytes | Frame
+Image = str | Path | bytes | Pixels
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Request:
     Attributes:
         model: the ensemble's name.
         input: the name of its one input.
-        tensor: uint8, with the batch dimension first.
+        tensor: uint8, with the batch dimension first, or where such a tensor lies in shared memory.
         parameters: of the request.
     """
 
     model: str
     input: str
-    tensor: npt.NDArray[np.uint8]
+    tensor: Pixels | Region
     parameters: Mapping[str, float]
 
 
@@ -54,7 +54,7 @@ def image_request(image: Image, parameters: Mapping[str, float]) -> Request:
         DetectionError: the file cannot be read, or it is no image of these kinds.
     """
     if isinstance(image, np.ndarray):
-        _check(image, "[H, W, 3]", 3)
+        check_pixels(image, "[H, W, 3]")
         return Request(FRAMES, "frames", image[None], parameters)
     if isinstance(image, str | Path):
         image = _read(Path(image))
@@ -73,25 +73,26 @@ def _read(path: Path) -> bytes:
         raise DetectionError(f"cannot read {path}: {error.strerror}") from None
 
 
-def frames_request(frames: Frame, parameters: Mapping[str, float]) -> Request:
+def frames_request(frames: Pixels | Frames, parameters: Mapping[str, float], count: int | None = None) -> Request:
     """Make the request for a batch of frames.
 
     Args:
-        frames: uint8 [B, H, W, 3] RGB.
+        frames: uint8 [B, H, W, 3] RGB, or what a detector's ``frames`` made.
         parameters: of the request.
+        count: how many of them, from the first; all where None.
 
     Raises:
-        DetectionError: they have another dtype or shape.
+        DetectionError: they have another dtype or shape, are fewer than that, or have been closed.
     """
-    if not isinstance(frames, np.ndarray):
+    if not isinstance(frames, np.ndarray | Frames):
         raise DetectionError(f"frames are one uint8 array [B, H, W, 3] of RGB pixels; got {type(frames).__qualname__}")
-    _check(frames, "[B, H, W, 3]", 4)
-    return Request(FRAMES, "frames", frames, parameters)
-
-
-def _check(pixels: npt.NDArray[Any], expected: str, dimensions: int) -> None:
-    if pixels.dtype != np.uint8 or pixels.ndim != dimensions or pixels.shape[-1] != 3:
-        raise DetectionError(f"pixels must be uint8 {expected} RGB; got {pixels.dtype} {list(pixels.shape)}")
+    if isinstance(frames, np.ndarray):
+        check_pixels(frames, "[B, H, W, 3]")
+    if count is not None and not 1 <= count <= frames.shape[0]:
+        raise DetectionError(f"count must be from 1 to the {frames.shape[0]} that there are; got {count}")
+    if isinstance(frames, np.ndarray):
+        return Request(FRAMES, "frames", frames[:count], parameters)
+    return Request(FRAMES, "frames", frames.part((count or frames.shape[0], *frames.shape[1:])), parameters)
 
 
 def classifier(ensemble: Mapping[str, Any]) -> str:

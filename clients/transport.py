@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from clients.region import Region
 from clients.request import Request
 
+MemoryKind = Literal["system", "cuda"]  # kinds of shared memory, as Triton names them
 Tensors = dict[str, npt.NDArray[np.generic]]
 Json = dict[str, Any]
 
@@ -34,6 +36,20 @@ class Transport(ABC):
         """Return name and version of the server, or name and versions of a model."""
 
     @abstractmethod
+    def register(self, kind: MemoryKind, name: str, fields: Json) -> None:
+        """Make shared memory known to the server.
+
+        Args:
+            kind: of the memory.
+            name: that requests will use.
+            fields: "byte_size", and "key" in /dev/shm, or "raw_handle" in base 64 and "device_id".
+        """
+
+    @abstractmethod
+    def unregister(self, kind: MemoryKind, name: str) -> None:
+        """Let the server forget shared memory; a name that it does not know is fine."""
+
+    @abstractmethod
     def close(self) -> None:
         """Let go of connections."""
 
@@ -56,3 +72,17 @@ class AsyncTransport(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Let go of connections."""
+
+
+def attach(tensor: Any, request: Request) -> Any:
+    """Give a request's tensor to tritonclient's, and return that.
+
+    Args:
+        tensor: an InferInput of either protocol.
+        request: whose tensor it is to carry or to refer to.
+    """
+    if isinstance(request.tensor, Region):
+        tensor.set_shared_memory(request.tensor.name, request.tensor.byte_size, request.tensor.offset)
+    else:
+        tensor.set_data_from_numpy(request.tensor)
+    return tensor

@@ -44,6 +44,16 @@ def test_json_has_a_line_a_file_with_what_the_detector_finds(
         assert_same(Detections.from_dict(line), expected)
 
 
+def test_every_transport_finds_the_same(grpc_url: str, images: list[Path]) -> None:
+    plain, shared = (
+        run(main, images[0], "--url", grpc_url, "--json", "--transport", kind, "--score-threshold", "0.01")
+        for kind in ("grpc", "system")
+    )
+
+    assert plain.exit_code == shared.exit_code == 0
+    assert plain.stdout == shared.stdout
+
+
 def test_files_that_fail_are_told_and_do_not_stop_the_others(grpc_url: str, images: list[Path], text: Path) -> None:
     done = run(main, images[0], text, "nowhere.png", images[1], "--url", grpc_url, "--json")
 
@@ -133,6 +143,7 @@ def test_a_drawing_never_lands_on_an_image_or_on_another(grpc_url: str, images: 
         ([], "Missing argument"),
         (["{image}", "--url", "127.0.0.1:1"], "the server at 127.0.0.1:1 is not available"),
         (["{image}", "--url", "ftp://127.0.0.1"], "is no address of a server"),
+        (["{image}", "--url", "http://127.0.0.1:1", "--transport", "grpc"], "asks for http, and the transport is"),
         (["{image}", "--draw", "{image}"], "is a file"),
     ],
 )

@@ -1,0 +1,120 @@
+"""Command line: python -m bench.transports, one request with 8 frames over each transport."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from bench.counting_proxy import CountingProxy
+from bench.machine import describe_machine
+from clients.command import leave
+from clients.connect import Kind
+from clients.detector import Detector
+from clients.errors import DetectionError
+from clients.files import write_whole
+from clients.frames import Frames, Pixels
+from clients.progress import tracked
+from server.errors import ServerError
+from server.process import Addresses, TritonServer, free_addresses
+from training.boards import draw_board
+
+ROOT = Path(__file__).resolve().parents[1]
+COUNT, HEIGHT, WIDTH = 8, 960, 1280  # one frame of each of 8 cameras
+WARM_UP = 3  # requests of each kind that are not measured
+
+
+def main(
+    repository: Annotated[Path, typer.Option(help="Model repository to serve.")] = ROOT / "model_repository",
+    out: Annotated[Path, typer.Option(help="Folder for the result.")] = ROOT / "bench" / "results",
+    rounds: Annotated[int, typer.Option(min=1, help="One request of each kind, in turn, this many times.")] = 30,
+) -> None:
+    """Measure how long a request with 8 frames takes with each transport, and what it carries.
+
+    Whole requests, with the computing, one at a time: the frames lie where the transport wants them, except in
+    "system, from an array". Leaves transports-cpu.json, or transports-gpu.json where there is a GPU for "cuda".
+    """
+    try:
+        result = measure(repository, rounds)
+    except (DetectionError, ServerError) as error:
+        leave("bench.transports", str(error))
+    text = json.dumps(result, indent=2)
+    write_whole(out / f"transports-{'gpu' if 'cuda' in result['transports'] else 'cpu'}.json", f"{text}\n".encode())
+    typer.echo(text)
+
+
+def measure(repository: Path, rounds: int) -> dict[str, Any]:
+    """Run everything; the result is what the file holds."""
+    batch = np.stack([draw_board(seed, WIDTH, HEIGHT, "photo").image for seed in range(COUNT)])
+    with TritonServer(repository, free_addresses(), lambda line: None) as server, ExitStack() as stack:
+        server.wait_until_ready()
+        senders = dict(_senders(server.addresses, batch, stack))
+        times: dict[str, list[float]] = {name: [] for name in senders}
+        for number in tracked(range(-WARM_UP, rounds), rounds + WARM_UP, "requests"):
+            for name, (detector, frames) in senders.items():
+                begin = time.perf_counter()
+                detector.detect_frames(frames)
+                if number >= 0:
+                    times[name].append(1000 * (time.perf_counter() - begin))
+        carried: dict[str, int] = {kind: _carried(server.addresses, kind, batch) for kind in _kinds()}
+    return {
+        "measured_on": {**describe_machine(), "date": date.today().isoformat()},
+        "frames": {"count": COUNT, "height": HEIGHT, "width": WIDTH, "bytes": batch.nbytes},
+        "rounds": rounds,
+        "transports": {
+            name: {
+                "median_ms": statistics.median(taken),
+                "ratio_to_grpc": statistics.median(a / b for a, b in zip(taken, times["grpc"], strict=True)),
+                "bytes_over_the_connection": carried[name.partition(",")[0]],
+            }
+            for name, taken in times.items()
+        },
+    }
+
+
+def _kinds() -> list[Kind]:
+    """The transports that this machine can run."""
+    try:
+        Detector(transport="cuda").close()
+    except DetectionError:
+        return ["grpc", "http", "system"]
+    return ["grpc", "http", "system", "cuda"]
+
+
+def _url(at: Addresses, kind: Kind) -> str:
+    return f"http://{at.host}:{at.http}" if kind == "http" else f"{at.host}:{at.grpc}"
+
+
+def _senders(at: Addresses, batch: Pixels, stack: ExitStack) -> Iterator[tuple[str, tuple[Detector, Frames | Pixels]]]:
+    """Names, detectors and what they are to send."""
+    for kind in _kinds():
+        detector = stack.enter_context(Detector(_url(at, kind), transport=kind))
+        frames = detector.frames(COUNT, HEIGHT, WIDTH)
+        frames.fill(batch)
+        yield kind, (detector, frames)
+        if kind == "system":
+            yield f"{kind}, from an array", (detector, batch)
+
+
+def _carried(at: Addresses, kind: Kind, batch: Pixels) -> int:
+    """Bytes of one request and its answer, with the protocol's own, beside shared memory."""
+    with CountingProxy(at.host, at.http if kind == "http" else at.grpc) as proxy:
+        there = Addresses(proxy.host, http=proxy.port, grpc=proxy.port)
+        with Detector(_url(there, kind), transport=kind) as detector, detector.frames(*batch.shape[:3]) as frames:
+            frames.fill(batch)
+            detector.detect_frames(frames)  # asks for the labels too
+            before = proxy.bytes
+            detector.detect_frames(frames)
+            return proxy.bytes - before
+
+
+if __name__ == "__main__":
+    typer.run(main)

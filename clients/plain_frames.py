@@ -1,0 +1,23 @@
+"""Frames in ordinary memory: requests carry their bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clients.frames import Frames, Pixels, Shape
+
+
+class PlainFrames(Frames):
+    """An array; the server learns of it with each request."""
+
+    def __init__(self, shape: Shape) -> None:
+        """Allocate.
+
+        Args:
+            shape: count, height, width, 3.
+        """
+        super().__init__(shape, "", np.empty(shape, np.uint8))
+
+    def part(self, shape: tuple[int, ...]) -> Pixels:
+        """See Frames."""
+        return self._host_part(shape)
