@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 
 from bench.errors import BenchError
+from bench.float_graph import NETWORK, float_repository
 from bench.in_process import loops
 from bench.machine import describe_machine
 from bench.memory import growth
@@ -39,17 +40,19 @@ CHECKED = (500, 5000)  # requests after which the memory is compared
 
 def main(
     repository: Annotated[Path, typer.Option(help="Model repository to measure.")] = ROOT / "model_repository",
+    network: Annotated[Path, typer.Option(help="The float network of its INT8 graph.")] = NETWORK,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = ROOT / "bench" / "results",
     rounds: Annotated[int, typer.Option(min=1, help="In-process and served, in turn, this many times.")] = 5,
     seconds: Annotated[float, typer.Option(min=1, help="Length of one measurement.")] = 12,
 ) -> None:
     """Measure the server on the CPU against the same stages without a server, in one run.
 
-    Leaves cpu.json with every figure and cpu-perf_analyzer.csv, perf_analyzer's own table. Takes some ten minutes and
-    wants the machine for itself.
+    The same repository with the float graph is served beside it, to be compared with. Leaves cpu.json with every
+    figure and cpu-perf_analyzer.csv, perf_analyzer's own table. Takes some ten minutes and wants the machine for
+    itself.
     """
     try:
-        result = measure(repository, out, rounds, seconds)
+        result = measure(repository, network, out, rounds, seconds)
     except (BenchError, DetectionError, ServerError) as error:
         leave("bench", str(error))
     text = json.dumps(result, indent=2)
@@ -57,7 +60,7 @@ def main(
     typer.echo(text)
 
 
-def measure(repository: Path, out: Path, rounds: int, seconds: float) -> dict[str, Any]:
+def measure(repository: Path, network: Path, out: Path, rounds: int, seconds: float) -> dict[str, Any]:
     """Run everything; the result is what bench/results/cpu.json holds."""
     images = draw_images(IMAGES)
     arrays = [np.frombuffer(image, np.uint8) for image in images]
@@ -83,13 +86,20 @@ def measure(repository: Path, out: Path, rounds: int, seconds: float) -> dict[st
             sweep = analyzer.run(url, "detect", data, LEVELS, seconds / 3, table)
             write_whole(out / "cpu-perf_analyzer.csv", table.read_bytes())
             best = max(sweep, key=lambda load: load.throughput)
+            level = f"{best.concurrency}:{best.concurrency}:1"
+            floats = float_repository(network, repository, Path(folder) / "float")
             pairs = []
-            for number in range(rounds):
-                step(f"served against not served, round {number + 1} of {rounds}")
-                alone = in_process[best_loop](seconds)
-                level = f"{best.concurrency}:{best.concurrency}:1"
-                load = analyzer.run(url, "detect", data, level, seconds / 3, table)[0]
-                pairs.append({"in_process": alone, "served": load.throughput, "ratio": load.throughput / alone})
+            with TritonServer(floats, free_addresses(), lambda line: None) as other:
+                other.wait_until_ready()
+                float_url = f"127.0.0.1:{other.addresses.grpc}"
+                for number in range(rounds):
+                    step(f"served, not served, and served in float32, round {number + 1} of {rounds}")
+                    alone = in_process[best_loop](seconds)
+                    served, slower = (
+                        analyzer.run(address, "detect", data, level, seconds / 3, table)[0].throughput
+                        for address in (url, float_url)
+                    )
+                    pairs.append({"in_process": alone, "served": served, "served_in_float32": slower})
             step(f"memory over {CHECKED[-1]} requests")
             memory = growth(server.running.pid, url, images, CHECKED)
 
@@ -99,7 +109,8 @@ def measure(repository: Path, out: Path, rounds: int, seconds: float) -> dict[st
         "in_process_images_per_second": speeds,
         "served_by_requests_in_flight": [asdict(load) for load in sweep],
         "rounds": {"loop": best_loop, "requests_in_flight": best.concurrency, "pairs": pairs},
-        "served_to_in_process_ratio": statistics.median(pair["ratio"] for pair in pairs),
+        "served_to_in_process_ratio": statistics.median(pair["served"] / pair["in_process"] for pair in pairs),
+        "int8_to_float32_ratio": statistics.median(pair["served"] / pair["served_in_float32"] for pair in pairs),
         "one_request_at_a_time_ms": {"p50": sweep[0].p50, "p99": sweep[0].p99},
         "resident_bytes_after_requests": memory,
         "resident_growth": memory[CHECKED[1]] / memory[CHECKED[0]] - 1,

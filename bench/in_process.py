@@ -16,6 +16,7 @@ import numpy as np
 import openvino as ov
 
 from server.config import read_config
+from server.models.graph import read_graph
 from server.modules import load_module
 
 
@@ -33,8 +34,7 @@ class Stages:
         self.letterbox = self.postprocess.Letterbox.from_parameters(values)
         self.most = next(o.dims[0] for o in nms.output if o.name == "boxes")
         core = ov.Core()
-        self.graph = core.read_model(repository / "yolo/1/model.onnx")
-        self.graph.reshape({0: ov.PartialShape([1, 3, self.letterbox.height, self.letterbox.width])})
+        self.graph = read_graph(core, repository / "yolo/1/model.onnx")
         self.compile: Callable[..., Any] = core.compile_model
 
     def decoder(self, threads: int, batch: int) -> Any:

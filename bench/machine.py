@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = ("nvidia-pytriton", "nvidia-dali-cuda120", "openvino", "numpy", "tritonclient")
+PACKAGES = ("nvidia-pytriton", "nvidia-dali-cuda120", "nvidia-dali-cuda130", "openvino", "numpy", "tritonclient")
 
 
 def describe_machine() -> dict[str, object]:
@@ -20,5 +20,12 @@ def describe_machine() -> dict[str, object]:
         "memory_gib": round(memory / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver())}",
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: version(name) for name in PACKAGES if _is_installed(name)},
     }
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False

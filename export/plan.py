@@ -19,7 +19,8 @@ from clients.files import write_together
 from clients.progress import working
 from export.errors import ExportError
 from export.onnx_file import read_network
-from export.tensorrt import HARDWARE, RUNTIMES, Options, Plan, build, gpu, image_size, load_runtime
+from export.served_graph import image_size
+from export.tensorrt import HARDWARE, RUNTIMES, Options, Plan, build, gpu, load_runtime
 from server.repository import TEMPLATE
 
 COMMAND = "export.plan"

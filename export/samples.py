@@ -44,7 +44,7 @@ def samples(folder: Path | None, size: tuple[int, int], centred: bool) -> Pixels
             raise ExportError(f"there are no JPEGs or PNGs in {folder}")
         pictures = [_read(file) for file in files[:MOST]]
     letterbox = load_module(TEMPLATE / "nms" / "1" / "postprocess.py").Letterbox(*size, centred)
-    return np.stack([_fitted(picture, letterbox) for picture in pictures])
+    return np.stack([letterboxed(picture, letterbox) for picture in pictures])
 
 
 def _read(file: Path) -> Pixels:
@@ -54,7 +54,16 @@ def _read(file: Path) -> Pixels:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _fitted(picture: Pixels, letterbox: Any) -> Pixels:
+def letterboxed(picture: Pixels, letterbox: Any) -> Pixels:
+    """Fit a picture into the network's input.
+
+    Args:
+        picture: uint8 [h, w, 3].
+        letterbox: a Letterbox of the repository's NMS.
+
+    Returns:
+        uint8 [3, H, W].
+    """
     top, left, height, width = letterbox.place(*picture.shape[:2])
     canvas = np.full((letterbox.height, letterbox.width, 3), PAD, np.uint8)
     canvas[top : top + height, left : left + width] = cv2.resize(picture, (width, height))

@@ -10,8 +10,9 @@ from onnx import TensorProto, compose, numpy_helper, parser
 
 from export.batch import with_free_batch
 from export.contract import GRAPH, INPUT, OUTPUT
+from export.errors import ExportError
 from export.graphs import opset_of
-from export.network import Network
+from export.network import Network, dims_of
 from export.recognise import Reading
 
 IR_VERSION = 10  # the newest that the tritonserver releases of the last two years read
@@ -58,6 +59,21 @@ def served_graph(network: Network, reading: Reading, top_k: int) -> onnx.ModelPr
     )
     onnx.checker.check_model(merged, full_check=True)
     return merged
+
+
+def image_size(graph: onnx.ModelProto) -> tuple[int, int]:
+    """Height and width of a served graph.
+
+    Raises:
+        ExportError: it is none.
+    """
+    inputs = list(graph.graph.input)
+    if graph.graph.name != GRAPH or [value.name for value in inputs] != [INPUT]:
+        raise ExportError("it is not a served graph: make one with python -m export")
+    if inputs[0].type.tensor_type.elem_type != TensorProto.UINT8:
+        raise ExportError("it is not a served graph: its input is not uint8")
+    *_, height, width = dims_of(inputs[0])
+    return height or 0, width or 0
 
 
 def rows_of(graph: onnx.ModelProto) -> int:

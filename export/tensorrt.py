@@ -10,11 +10,11 @@ from types import ModuleType
 from typing import Any
 
 import onnx
-from onnx import TensorProto
 
-from export.contract import GRAPH, INPUT
+from export.contract import INPUT
 from export.errors import ExportError
-from export.network import dims_of
+from export.plan_layers import HEADING, logged_layers
+from export.served_graph import image_size
 
 # The modules to import, and what to install; the plan must be built with the version that serves it.
 RUNTIMES = {
@@ -52,7 +52,8 @@ class Plan:
     Attributes:
         content: of the plan file.
         timing_cache: for the next build, empty where the runtime keeps none.
-        layers: what the engine inspector says of each, None where there is no GPU to load the plan on.
+        layers: what the engine inspector says of each, or without a GPU to load the plan on what the builder said of
+            them; None where it said nothing.
     """
 
     content: bytes
@@ -95,21 +96,6 @@ def gpu() -> dict[str, str] | None:
     return {"name": found.name.rstrip(b"\0").decode(), "compute_capability": f"{found.major}.{found.minor}"}
 
 
-def image_size(graph: onnx.ModelProto) -> tuple[int, int]:
-    """Height and width of a served graph.
-
-    Raises:
-        ExportError: it is none.
-    """
-    inputs = list(graph.graph.input)
-    if graph.graph.name != GRAPH or [value.name for value in inputs] != [INPUT]:
-        raise ExportError("it is not a served graph: make one with python -m export")
-    if inputs[0].type.tensor_type.elem_type != TensorProto.UINT8:
-        raise ExportError("it is not a served graph: its input is not uint8")
-    *_, height, width = dims_of(inputs[0])
-    return height or 0, width or 0
-
-
 def build(trt: Any, graph: onnx.ModelProto, options: Options, timing_cache: bytes = b"") -> Plan:
     """Build a plan: strongly typed, so that every layer has the types that the graph gives it.
 
@@ -141,7 +127,7 @@ def build(trt: Any, graph: onnx.ModelProto, options: Options, timing_cache: byte
     if plan is None:
         raise ExportError(f"the build failed: {messages.text()}")
     kept = bytes(config.get_timing_cache().serialize()) if times else b""
-    return Plan(bytes(plan), kept, _layers(trt, messages, plan))
+    return Plan(bytes(plan), kept, _layers(trt, messages, plan) or logged_layers(messages.layers) or None)
 
 
 def _config(trt: Any, builder: Any, size: tuple[int, int], options: Options) -> Any:
@@ -178,16 +164,19 @@ def _layers(trt: Any, messages: Any, plan: Any) -> Sequence[Any] | None:
 
 
 def _messages(trt: Any) -> Any:
-    """A logger that keeps what went wrong."""
+    """A logger that keeps what went wrong, and what the builder says of the layers."""
 
     class Messages(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: list[str] = []
+            self.layers = ""
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
                 self.errors.append(message)
+            elif severity == trt.ILogger.Severity.VERBOSE and message.startswith(HEADING):
+                self.layers = message
 
         def text(self) -> str:
             return " ".join("; ".join(self.errors).split()) or "it gave no reason"

@@ -57,5 +57,5 @@ def _compose_model(source: Path, target: Path) -> None:
     (target / "config.pbtxt").write_text(text_format.MessageToString(as_python_model(config)))
     (version / needed).symlink_to(work)
     (version / "model.py").symlink_to(implementation)
-    for shared in ("images.py", "pipeline.py"):
+    for shared in ("graph.py", "images.py", "pipeline.py"):
         (version / shared).symlink_to(MODELS / shared)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.float_graph import NETWORK, float_repository
 from server.process import TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,6 +18,20 @@ REPOSITORY = ROOT / "model_repository"
 def server() -> Iterator[TritonServer]:
     """The default repository, served by the real tritonserver for the whole run."""
     with TritonServer(REPOSITORY, free_addresses(), log=lambda line: None) as running:
+        running.wait_until_ready()
+        yield running
+
+
+@pytest.fixture(scope="session")
+def float_default(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default repository with its graph as it was before quantisation, which every engine computes alike."""
+    return float_repository(NETWORK, REPOSITORY, tmp_path_factory.mktemp("float") / "repository")
+
+
+@pytest.fixture(scope="session")
+def float_server(float_default: Path) -> Iterator[TritonServer]:
+    """The same, served by the real tritonserver for the whole run."""
+    with TritonServer(float_default, free_addresses(), log=lambda line: None) as running:
         running.wait_until_ready()
         yield running
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import openvino as ov
 import triton_python_backend_utils as pb_utils
+from graph import read_graph
 
 
 class TritonPythonModel:
@@ -21,8 +22,7 @@ class TritonPythonModel:
         batch.
         """
         core = ov.Core()
-        graph = core.read_model(Path(args["model_repository"], args["model_version"], "model.onnx"))
-        graph.reshape({0: ov.PartialShape([1, *graph.input(0).get_partial_shape()[1:]])})
+        graph = read_graph(core, Path(args["model_repository"], args["model_version"], "model.onnx"))
         self.cores = len(os.sched_getaffinity(0))
         self.alone, self.together = (
             ov.AsyncInferQueue(core.compile_model(graph, "CPU", _options(self.cores, streams)), streams)

@@ -13,7 +13,9 @@ from pathlib import Path
 import onnx
 import pytest
 
+from calibration.quantise import quantised_in
 from export.errors import ExportError
+from export.plan_layers import convolution_types
 from export.served_graph import served_graph
 from export.tensorrt import Options, build, gpu, load_runtime
 from tests.conftest import REPOSITORY, ROOT
@@ -60,7 +62,8 @@ def test_the_default_graph_becomes_a_plan_with_its_origin_beside_it(tmp_path: Pa
     assert record["runtime"].startswith("tensorrt-rtx 1.")
     assert record["options"]["batches"] == [1, 8, 32]
     if gpu() is None:
-        assert (record["gpu"], record["layers"]) == (None, None)
+        assert record["gpu"] is None
+    assert record["layers"]
 
     before = target.stat().st_mtime_ns
     again = plan(GRAPH, "--out", target, *RTX)
@@ -137,3 +140,26 @@ def test_what_is_no_served_graph_is_refused(tmp_path: Path, arguments: list[obje
 def test_a_network_of_a_family_is_no_served_graph(tmp_path: Path) -> None:
     onnx.save(family_network(FAMILIES["yolov8"]), tmp_path / "network.onnx")
     assert "it is not a served graph" in refused(plan(tmp_path / "network.onnx"))
+
+
+@built
+@pytest.mark.skipif(gpu() is not None, reason="with a GPU the engine inspector is asked, which says it otherwise")
+def test_the_convolutions_of_the_default_plan_multiply_int8() -> None:
+    graph = onnx.load(GRAPH)
+    names = [node.name for node in graph.graph.node if node.op_type == "Conv"]
+    layers = build(load_runtime("tensorrt-rtx"), graph, OPTIONS).layers
+    assert layers
+    types = convolution_types(layers, names)
+    assert set(types) == set(names)
+    assert {name for name, kinds in types.items() if kinds == {"Int8"}} == quantised_in(graph)
+    assert len(quantised_in(graph)) > 0.8 * len(names)
+
+
+@built
+@pytest.mark.skipif(gpu() is not None, reason="with a GPU the engine inspector is asked, which says it otherwise")
+def test_without_quantised_weights_no_convolution_multiplies_int8() -> None:
+    graph = served_graph(*opened_family("yolov8"), 100)
+    names = [node.name for node in graph.graph.node if node.op_type == "Conv"]
+    layers = build(load_runtime("tensorrt-rtx"), graph, OPTIONS).layers
+    assert layers
+    assert all(kinds == {"Float"} for kinds in convolution_types(layers, names).values())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 import pytest
 
+from server.process import TritonServer
 from tests.conftest import REPOSITORY
 from tests.server.pictures import ENCODINGS, jpeg, picture, png
-from tests.server.references import detections, letterbox, upright
+from tests.server.references import detections, letterbox, overlap, upright
 from tests.server.wire import Answer, Client, same
 from training.boards import Look, draw_board
 
@@ -21,8 +24,13 @@ def network(path: str) -> ort.InferenceSession:
 
 
 @pytest.fixture(scope="module")
-def default_network() -> ort.InferenceSession:
-    return network(str(REPOSITORY / "yolo" / "1" / "model.onnx"))
+def float_network(float_default: Path) -> ort.InferenceSession:
+    return network(str(float_default / "yolo" / "1" / "model.onnx"))
+
+
+@pytest.fixture(scope="module")
+def float_client(float_server: TritonServer) -> Client:
+    return Client(float_server.addresses)
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +66,30 @@ def expected(session: ort.InferenceSession, images: npt.NDArray[np.uint8], size:
 
 @pytest.mark.parametrize("look", ["binary", "photo"])
 def test_boards_get_the_detections_of_onnx_runtime(
-    default: Client, default_network: ort.InferenceSession, look: Look
+    float_client: Client, float_network: ort.InferenceSession, look: Look
 ) -> None:
     for seed in range(10):
         width, height = [(640, 640), (1280, 960), (500, 700)][seed % 3]
         encoded = [png, jpeg][seed % 2](draw_board(seed, width=width, height=height, look=look).image)
         pixels = upright(encoded)
-        wanted = expected(default_network, letterbox(pixels), (height, width), 0.25)
-        assert_same_detections(rows(default.detect(encoded)), wanted)
+        wanted = expected(float_network, letterbox(pixels), (height, width), 0.25)
+        assert_same_detections(rows(float_client.detect(encoded)), wanted)
+
+
+def test_int8_boards_get_nearly_the_detections_of_onnx_runtime(default: Client) -> None:
+    """OpenVINO adds in another order and keeps float32 where the graph says float16: levels differ here and there."""
+    session = network(str(REPOSITORY / "yolo" / "1" / "model.onnx"))
+    wanted, found = 0, 0
+    for seed in range(10):
+        pixels = draw_board(seed, width=1280, height=960, look="photo").image
+        got = rows(default.detect(png(pixels), score_threshold=0.25))
+        for row in expected(session, letterbox(pixels), pixels.shape[:2], 0.5):
+            wanted += 1
+            found += any(
+                row[5] == other[5] and overlap(row, other) > 0.8 and abs(row[4] - other[4]) < 0.1 for other in got
+            )
+    assert wanted > 40
+    assert found >= 0.95 * wanted
 
 
 @pytest.mark.parametrize("size", [(640, 640), (1, 1), (37, 611), (960, 1280), (3000, 4000)], ids=str)

@@ -1,0 +1,1 @@
+"""Turns a served float graph into an INT8 graph, and proves how good it is."""

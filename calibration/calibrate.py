@@ -1,0 +1,192 @@
+"""The order of events: what to measure on, ranges, sensitivity, search, and the graph that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from calibration.errors import CalibrationError
+from calibration.finish import finished
+from calibration.layers import Convolution, convolutions, read_float_graph
+from calibration.measure import Judge, Run, noise_to_signal, onnxruntime_engine, openvino_engine
+from calibration.pictures import Pictures, annotated, find_pictures, read_pictures
+from calibration.quantise import quantised
+from calibration.ranges import METHODS, Ranges, collect, read_ranges, sha256_of
+from calibration.record import Clock, Method, Record
+from calibration.search import Search, sensitivity
+from calibration.surroundings import Surroundings, surroundings
+from clients.coco import AnnotationError, read_annotations, unknown_names
+from clients.files import write_whole
+
+AUTO = "auto"  # the calibrator that takes the best of all for each tensor
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a user asks for; see the command line.
+
+    Attributes:
+        calibrator: one of METHODS, or AUTO.
+        max_drop: highest loss of mAP50-95, as a share of the float graph's.
+        rest: of finish.REST.
+        range_images: how many at most.
+        evaluation_images: how many at most.
+        sensitivity_images: how many at most, of those.
+        labels: file with class names, if neither the repository nor the graph has them.
+        letterbox: "centred" or "top-left", if the graph is in no repository.
+        ranges: folder of ranges files.
+    """
+
+    calibrator: str
+    max_drop: float
+    rest: str
+    range_images: int
+    evaluation_images: int
+    sensitivity_images: int
+    labels: Path | None
+    letterbox: str | None
+    ranges: Path
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """An INT8 graph, and what is known of it, ready for JSON."""
+
+    graph: onnx.ModelProto
+    document: dict[str, Any]
+
+    def write(self, path: Path) -> None:
+        """Write the graph, whole or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        write_whole(path, self.graph.SerializeToString(deterministic=True))
+
+
+def calibrate(path: Path, folder: Path, annotations: Path | None, wishes: Wishes) -> Calibrated:
+    """Find the INT8 graph with the fewest MACs in float that loses no more precision than is allowed.
+
+    Args:
+        path: of a served float graph.
+        folder: of images.
+        annotations: of the images, in COCO's format; None to compare with what the float graph finds.
+        wishes: how.
+
+    Raises:
+        AnnotationError, CalibrationError, ExportError, ServerError: something does not do, or no graph is good enough.
+        OSError: the ranges cannot be written.
+    """
+    model = read_float_graph(path)
+    layers, around = convolutions(model), surroundings(model, path, wishes.labels, wishes.letterbox)
+    whole, clock = openvino_engine(model), Clock()
+    pictures, judge = _material(folder, annotations, around, whole, wishes)
+    few = judge.narrowed(wishes.sensitivity_images)
+    with clock.timed("ranges"):
+        ranges = _ranges(model, layers, pictures, around.name, wishes)
+    values = {method: found.values for method, found in ranges.items()}
+    before = judge.precision(whole)
+    if not before.overall.ap50_95 > 0:
+        raise CalibrationError(
+            "the float graph finds nothing of what is annotated, so INT8 has nothing to lose: are the annotations of "
+            "these images, and the labels in the network's order?"
+        )
+    with clock.timed("sensitivity"):
+        methods = _methods(model, values, layers, whole, judge, few)
+        alone = sensitivity(model, values, layers, few)
+    best = alone.best(model)
+    mixed = {tensor: values[method][tensor] for tensor, method in best.items()}
+
+    def made(floats: Collection[str]) -> onnx.ModelProto:
+        names = [layer.name for layer in layers if layer.name not in floats]
+        return finished(quantised(model, mixed, names), wishes.rest)
+
+    least = before.overall.ap50_95 * (1 - wishes.max_drop)
+    search = Search(layers, least, lambda floats: judge.precision(openvino_engine(made(floats))))
+    with clock.timed("search"):
+        step = search.run(
+            {layer.name: alone.noise[best[layer.input]][layer.name] for layer in layers if not layer.last}
+        )
+    if step is None:
+        raise CalibrationError(
+            f"even with all convolutions in float the graph loses more than {wishes.max_drop:.2%} of mAP50-95: "
+            "take --rest fp32, or allow more with --max-drop"
+        )
+    if len(step.floats) == len(layers):
+        raise CalibrationError(
+            f"no convolution can be INT8 with a loss of at most {wishes.max_drop:.2%} of mAP50-95: allow more with "
+            "--max-drop, or give images as the network was trained on"
+        )
+    graph = made(step.floats)
+    record = Record(path, model, graph, layers, before, search, step, alone, best, mixed, methods)
+    elsewhere = judge.precision(onnxruntime_engine(graph))
+    images = {"ranges": len(pictures), "evaluation": len(judge.pictures), "sensitivity": len(few.pictures)}
+    return Calibrated(
+        graph,
+        {
+            **record.document(elsewhere),
+            "calibrator": wishes.calibrator,
+            "rest": wishes.rest,
+            "max_drop": wishes.max_drop,
+            "judged_by": "annotations" if annotations else "the float graph's own detections",
+            "images": {**images, "skipped": {str(file): why for file, why in pictures.skipped.items()}},
+            **clock.document(),
+        },
+    )
+
+
+def _material(
+    folder: Path, annotations: Path | None, around: Surroundings, whole: Run, wishes: Wishes
+) -> tuple[Pictures, Judge]:
+    """The pictures for the ranges, and what graphs are judged by."""
+    files = find_pictures(folder)
+    if annotations is None:
+        pictures = read_pictures(files, around.letterbox, max(wishes.range_images, wishes.evaluation_images))
+        judged = pictures.spread(wishes.evaluation_images)
+        return pictures.spread(wishes.range_images), Judge.of_itself(whole, judged, around)
+    labelled = read_annotations(annotations)
+    if unknown := unknown_names(labelled, around.labels):
+        raise AnnotationError(
+            f"{annotations}: the graph does not know {', '.join(unknown)}: it detects {', '.join(around.labels)}"
+        )
+    known = annotated(labelled, folder)
+    pictures = read_pictures(files, around.letterbox, wishes.range_images)
+    judged = read_pictures(list(known), around.letterbox, wishes.evaluation_images)
+    pictures = pictures.skipping(judged.skipped)
+    return pictures, Judge.of_annotations(labelled, known, judged, around)
+
+
+def _ranges(
+    model: onnx.ModelProto, layers: Sequence[Convolution], pictures: Pictures, name: str, wishes: Wishes
+) -> dict[str, Ranges]:
+    """Of each method that is wanted, from files of earlier runs where they fit."""
+    methods = METHODS if wishes.calibrator == AUTO else (wishes.calibrator,)
+    tensors = sorted({layer.input for layer in layers})
+    graph = sha256_of(model)
+    known = {m: read_ranges(wishes.ranges, name, m, graph, pictures.hashes, tensors) for m in methods}
+    missing = [method for method, found in known.items() if found is None]
+    fresh = collect(model, tensors, pictures, missing) if missing else {}
+    for made in fresh.values():
+        made.write(wishes.ranges, name)
+    return {method: found for method in methods if (found := fresh.get(method) or known[method])}
+
+
+def _methods(
+    model: onnx.ModelProto,
+    values: Mapping[str, Mapping[str, tuple[float, float]]],
+    layers: Sequence[Convolution],
+    whole: Run,
+    judge: Judge,
+    few: Judge,
+) -> dict[str, Method]:
+    """What each method by itself does, with all but the last convolutions in INT8."""
+    names = [layer.name for layer in layers if not layer.last]
+    expected, found = few.candidates(whole), {}
+    for method, ranges in values.items():
+        run = openvino_engine(quantised(model, ranges, names))
+        found[method] = Method(noise_to_signal(expected, few.candidates(run)), judge.precision(run).overall.ap50_95)
+    return found

@@ -1,0 +1,145 @@
+"""The convolutions of a served graph: what each costs, and which of them stay float whatever is measured."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from calibration.errors import CalibrationError
+from export.errors import ExportError
+from export.graphs import read_by
+from export.network import measured_shapes
+from export.onnx_file import read_network
+from export.served_graph import image_size
+
+QUANTISED = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger")
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """One convolution.
+
+    Attributes:
+        name: of its node.
+        input: the tensor that it reads.
+        macs: multiplications with an addition, of one image.
+        parameters: numbers in its weights.
+        last: what it makes is decoded, with no convolution in between; it stays float.
+    """
+
+    name: str
+    input: str
+    macs: int
+    parameters: int
+    last: bool
+
+
+def read_float_graph(path: Path) -> onnx.ModelProto:
+    """Read a served graph that computes in float32, and name every node.
+
+    Raises:
+        CalibrationError: it is no served graph, quantised already, or computes in float16.
+        ExportError: it cannot be read.
+    """
+    model = read_network(path)
+    try:
+        image_size(model)
+    except ExportError as error:
+        raise CalibrationError(f"{path}: {error}") from None
+    operators = {node.op_type for node in model.graph.node}
+    if operators.intersection(QUANTISED):
+        raise CalibrationError(f"{path} is quantised already: give the float graph that it was made from")
+    _weights_apart(model)
+    weights = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    kinds = {weights.get(node.input[1]) for node in model.graph.node if node.op_type == "Conv"}
+    if TensorProto.FLOAT16 in kinds:
+        raise CalibrationError(
+            f"{path} computes in float16: export the network in float32; --rest fp16 halves the rest"
+        )
+    if TensorProto.FLOAT not in kinds:
+        raise CalibrationError(f"{path} has no convolutions with weights in float32, so there is nothing to quantise")
+    times = Counter(node.name for node in model.graph.node)
+    for number, node in enumerate(model.graph.node):
+        if not node.name or times[node.name] > 1:
+            node.name = f"{node.op_type}_{number}"
+            while times[node.name]:  # exporters number names too
+                node.name += "_"
+    return model
+
+
+def _weights_apart(model: onnx.ModelProto) -> None:
+    """Make initializers of the Constant nodes that hold tensors, as the quantiser wants weights."""
+    constants = [n for n in model.graph.node if n.op_type == "Constant" and n.attribute[0].name == "value"]
+    for node in constants:
+        tensor = model.graph.initializer.add()
+        tensor.CopyFrom(node.attribute[0].t)
+        tensor.name = node.output[0]
+        model.graph.node.remove(node)
+
+
+def convolutions(model: onnx.ModelProto) -> list[Convolution]:
+    """The convolutions that could be quantised, in the graph's order.
+
+    Args:
+        model: of read_float_graph.
+    """
+    height, width = image_size(model)
+    weights = {t.name: t.dims for t in model.graph.initializer if t.data_type == TensorProto.FLOAT}
+    nodes = [node for node in model.graph.node if node.op_type == "Conv" and node.input[1] in weights]
+    pixels = np.zeros((1, 3, height, width), np.uint8)
+    shapes = measured_shapes(model, [node.output[0] for node in nodes], pixels)
+    last = last_convolutions(model)
+    return [
+        Convolution(
+            node.name,
+            node.input[0],
+            math.prod(shapes[node.output[0]]) * math.prod(weights[node.input[1]][1:]),
+            math.prod(weights[node.input[1]]),
+            node.name in last,
+        )
+        for node in nodes
+    ]
+
+
+def last_convolutions(model: onnx.ModelProto) -> set[str]:
+    """The convolutions that only arithmetic of the head stands behind: they make the logits of boxes and scores.
+
+    A convolution that takes the mean of a distribution (it reads a Softmax; distribution focal loss,
+    https://arxiv.org/abs/2006.04388) is arithmetic of the head too, so it counts as one and so do those before it.
+    """
+    makers = {name: node for node in model.graph.node for name in node.output if name}
+    found: set[str] = set()
+    seen: set[str] = set()
+    tensors = [value.name for value in model.graph.output]
+    while tensors:
+        node = makers.get(tensors.pop())
+        if node is None or node.name in seen:
+            continue
+        seen.add(node.name)
+        if node.op_type == "Conv":
+            found.add(node.name)
+            if not _reads_softmax(node, makers):
+                continue
+        tensors += read_by(node)
+    return found
+
+
+def logits_of(model: onnx.ModelProto) -> set[str]:
+    """The last convolutions without those that decode: those that no other one stands behind."""
+    makers = {name: node for node in model.graph.node for name in node.output if name}
+    last = last_convolutions(model)
+    return {node.name for node in model.graph.node if node.name in last and not _reads_softmax(node, makers)}
+
+
+def _reads_softmax(convolution: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) -> bool:
+    """Whether a Softmax stands before a convolution, with nothing in between that computes."""
+    node = makers.get(convolution.input[0])
+    while node is not None and node.op_type in ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity"):
+        node = makers.get(node.input[0])
+    return node is not None and node.op_type == "Softmax"

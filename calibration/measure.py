@@ -1,0 +1,187 @@
+"""How good a graph is: average precision, and the signal to noise of its detections against the float graph's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+import openvino as ov
+from supervision.detection.utils.iou_and_nms import box_iou_batch
+
+from calibration.pictures import Pictures
+from calibration.surroundings import Surroundings
+from clients.coco import AnnotationError, Annotations, Result, evaluate
+from clients.detections import OUTPUTS, Detections
+from server.models.graph import read_graph
+
+SCORE, IOU = 0.001, 0.6  # as clients.evaluate has them
+MOST = 100  # detections of an image, as the repository has it
+SEEN = 0.05  # candidates below this score are no signal
+SURE = 0.25  # detections of the float graph that stand for annotations where there are none
+
+Candidates = npt.NDArray[np.float32]  # [K, 6]
+Run = Callable[[npt.NDArray[np.uint8]], Candidates]
+
+
+def openvino_engine(model: onnx.ModelProto) -> Run:
+    """Compile a served graph as the server on the CPU does: one image, float32 where it is not INT8.
+
+    Returns:
+        from pixels uint8 [3, H, W] to candidates float32 [K, 6].
+    """
+    core = ov.Core()
+    graph = read_graph(core, model.SerializeToString())
+    request = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+
+    def run(pixels: npt.NDArray[np.uint8]) -> Candidates:
+        request.infer({0: pixels[None]})
+        return np.array(request.get_output_tensor(0).data[0])
+
+    return run
+
+
+def onnxruntime_engine(model: onnx.ModelProto) -> Run:
+    """The same with ONNX Runtime, which computes what Q/DQ pairs say, step by step."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    session = ort.InferenceSession(
+        model.SerializeToString(),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=["WeightBiasQuantization"],  # it divides biases by scales in float16, where they overflow
+    )
+    source = session.get_inputs()[0].name
+
+    def run(pixels: npt.NDArray[np.uint8]) -> Candidates:
+        return np.asarray(session.run(None, {source: pixels[None]})[0][0])
+
+    return run
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Judges graphs by average precision.
+
+    Attributes:
+        annotations: what is there; the float graph's own detections where nobody annotated.
+        images: the id of each picture.
+        pictures: to detect on.
+        around: class names, and NMS.
+    """
+
+    annotations: Annotations
+    images: tuple[int, ...]
+    pictures: Pictures
+    around: Surroundings
+
+    @classmethod
+    def of_annotations(
+        cls, annotations: Annotations, ids: Mapping[Path, int], pictures: Pictures, around: Surroundings
+    ) -> Judge:
+        """By annotations.
+
+        Args:
+            annotations: of the pictures, and of others.
+            ids: of annotated.
+            pictures: all of them annotated.
+            around: class names, and NMS.
+
+        Raises:
+            AnnotationError: there is nothing to find in any picture.
+        """
+        images = tuple(ids[file] for file in pictures.files)
+        known = annotations.only(images)
+        if not _to_find(known):
+            raise AnnotationError(f"none of the {len(images)} images has a box to find: take more or others")
+        return cls(known, images, pictures, around)
+
+    @classmethod
+    def of_itself(cls, run: Run, pictures: Pictures, around: Surroundings) -> Judge:
+        """By what the float graph is sure of, so that its own precision is nearly 1.
+
+        Raises:
+            AnnotationError: it is sure of nothing in any picture.
+        """
+        boxes = [
+            {"image_id": image, "category_id": int(kind), "bbox": [x1, y1, x2 - x1, y2 - y1]}
+            for image, found in enumerate(_detected(run, pictures, around))
+            for (x1, y1, x2, y2), score, kind in zip(
+                found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True
+            )
+            if score >= SURE
+        ]
+        if not boxes:
+            raise AnnotationError(f"the float graph finds nothing with a score of {SURE} in any image: give others")
+        content = {
+            "images": [{"id": i, "file_name": file.name} for i, file in enumerate(pictures.files)],
+            "categories": [{"id": i, "name": name} for i, name in enumerate(around.labels)],
+            "annotations": boxes,
+        }
+        return cls(Annotations.from_dict(content), tuple(range(len(pictures))), pictures, around)
+
+    def narrowed(self, most: int) -> Judge:
+        """On fewer pictures, evenly spread; on all if there is nothing to find in those."""
+        few = self.pictures.spread(most)
+        ids = dict(zip(self.pictures.files, self.images, strict=True))
+        images = tuple(ids[file] for file in few.files)
+        annotations = self.annotations.only(images)
+        return Judge(annotations, images, few, self.around) if _to_find(annotations) else self
+
+    def precision(self, run: Run) -> Result:
+        """COCO's average precision of a graph."""
+        found = _detected(run, self.pictures, self.around)
+        return evaluate(self.annotations, dict(zip(self.images, found, strict=True)))
+
+    def candidates(self, run: Run) -> list[Candidates]:
+        """What a graph finds in each picture."""
+        return [run(pixels) for pixels, _ in self.pictures]
+
+
+def _to_find(annotations: Annotations) -> bool:
+    return any(not box["iscrowd"] for box in annotations.boxes)
+
+
+def _detected(run: Run, pictures: Pictures, around: Surroundings) -> Iterator[Detections]:
+    thresholds = around.nms.Thresholds(SCORE, IOU)
+    for pixels, size in pictures:
+        image_size = np.array([size], np.int32)
+        arrays = around.nms.detections(run(pixels)[None], image_size, thresholds, MOST, pictures.letterbox)
+        yield from Detections.from_tensors(dict(zip(OUTPUTS, arrays, strict=True)), around.labels)
+
+
+def noise_to_signal(expected: Sequence[Candidates], found: Sequence[Candidates]) -> float:
+    """Energy of the quantisation noise in the detections as a share of that of the signal.
+
+    The signal is the score of each candidate of the float graph. What the quantised graph makes of it is the score of
+    the candidate of its class that overlaps it most, times their intersection over union; 0 where none does by half.
+    Candidates that the float graph has nothing of are noise too.
+
+    Args:
+        expected: candidates of each picture, float32 [K, 6], of the float graph.
+        found: of the quantised graph.
+    """
+    signal = noise = 0.0
+    for before, after in zip(expected, found, strict=True):
+        wanted, seen = before[before[:, 4] >= SEEN], after[after[:, 4] >= SEEN]
+        signal += float(np.square(wanted[:, 4]).sum())
+        made = _best_overlap(wanted, after)
+        noise += float(np.square(wanted[:, 4] - made).sum())
+        extra = _best_overlap(seen, before) == 0
+        noise += float(np.square(seen[extra, 4]).sum())
+    return noise / signal if signal else 0.0
+
+
+def _best_overlap(rows: Candidates, others: Candidates) -> npt.NDArray[np.float32]:
+    """Score times overlap of the candidate that overlaps each row most, 0 where none of its class does by half [N]."""
+    others = others[others[:, 4] >= SEEN / 2]  # not to lose one that fell just under
+    if not len(rows) or not len(others):
+        return np.zeros(len(rows), np.float32)
+    overlaps = np.where(rows[:, None, 5] == others[None, :, 5], box_iou_batch(rows[:, :4], others[:, :4]), 0)
+    best = overlaps.argmax(1)
+    most = overlaps[np.arange(len(rows)), best]
+    return np.asarray(np.where(most >= 0.5, others[best, 4] * most, 0), np.float32)

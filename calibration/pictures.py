@@ -1,0 +1,128 @@
+"""The pictures that ranges and precision are measured on."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import PIL.ImageOps
+
+from calibration.errors import CalibrationError
+from clients.coco import AnnotationError, Annotations
+from clients.files import find_images
+from clients.progress import tracked
+from export.samples import letterboxed
+
+FEWEST = 8  # pictures that say anything about ranges
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Readable pictures of a folder.
+
+    Attributes:
+        files: sorted by name.
+        hashes: SHA-256 of each file.
+        letterbox: how they are fitted into the network's input, a Letterbox of the repository's NMS.
+        skipped: what could not be read, and why.
+    """
+
+    files: tuple[Path, ...]
+    hashes: tuple[str, ...]
+    letterbox: Any
+    skipped: Mapping[Path, str]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __iter__(self) -> Iterator[tuple[Pixels, tuple[int, int]]]:
+        """Reads them one at a time: letterboxed, uint8 [3, H, W] RGB, and the height and width before."""
+        for file in self.files:
+            picture = _read(file)
+            height, width = picture.shape[:2]
+            yield letterboxed(picture, self.letterbox), (height, width)
+
+    def spread(self, most: int) -> Pictures:
+        """At most so many of them, evenly spread."""
+        chosen = _spread(range(len(self)), most)
+        files, hashes = (tuple(values[i] for i in chosen) for values in (self.files, self.hashes))
+        return Pictures(files, hashes, self.letterbox, self.skipped)
+
+    def skipping(self, more: Mapping[Path, str]) -> Pictures:
+        """The same, with more that could not be read."""
+        return Pictures(self.files, self.hashes, self.letterbox, {**self.skipped, **more})
+
+
+def _spread(items: Sequence[Any], most: int) -> list[Any]:
+    if len(items) <= most:
+        return list(items)
+    return [items[i * len(items) // most] for i in range(most)]
+
+
+def _read(file: Path) -> Pixels:
+    """Upright as its EXIF orientation says, uint8 [H, W, 3] RGB."""
+    with PIL.Image.open(file, formats=("JPEG", "PNG")) as image:
+        return np.asarray(PIL.ImageOps.exif_transpose(image).convert("RGB"), np.uint8)
+
+
+def read_pictures(files: Sequence[Path], letterbox: Any, most: int) -> Pictures:
+    """Look at files, and leave out those that are damaged.
+
+    Args:
+        files: JPEGs and PNGs.
+        letterbox: a Letterbox of the repository's NMS.
+        most: how many to keep, evenly spread.
+
+    Raises:
+        CalibrationError: fewer than FEWEST can be read.
+    """
+    kept, hashes, skipped = [], [], {}
+    chosen = _spread(sorted(files), most)
+    for file in tracked(chosen, len(chosen), "Reading the images"):
+        try:
+            _read(file)
+            hashes.append(hashlib.sha256(file.read_bytes()).hexdigest())
+            kept.append(file)
+        except (OSError, ValueError, SyntaxError, struct.error, PIL.Image.DecompressionBombError) as error:
+            skipped[file] = " ".join(str(error).split()) or type(error).__name__
+    if len(kept) < FEWEST:
+        why = "".join(f"; {file}: {reason}" for file, reason in list(skipped.items())[:3])
+        raise CalibrationError(f"at least {FEWEST} images are needed, {len(kept)} of {len(chosen)} can be read{why}")
+    return Pictures(tuple(kept), tuple(hashes), letterbox, skipped)
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """The JPEGs and PNGs of a folder, not those of folders inside.
+
+    Raises:
+        CalibrationError: there are none.
+    """
+    files, _ = find_images([str(folder)])
+    if not files:
+        raise CalibrationError(f"there are no JPEGs or PNGs in {folder}")
+    return files
+
+
+def annotated(annotations: Annotations, folder: Path) -> dict[Path, int]:
+    """The annotated images that are in a folder, and their ids.
+
+    Raises:
+        AnnotationError: too few of them are there: the annotations are of other images.
+    """
+    found = {folder / name: number for number, name in annotations.images.items() if (folder / name).is_file()}
+    if len(found) < FEWEST:
+        example = next(iter(annotations.images.values()), "nothing")
+        raise AnnotationError(
+            f"the annotations are of other images: {len(found)} of their {len(annotations.images)} are in {folder}; "
+            f"the first that they name is {example}"
+        )
+    return found

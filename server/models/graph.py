@@ -1,0 +1,50 @@
+"""Reads a served graph for OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+import openvino.opset13 as operators
+
+
+def read_graph(core: ov.Core, source: Path | bytes) -> ov.Model:
+    """Read a served graph, for one image at a time.
+
+    Args:
+        core: that will compile it.
+        source: the ONNX file, or its content.
+
+    Returns:
+        the graph; its first output is ``candidates``, and there may be others that are of no use.
+    """
+    graph = core.read_model(source)
+    graph.reshape({0: ov.PartialShape([1, *graph.input(0).get_partial_shape()[1:]])})
+    _keep_quantisers_behind_concatenations(graph)
+    return graph
+
+
+def _keep_quantisers_behind_concatenations(graph: ov.Model) -> None:
+    """Let one more operator read each concatenation that is quantised.
+
+    Where a quantiser is the only reader of a concatenation, OpenVINO (2026.4) puts it before each of the inputs, and
+    the convolution behind it then computes with an offset: a third of a standard deviation in the default model. A
+    reader that takes one number keeps it from that.
+    """
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() == "Concat" and _is_quantised(node.output(0)):
+            rank = node.output(0).get_partial_shape().rank.get_length()
+            first = operators.slice(node.output(0), [0] * rank, [1] * rank, [1] * rank)
+            graph.add_results([operators.result(first)])
+
+
+def _is_quantised(output: Any) -> bool:
+    """Whether a tensor has one reader, and that quantises it, after other conversions perhaps."""
+    readers = [reader.get_node() for reader in output.get_target_inputs()]
+    if len(readers) != 1:
+        return False
+    [reader] = readers
+    return reader.get_type_name() == "FakeQuantize" or (
+        reader.get_type_name() == "Convert" and _is_quantised(reader.output(0))
+    )

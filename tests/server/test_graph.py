@@ -1,0 +1,67 @@
+"""The served graph as OpenVINO reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+import openvino as ov
+import pytest
+from onnx import numpy_helper, parser
+
+from calibration.quantise import quantised
+from server.models.graph import read_graph
+
+BRANCHES = """<ir_version: 10, opset_import: ["" : 20]>
+branches (float[N, 3, 32, 32] images) => (float[N, 8, 32, 32] answer)
+{
+    [one] c1 = Conv <pads = [1, 1, 1, 1]> (images, w1)
+    g1 = Sigmoid (c1)  a1 = Mul (c1, g1)
+    [two] c2 = Conv <pads = [1, 1, 1, 1]> (a1, w2)
+    g2 = Sigmoid (c2)  a2 = Mul (c2, g2)
+    wide = Concat <axis = 1> (a1, a2)
+    [three] answer = Conv (wide, w3)
+}"""
+
+
+def branches() -> onnx.ModelProto:
+    model, rng = parser.parse_model(BRANCHES), np.random.default_rng(0)
+    for name, shape in (("w1", (8, 3, 3, 3)), ("w2", (8, 8, 3, 3)), ("w3", (8, 16, 1, 1))):
+        weights = rng.normal(size=shape).astype(np.float32) + np.float32(0.2)
+        model.graph.initializer.append(numpy_helper.from_array(weights / np.sqrt(weights[0].size), name))
+    return model
+
+
+def in_onnxruntime(model: onnx.ModelProto, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"images": images})[0])
+
+
+def in_openvino(graph: ov.Model, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    request = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+    request.infer({0: images})
+    return np.array(request.get_output_tensor(0).data)
+
+
+@pytest.mark.parametrize("names", [["three"], ["one", "two", "three"]])
+def test_a_quantised_concatenation_is_computed_as_in_onnx_runtime(names: list[str], tmp_path: Path) -> None:
+    images = np.random.default_rng(1).normal(size=(1, 3, 32, 32)).astype(np.float32)
+    ranges = {"images": (-4.0, 4.0), "a1": (-0.3, 6.0), "wide": (-0.3, 6.0)}
+    model = quantised(branches(), ranges, names)
+    expected = in_onnxruntime(model, images)
+    assert np.abs(in_onnxruntime(branches(), images) - expected).max() > 0  # it is quantised
+    onnx.save(model, tmp_path / "model.onnx")
+    for source in (tmp_path / "model.onnx", model.SerializeToString()):
+        graph = read_graph(ov.Core(), source)
+        assert len(graph.outputs) == 2
+        # Rounding to the neighbouring level here and there is all that engines may differ by.
+        assert np.abs(in_openvino(graph, images) - expected).mean() < 0.02 * expected.std()
+
+
+def test_a_float_graph_is_read_as_it_is() -> None:
+    graph = read_graph(ov.Core(), branches().SerializeToString())
+    assert len(graph.outputs) == 1
+    assert graph.input(0).get_partial_shape() == ov.PartialShape([1, 3, 32, 32])
