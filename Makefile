@@ -16,7 +16,7 @@ test: .venv/dev .bench/bin/perf_analyzer
 lint: .venv/dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy bench clients export server training model_repository/nms/1
+	$(BIN)/mypy bench calibration clients deploy export server training model_repository/nms/1
 
 bench: .venv/product .bench/bin/perf_analyzer
 	$(BIN)/python -m bench

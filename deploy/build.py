@@ -1,0 +1,129 @@
+"""Command line: python -m deploy.build."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import PIL.Image
+import typer
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from clients.command import INTERRUPTED, leave
+from clients.files import write_together
+from deploy.configurations import Sample, files, served
+from deploy.pipelines import DEFINITION, SERIALISED, serialise
+from export import plan
+from export.errors import ExportError
+from server.config import read_config
+from server.errors import ServerError
+from server.repository import ONNX_HINT, TEMPLATE
+
+COMMAND = "deploy.build"
+BOARD = Path(__file__).parent / "board.jpg"  # 1280x960, of the synthetic boards
+GRAPH, PLAN = "model.onnx", "model.plan"
+BUILT = (SERIALISED, f"{SERIALISED}.json", PLAN, f"{PLAN}.json", f"{PLAN}.timing")
+BEST_BATCH = 8  # the cameras of the reference case
+
+
+def main(
+    models: Annotated[Path, typer.Argument(metavar="MODELS", file_okay=False, help="Folder that Triton will serve.")],
+    repository: Annotated[Path, typer.Option(file_okay=False, help="Model repository to make it of.")] = TEMPLATE,
+    runtime: Annotated[plan.RuntimeName, typer.Option(help="What builds the plan, and will run it.")] = plan.USUAL,
+    compute_capability: Annotated[
+        str | None, typer.Option(help="As in 8.9: build for a GPU that is not here; TensorRT for RTX alone can.")
+    ] = None,
+) -> None:
+    """Make the folder that a Triton container serves out of a model repository, which stays as it is.
+
+    Serialises the DALI pipelines, adds warm-up to the configurations, and builds the network's plan for the GPU at
+    hand. Pipelines and plans that are there and fit are kept, so that a second run takes seconds. Exit code 2:
+    something could not be built; what was there stays.
+    """
+    try:
+        configs = _configurations(repository)
+        _check_target(models)
+        sample = read_sample()
+        for name, config in configs.items():
+            _copy(repository / name, models / name, config, sample)
+        for stale in sorted(path.parent for path in models.glob("*/config.pbtxt")):
+            if stale.name not in configs:
+                shutil.rmtree(stale)
+                typer.echo(f"{stale} is gone: the repository has no such model")
+        for name, config in configs.items():
+            if config.backend == "dali":
+                target = models / name / "1" / SERIALISED
+                fresh = serialise(repository / name / "1" / DEFINITION, target, config.max_batch_size)
+                typer.echo(f"{target}: {'serialised' if fresh else 'is there and fits'}")
+    except (ExportError, ServerError) as error:
+        leave(COMMAND, str(error))
+    except OSError as error:
+        leave(COMMAND, f"cannot use {error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        leave(COMMAND, "interrupted; what was there stays", INTERRUPTED)
+    for name, config in configs.items():
+        if config.platform == "tensorrt_plan":
+            largest = config.max_batch_size
+            plan.main(
+                graph=repository / name / "1" / GRAPH,
+                out=models / name / "1" / PLAN,
+                runtime=runtime,
+                best_batch=min(BEST_BATCH, largest),
+                max_batch=largest,
+                compute_capability=compute_capability,
+            )
+    typer.echo(f"{models} is ready: {', '.join(configs)}")
+
+
+def _configurations(repository: Path) -> dict[str, ModelConfig]:
+    """The models of a repository, all of whose files are there."""
+    paths = sorted(repository.glob("*/config.pbtxt"))
+    if not paths:
+        raise ServerError(f"{repository} is not a model repository: none of its folders holds a config.pbtxt")
+    configs = {path.parent.name: read_config(path) for path in paths}
+    for name, config in configs.items():
+        if config.platform == "tensorrt_plan" and not (repository / name / "1" / GRAPH).is_file():
+            raise ServerError(f"{repository / name / '1' / GRAPH} is missing: {ONNX_HINT}")
+        if config.backend == "dali" and not (repository / name / "1" / DEFINITION).is_file():
+            raise ServerError(f"{repository / name / '1' / DEFINITION} is missing: it defines the pipeline")
+    return configs
+
+
+def _check_target(models: Path) -> None:
+    """Refuse to turn a model repository into what is made of it: its graph and definitions would be gone."""
+    for name in (GRAPH, DEFINITION):
+        for found in models.glob(f"*/1/{name}"):
+            raise ServerError(f"{models} is a model repository itself (it has {found}): give another folder")
+
+
+def read_sample() -> Sample:
+    """The board that models are warmed up with, encoded and as pixels."""
+    jpeg = BOARD.read_bytes()
+    with PIL.Image.open(BOARD) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    return Sample(jpeg, pixels.tobytes(), pixels.shape[0], pixels.shape[1])
+
+
+def _copy(source: Path, target: Path, config: ModelConfig, sample: Sample) -> None:
+    """A model's configuration, code and warm-up; the graph is not served, and what is built comes later."""
+    changed = served(config, sample)
+    plain = (source / "config.pbtxt").read_bytes()
+    text = plain if changed == config else text_format.MessageToString(changed, as_utf8=True).encode()
+    written = {target / "config.pbtxt": text}
+    for path in sorted((source / "1").glob("*")):
+        if path.is_file() and path.name not in (*BUILT, GRAPH, DEFINITION):
+            written[target / "1" / path.name] = path.read_bytes()
+    for name, content in files(changed, sample).items():
+        written[target / "warmup" / name] = content
+    write_together(written)
+    (target / "1").mkdir(exist_ok=True)  # Triton wants a version folder, even of an ensemble
+    for path in (target / "1").iterdir():
+        if path.is_file() and path not in written and path.name not in BUILT:
+            path.unlink()
+
+
+if __name__ == "__main__":
+    typer.run(main)

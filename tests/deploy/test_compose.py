@@ -1,0 +1,164 @@
+"""docker-compose.yml through the real docker-compose, and what it has to hold."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from tests.deploy.conftest import tool
+
+COMPOSE = ROOT / "docker-compose.yml"
+SETTINGS = dict(
+    line.split("=", 1) for line in (ROOT / ".env").read_text().splitlines() if line and not line.startswith("#")
+)
+ALWAYS = {"prometheus", "grafana"}
+PROFILES = {
+    "gpu": {"build", "triton"},
+    "perf": {"build", "triton", "perf"},
+    "tls": {"build", "triton", "proxy"},
+    "cpu": {"triton-cpu"},
+}
+Service = dict[str, Any]
+
+
+def configured(**settings: str) -> dict[str, Service]:
+    """The services as docker-compose understands them."""
+    environment = {key: value for key, value in os.environ.items() if key not in SETTINGS}
+    command = [tool("docker-compose", "apt-get install docker-compose"), "--file", str(COMPOSE), "config"]
+    result = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env={**environment, **settings}, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+    assert "variable is not set" not in result.stderr, result.stderr
+    return dict(yaml.safe_load(result.stdout)["services"])
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Service]:
+    return configured()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"IPC_MODE": "private", "PID_MODE": ""},
+        {"TRITON_TAG": "26.09-py3", "TRITON_DIGEST": ""},
+        {"GPU": "GPU-4a1b", "TLS_ADDRESS": "0.0.0.0", "MODEL_REPOSITORY": "./best_repository"},
+    ],
+)
+def test_other_settings_are_understood_too(settings: dict[str, str]) -> None:
+    found = configured(**settings)
+    assert settings.get("TRITON_TAG", SETTINGS["TRITON_TAG"]) in found["triton"]["image"]
+
+
+def test_every_setting_is_used_and_every_variable_is_set() -> None:
+    used = set(re.findall(r"\$\{(\w+)", COMPOSE.read_text()))
+    assert used | {"COMPOSE_PROFILES"} == set(SETTINGS)
+
+
+def test_every_setting_has_a_comment_above_it() -> None:
+    lines = (ROOT / ".env").read_text().splitlines()
+    for number, line in enumerate(lines):
+        if line and not line.startswith("#"):
+            above = [previous for previous in lines[:number] if previous.startswith("#") or not previous]
+            assert above[-1], f"{line} stands alone"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_profile_brings_up(services: dict[str, Service], profile: str) -> None:
+    started = {name for name, service in services.items() if profile in service.get("profiles", [profile])}
+    assert started == PROFILES[profile] | ALWAYS
+    for name in started:
+        missing = set(services[name].get("depends_on", {})) - started
+        assert not missing, f"{name} waits for {missing}, which {profile} does not start"
+
+
+def test_without_a_profile_there_is_a_gpu() -> None:
+    assert SETTINGS["COMPOSE_PROFILES"] == "gpu"
+
+
+def test_ports_are_on_this_machine_alone(services: dict[str, Service]) -> None:
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert len(ports) == 10
+    assert all(port.startswith("127.0.0.1:") for port in ports), ports
+
+
+def test_nobody_is_root_and_nobody_can_become_it(services: dict[str, Service]) -> None:
+    for name, service in services.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        if name != "triton-cpu":  # whose Dockerfile says it
+            assert not service["user"].startswith("0"), name
+    assert re.search(r"^USER 1000$", (ROOT / "deploy" / "Dockerfile.cpu").read_text(), re.MULTILINE)
+
+
+def test_files_of_the_checkout_are_mounted_read_only_and_are_there(services: dict[str, Service]) -> None:
+    writable = set()
+    for name, service in services.items():
+        for mount in service.get("volumes", []):
+            if isinstance(mount, str):
+                source, target, *mode = mount.split(":")
+                mount = {"source": source, "target": target, "read_only": mode in (["ro"], ["r", "o"])}
+                mount["type"] = "bind" if source.startswith("/") else "volume"
+            if not mount.get("read_only"):
+                writable.add((name, mount["target"]))
+            if mount["type"] == "bind" and not mount["source"].startswith(SETTINGS["TLS_DIR"]):
+                assert Path(mount["source"]).exists(), f"{name} mounts {mount['source']}"
+    assert writable == {
+        ("build", "/models"),
+        ("prometheus", "/prometheus"),
+        ("grafana", "/var/lib/grafana"),
+        ("perf", "/out"),
+    }
+
+
+def test_the_server_starts_after_the_build_and_is_healthy_only_when_all_models_are_ready(
+    services: dict[str, Service],
+) -> None:
+    triton = services["triton"]
+    assert triton["depends_on"] == {"build": {"condition": "service_completed_successfully"}}
+    assert "--strict-readiness=true" in triton["command"]
+    for name in ("triton", "triton-cpu"):
+        assert "/v2/health/ready" in " ".join(services[name]["healthcheck"]["test"])
+    for name in ("perf", "proxy"):
+        assert services[name]["depends_on"] == {"triton": {"condition": "service_healthy"}}
+
+
+def test_the_build_runs_once_in_the_image_of_the_server(services: dict[str, Service]) -> None:
+    build, triton = services["build"], services["triton"]
+    assert build["restart"] == "no"
+    assert build["build"]["args"]["TRITON_IMAGE"] == triton["image"]
+    assert re.fullmatch(r"nvcr\.io/nvidia/tritonserver:\d\d\.\d\d-py3@sha256:[0-9a-f]{64}", triton["image"])
+    assert build["build"]["args"]["TENSORRT_VERSION"] == SETTINGS["TENSORRT_VERSION"]
+    assert build["deploy"] == triton["deploy"], "a plan is for the GPU that it was built on"
+
+
+def test_the_server_stops_before_docker_loses_patience(services: dict[str, Service]) -> None:
+    [flag] = [flag for flag in services["triton"]["command"] if flag.startswith("--exit-timeout-secs=")]
+    assert int(flag.partition("=")[2]) < int(services["triton"]["stop_grace_period"].removesuffix("s"))
+
+
+def test_a_load_generator_shares_what_shared_memory_needs(services: dict[str, Service]) -> None:
+    for key in ("ipc", "pid", "user", "deploy"):
+        assert services["perf"][key] == services["triton"][key]
+
+
+def test_every_flag_of_the_server_has_its_reason_above_it() -> None:
+    lines = COMPOSE.read_text().splitlines()
+    flags = [
+        number for number, line in enumerate(lines) if re.match(r"\s+- --(?!model-repository)[a-z-]+(=\S+)?$", line)
+    ]
+    assert len(flags) == 9
+    for number in flags:
+        assert lines[number - 1].lstrip().startswith("# "), lines[number]
+
+
+def test_no_certificate_is_in_the_project() -> None:
+    assert not [*ROOT.glob("deploy/**/*.pem"), *ROOT.glob("deploy/**/*.key"), *ROOT.glob("deploy/**/*.crt")]

@@ -1,0 +1,187 @@
+"""Prometheus asks a real server with the project's own configuration, and every query of the dashboard has data."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import socket
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import tritonclient.grpc
+import yaml
+from tritonclient.utils import InferenceServerException
+
+from tests.conftest import ROOT
+from tests.deploy.conftest import MeasuredServer, tool
+from tests.deploy.sending import at_once, encoded, frames, image
+
+DEPLOY = ROOT / "deploy"
+CONFIG = DEPLOY / "prometheus" / "prometheus.yml"
+DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "triton-yolo.json").read_text())
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in panel["targets"]]
+NEEDS_GPU = re.compile(r"\bnv_(gpu|energy)_")  # the rest has data without one
+PACKAGE = "apt-get install prometheus"
+
+
+def test_the_configuration_is_one_of_prometheus() -> None:
+    subprocess.run([tool("promtool", PACKAGE), "check", "config", CONFIG], check=True, capture_output=True)
+
+
+def test_the_data_source_is_the_one_that_the_dashboard_names() -> None:
+    [source] = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
+    named = {use["datasource"]["uid"] for panel in PANELS for use in (panel, *panel["targets"])}
+    assert named == {source["uid"]}
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    assert source["url"] == "http://prometheus:9090"
+    assert "prometheus" in compose
+    [provider] = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/triton-yolo.yml").read_text())["providers"]
+    folders = {mount.split(":")[1] for mount in compose["grafana"]["volumes"]}
+    assert provider["options"]["path"] in folders
+
+
+def test_panels_have_numbers_of_their_own_and_do_not_cover_each_other() -> None:
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+    cells = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in DASHBOARD["panels"])
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(set(cells)) == len(cells)
+    assert {x for x, _ in cells} == set(range(24))
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "nv_inference_request_success",
+        "nv_inference_request_failure",
+        "nv_inference_queue_duration_us",
+        "nv_inference_compute_input_duration_us",
+        "nv_inference_compute_infer_duration_us",
+        "nv_inference_compute_output_duration_us",
+        "nv_inference_exec_count",
+        "nv_inference_pending_request_count",
+        "nv_inference_request_summary_us",
+        "nv_inference_queue_summary_us",
+        "nv_inference_compute_infer_summary_us",
+        "nv_gpu_utilization",
+        "nv_gpu_memory_used_bytes",
+        "nv_pinned_memory_pool_used_bytes",
+    ],
+)
+def test_the_dashboard_shows(metric: str) -> None:
+    assert any(re.search(rf"\b{metric}\b", query) for _, query in QUERIES)
+
+
+class Prometheus:
+    """A running one."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        with urllib.request.urlopen(f"{self.url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}") as got:
+            answer = json.load(got)
+        assert answer["status"] == "success", answer
+        return list(answer["data"]["result"])
+
+    def wait_for(self, expression: str) -> None:
+        end = time.monotonic() + 30
+        while not self._has(expression):
+            assert time.monotonic() < end, f"Prometheus has no {expression}"
+            time.sleep(0.2)
+
+    def _has(self, expression: str) -> bool:
+        try:
+            return bool(self.query(expression))
+        except OSError:  # it is starting
+            return False
+
+
+@pytest.fixture(scope="module")
+def prometheus(measured: MeasuredServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """Prometheus with the project's configuration, beside a server that has had all kinds of requests."""
+    program = tool("prometheus", PACKAGE)
+    folder = tmp_path_factory.mktemp("prometheus")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = CONFIG.read_text()
+    for old, new in [
+        ("triton:8002", f"127.0.0.1:{measured.addresses.metrics}"),
+        ("localhost:9090", f"127.0.0.1:{port}"),
+        ("scrape_interval: 5s\n  scrape_timeout: 4s", "scrape_interval: 1s\n  scrape_timeout: 1s"),
+    ]:
+        assert old in config
+        config = config.replace(old, new)
+    (folder / "prometheus.yml").write_text(config)
+    command = [
+        program,
+        f"--config.file={folder}/prometheus.yml",
+        f"--storage.tsdb.path={folder}/data",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            running = Prometheus(port)
+            running.wait_for('up{job="triton"} == 1')
+            send_all_kinds(measured.addresses.grpc)
+            yield running
+        finally:
+            process.terminate()
+
+
+def send_all_kinds(port: int) -> None:
+    """More at once than the queue takes, more than is done in time, images, frames, and what is none.
+
+    It goes on for some seconds, so that rates show.
+    """
+    with tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{port}") as client:
+        at_once(port, 100)
+        at_once(port, 16, timeout=1000)
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            client.infer("detect", [image()])
+            client.infer("detect_frames", [frames(8)])
+            with pytest.raises(InferenceServerException):
+                client.infer("detect", [encoded(b"no image")])
+    time.sleep(2.5)  # the last requests are scraped
+
+
+def executable(expression: str) -> str:
+    """A query as Grafana sends it."""
+    return expression.replace("$__rate_interval", "1m")
+
+
+@pytest.mark.parametrize(("title", "expression"), [entry for entry in QUERIES if not NEEDS_GPU.search(entry[1])])
+def test_every_query_that_needs_no_gpu_returns_data(prometheus: Prometheus, title: str, expression: str) -> None:
+    found = prometheus.query(executable(expression))
+    assert found, f"{title}: {expression} has no data"
+    values = [float(series["value"][1]) for series in found]
+    assert all(math.isfinite(value) and value >= 0 for value in values), values
+
+
+@pytest.mark.parametrize(("title", "expression"), [entry for entry in QUERIES if NEEDS_GPU.search(entry[1])])
+def test_every_query_that_needs_a_gpu_is_at_least_one_that_prometheus_understands(
+    prometheus: Prometheus, title: str, expression: str
+) -> None:
+    prometheus.query(executable(expression))
+
+
+def test_stages_and_reasons_are_told_apart(prometheus: Prometheus) -> None:
+    by_title = {panel["title"]: panel["targets"][0]["expr"] for panel in PANELS}
+    for title in ("Queue time", "Compute: inference", "Batch size"):
+        models = {series["metric"]["model"] for series in prometheus.query(executable(by_title[title]))}
+        assert models == {"nms", "preprocess", "preprocess_frames", "yolo"}, title
+    failed = prometheus.query(executable(by_title["Failures a second, by reason"]))
+    nonzero = {(s["metric"]["model"], s["metric"]["reason"]) for s in failed if float(s["value"][1]) > 0}
+    assert {("preprocess", "REJECTED"), ("detect", "OTHER")} <= nonzero
