@@ -46,13 +46,14 @@ def everything_in(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_the_default_repository_is_what_it_makes_of_the_default_network(tmp_path: Path) -> None:
+def test_the_default_repository_is_what_it_makes_of_the_default_network(tmp_path: Path, float_default: Path) -> None:
     repository = shutil.copytree(
         REPOSITORY, tmp_path / "repository", ignore=shutil.ignore_patterns("*.onnx", "__pycache__")
     )
     result = export(NETWORK, "--repository", repository)
     assert result.returncode == 0, result.stderr
     expected = {name: content for name, content in everything_in(REPOSITORY).items() if "__pycache__" not in name}
+    expected["yolo/1/model.onnx"] = (float_default / "yolo" / "1" / "model.onnx").read_bytes()  # before quantisation
     assert everything_in(repository) == expected
 
 

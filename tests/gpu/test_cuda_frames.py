@@ -72,7 +72,7 @@ def with_torch(frames: Frames, pixels: np.ndarray) -> tuple[Any, int]:
 
 def with_cupy(frames: Frames, pixels: np.ndarray) -> tuple[Any, int]:
     """Write pixels through a view; return the view and its address."""
-    cupy = pytest.importorskip("cupy")
+    cupy = pytest.importorskip("cupy", exc_type=ImportError)  # it wants the NumPy that it was built for
     view = cupy.from_dlpack(frames)
     view[: len(pixels)] = cupy.asarray(pixels)
     return view, view.data.ptr
@@ -187,7 +187,7 @@ def test_a_wrong_place_is_refused_in_the_servers_words(detector: Detector, chang
         assert len(detector.detect_frames(frames)) == 2
 
 
-@pytest.mark.parametrize("change", [{"byte_size": 64 * BLOCK}, {"device_id": 99}, {"raw_handle": NO_HANDLE}])
+@pytest.mark.parametrize("change", [{"byte_size": 64 * BLOCK}, {"raw_handle": NO_HANDLE}])
 def test_a_wrong_registration_is_refused_with_what_to_check(detector: Detector, left, change: dict) -> None:
     with detector.frames(2, 8, 8) as frames:
         detector.transport.unregister("cuda", frames.name)
