@@ -21,6 +21,7 @@ from calibration.search import Search, sensitivity
 from calibration.surroundings import Surroundings, surroundings
 from clients.coco import AnnotationError, read_annotations, unknown_names
 from clients.files import write_whole
+from clients.progress import working
 
 AUTO = "auto"  # the calibrator that takes the best of all for each tensor
 
@@ -89,14 +90,16 @@ def calibrate(path: Path, folder: Path, annotations: Path | None, wishes: Wishes
     with clock.timed("ranges"):
         ranges = _ranges(model, layers, pictures, around.name, wishes)
     values = {method: found.values for method, found in ranges.items()}
-    before = judge.precision(whole)
+    with working("Precision of the float graph"):
+        before = judge.precision(whole)
     if not before.overall.ap50_95 > 0:
         raise CalibrationError(
             "the float graph finds nothing of what is annotated, so INT8 has nothing to lose: are the annotations of "
             "these images, and the labels in the network's order?"
         )
     with clock.timed("sensitivity"):
-        methods = _methods(model, values, layers, whole, judge, few)
+        with working("Each method by itself"):
+            methods = _methods(model, values, layers, whole, judge, few)
         alone = sensitivity(model, values, layers, few)
     best = alone.best(model)
     mixed = {tensor: values[method][tensor] for tensor, method in best.items()}
@@ -107,7 +110,7 @@ def calibrate(path: Path, folder: Path, annotations: Path | None, wishes: Wishes
 
     least = before.overall.ap50_95 * (1 - wishes.max_drop)
     search = Search(layers, least, lambda floats: judge.precision(openvino_engine(made(floats))))
-    with clock.timed("search"):
+    with clock.timed("search"), working("Searching for what has to stay float"):
         step = search.run(
             {layer.name: alone.noise[best[layer.input]][layer.name] for layer in layers if not layer.last}
         )
@@ -123,7 +126,8 @@ def calibrate(path: Path, folder: Path, annotations: Path | None, wishes: Wishes
         )
     graph = made(step.floats)
     record = Record(path, model, graph, layers, before, search, step, alone, best, mixed, methods)
-    elsewhere = judge.precision(onnxruntime_engine(graph))
+    with working("Precision in ONNX Runtime"):
+        elsewhere = judge.precision(onnxruntime_engine(graph))
     images = {"ranges": len(pictures), "evaluation": len(judge.pictures), "sensitivity": len(few.pictures)}
     return Calibrated(
         graph,

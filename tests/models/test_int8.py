@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import onnx
 import onnxruntime
+import openvino as ov
 import pytest
 
 from calibration.finish import finished
@@ -20,6 +22,7 @@ from calibration.pictures import annotated, read_pictures
 from calibration.quantise import quantised, quantised_in
 from calibration.surroundings import surroundings
 from clients.coco import read_annotations
+from server.models.graph import read_graph
 from server.process import TritonServer
 from tests.conftest import REPOSITORY, ROOT
 from tests.models.test_default_model import evaluate
@@ -76,6 +79,16 @@ def test_nine_tenths_of_the_work_are_int8_and_the_file_is_small(float_default: P
     layers, int8 = convolutions(read_float_graph(path)), quantised_in(onnx.load(GRAPH))
     assert sum(x.macs for x in layers if x.name in int8) >= 0.9 * sum(x.macs for x in layers)
     assert GRAPH.stat().st_size <= 0.3 * path.stat().st_size
+
+
+def test_openvino_computes_just_the_quantised_convolutions_in_int8() -> None:
+    core = ov.Core()
+    compiled = core.compile_model(read_graph(core, GRAPH), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    details = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
+    kinds = Counter(d["runtimePrecision"].astype(str) for d in details if d["layerType"].astype(str) == "Convolution")
+    whole = sum(node.op_type == "Conv" for node in onnx.load(GRAPH).graph.node)
+    assert kinds["u8"] + kinds["i8"] == len(quantised_in(onnx.load(GRAPH)))
+    assert kinds.total() == whole
 
 
 def test_int8_loses_at_most_one_percent_through_the_server(
