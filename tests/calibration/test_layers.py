@@ -182,8 +182,8 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], type[Exception], str]] =
     ),
     "an export": (
         lambda: family_network(FAMILIES["yolov8"]),
-        ExportError,
-        "it is not a served graph: make one with python -m export",
+        CalibrationError,
+        "{path}: it is not a served graph: make one with python -m export",
     ),
 }
 
