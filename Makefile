@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo serve test lint bench clean
+.PHONY: demo serve test lint bench gpu clean
 
 demo: .venv/product
 	$(BIN)/python -m clients.demo
@@ -21,6 +21,8 @@ lint: .venv/dev
 bench: .venv/product .bench/bin/perf_analyzer
 	$(BIN)/python -m bench
 
+gpu: .venv/gpu
+
 clean:
 	rm -rf .venv .bench out *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
@@ -38,6 +40,16 @@ clean:
 
 .venv/dev: .venv/product
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' || \
+	  { echo "make: packages could not be installed; pip says why above (no network? a proxy?). Run make again." >&2; exit 2; }
+	@touch $@
+
+# ONNX Runtime for GPUs takes the place of the one for the CPU: both are the same Python package.
+.venv/gpu: .venv/product
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: ONNX Runtime for GPUs needs Python 3.11 or 3.12: make clean, then make gpu PYTHON=python3.12" >&2; exit 2; }
+	@echo "Installing ONNX Runtime for GPUs, CUDA and cuDNN (once, about 2 GB) into .venv"
+	@$(BIN)/pip uninstall --quiet --yes onnxruntime
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt 'onnxruntime-gpu[cuda,cudnn]' || \
 	  { echo "make: packages could not be installed; pip says why above (no network? a proxy?). Run make again." >&2; exit 2; }
 	@touch $@
 

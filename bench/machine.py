@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = ("nvidia-pytriton", "nvidia-dali-cuda120", "nvidia-dali-cuda130", "openvino", "numpy", "tritonclient")
+from bench.errors import BenchError
+
+PACKAGES = (
+    "nvidia-pytriton",
+    "nvidia-dali-cuda120",
+    "nvidia-dali-cuda130",
+    "onnxruntime-gpu",
+    "openvino",
+    "numpy",
+    "tritonclient",
+)
 
 
 def describe_machine() -> dict[str, object]:
@@ -22,6 +33,21 @@ def describe_machine() -> dict[str, object]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES if _is_installed(name)},
     }
+
+
+def describe_gpu() -> dict[str, str]:
+    """Name and driver of the first GPU, as nvidia-smi tells them.
+
+    Raises:
+        BenchError: it does not tell.
+    """
+    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        raise BenchError("nvidia-smi tells of no GPU; this is to be measured on one") from None
+    gpu, driver = told.splitlines()[0].split(", ")
+    return {"gpu": gpu, "driver": driver}
 
 
 def _is_installed(package: str) -> bool:

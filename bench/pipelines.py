@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 from collections.abc import Sequence
 from datetime import date
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +14,7 @@ import cv2
 import numpy as np
 import typer
 
+from bench.machine import describe_gpu, describe_machine
 from clients.files import write_whole
 from server.modules import load_module
 from training.boards import draw_board
@@ -33,7 +32,7 @@ def main(
     boards = [draw_board(seed, *size, "photo").image for seed, size in enumerate(SIZES)]
     encoded = [_encode(board, suffix) for board in boards for suffix in (".jpg", ".png")]
     result = {
-        "measured_on": _machine(),
+        "measured_on": {**describe_gpu(), **describe_machine(), "date": date.today().isoformat()},
         "preprocess": _compare(repository, "preprocess", "image", encoded),
         "preprocess_frames": _compare(repository, "preprocess_frames", "frames", boards),
     }
@@ -85,13 +84,6 @@ def _speed(pipeline: Any, source: str, sample: np.ndarray, batch: int) -> float:
             output.as_cpu()
         seconds.append(time.perf_counter() - start)
     return round(batch / float(np.median(seconds[10:])), 1)
-
-
-def _machine() -> dict[str, object]:
-    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    gpu, driver = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0].split(", ")
-    dali = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"].startswith("nvidia-dali")}
-    return {"gpu": gpu, "driver": driver, **dali, "date": date.today().isoformat()}
 
 
 if __name__ == "__main__":

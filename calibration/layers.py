@@ -64,13 +64,18 @@ def read_float_graph(path: Path) -> onnx.ModelProto:
         )
     if TensorProto.FLOAT not in kinds:
         raise CalibrationError(f"{path} has no convolutions with weights in float32, so there is nothing to quantise")
+    name_nodes(model)
+    return model
+
+
+def name_nodes(model: onnx.ModelProto) -> None:
+    """Give each node of a graph a name of its own; those that have one keep it."""
     times = Counter(node.name for node in model.graph.node)
     for number, node in enumerate(model.graph.node):
         if not node.name or times[node.name] > 1:
             node.name = f"{node.op_type}_{number}"
             while times[node.name]:  # exporters number names too
                 node.name += "_"
-    return model
 
 
 def _weights_apart(model: onnx.ModelProto) -> None:

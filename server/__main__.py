@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from server.config import Device
 from server.errors import ServerError
 from server.process import Addresses, TritonServer
 from server.repository import TEMPLATE
@@ -19,9 +20,13 @@ def main(
     http_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for HTTP and REST.")] = 8000,
     grpc_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for gRPC.")] = 8001,
     metrics_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for Prometheus metrics.")] = 8002,
+    device: Annotated[Device, typer.Option(help="Where images are decoded and the network runs.")] = "cpu",
+    backends: Annotated[
+        Path | None, typer.Option(help="Folder with Triton's native backends (dali); models of these run natively.")
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show all that tritonserver logs.")] = False,
 ) -> None:
-    """Serve the model repository with the real tritonserver, from pip packages alone, on the CPU.
+    """Serve the model repository with the real tritonserver, from pip packages alone, on the CPU or on a GPU.
 
     Ends on Ctrl-C or SIGTERM, after the requests in flight.
     """
@@ -35,7 +40,8 @@ def main(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: _interrupt(stop, received))
     try:
-        with TritonServer(repository, Addresses(host, http_port, grpc_port, metrics_port), log) as server:
+        addresses = Addresses(host, http_port, grpc_port, metrics_port)
+        with TritonServer(repository, addresses, log, device, backends) as server:
             server.wait_until_ready()
             ready = True
             typer.echo(f"Serving {', '.join(server.models)} from {server.repository}")

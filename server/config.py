@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import Literal
 
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
@@ -11,6 +13,8 @@ from server.errors import ServerError
 
 # Backends of the container whose work Python models do here, and the file that holds the work itself.
 STAND_INS = {"dali": "dali.py", "tensorrt": "model.onnx"}
+
+Device = Literal["cpu", "gpu"]  # where the stand-ins compute
 
 
 def read_config(path: Path) -> ModelConfig:
@@ -30,26 +34,36 @@ def read_config(path: Path) -> ModelConfig:
         raise ServerError(f"{path} is not a Triton model configuration: {error}") from None
 
 
-def stand_in_for(config: ModelConfig) -> str | None:
-    """The file that a Python model needs to do this model's work, None where the model runs as it is."""
+def stand_in_for(config: ModelConfig, native: Collection[str] = ()) -> str | None:
+    """The file that a Python model needs to do this model's work, None where the model runs as it is.
+
+    Args:
+        config: of the model.
+        native: backends that need no stand-in.
+    """
     backend = "tensorrt" if config.platform == "tensorrt_plan" else config.backend
-    return STAND_INS.get(backend)
+    return None if backend in native else STAND_INS.get(backend)
 
 
-def as_python_model(config: ModelConfig) -> ModelConfig:
-    """Derive the configuration of a Python model: only backend, model file and kind of instance change.
+def as_python_model(config: ModelConfig, device: Device = "cpu") -> ModelConfig:
+    """Derive the configuration of a Python model: only backend, model file and, on the CPU, kind of instance change.
 
     Args:
         config: of a DALI or TensorRT model.
+        device: where it computes.
 
     Returns:
-        a new configuration with the same tensors, batching and parameters.
+        a new configuration with the same tensors, batching and parameters; on a GPU with one more parameter, which
+        keeps inputs there.
     """
     derived = ModelConfig()
     derived.CopyFrom(config)
     derived.backend = "python"
     derived.ClearField("platform")
     derived.ClearField("default_model_filename")
+    if device == "gpu":
+        derived.parameters["FORCE_CPU_ONLY_INPUT_TENSORS"].string_value = "no"
+        return derived
     for group in derived.instance_group:
         group.kind = ModelInstanceGroup.KIND_CPU
         group.ClearField("gpus")

@@ -28,18 +28,6 @@ class Installation:
     stub: Path
     libraries: tuple[Path, ...]
 
-    def link_backends(self, folder: Path) -> None:
-        """Lay out ``folder`` as a backend directory with the stub for this interpreter.
-
-        Links, not copies: the stub finds its libraries by paths relative to where it really is. The backend starts
-        stubs through a shell without quoting, so ``folder`` must have no blanks; the paths behind the links may.
-        """
-        python = folder / "python"
-        python.mkdir(parents=True)
-        for file in ("libtriton_python.so", "triton_python_backend_utils.py"):
-            (python / file).symlink_to(self.backend / file)
-        (python / "triton_python_backend_stub").symlink_to(self.stub)
-
     def environment(self) -> dict[str, str]:
         """The environment to start the server in: the first python3 on PATH decides which packages a stub sees."""
         paths = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
@@ -49,6 +37,38 @@ class Installation:
             "PATH": os.pathsep.join(paths),
             "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries)),
         }
+
+
+def link_backends(installation: Installation, more: Path | None, folder: Path) -> list[str]:
+    """Lay out a backend directory with the Python backend, its stub for this interpreter, and perhaps others.
+
+    Links, not copies: the stub finds its libraries by paths relative to where it really is. The Python backend starts
+    stubs through a shell without quoting, so ``folder`` must have no blanks; the paths behind the links may.
+
+    Args:
+        installation: of find_installation.
+        more: folder of other backends, NAME/libtriton_NAME.so each.
+        folder: to make.
+
+    Returns:
+        the names of the other backends.
+
+    Raises:
+        ServerError: ``more`` holds none.
+    """
+    python = folder / "python"
+    python.mkdir(parents=True)
+    for file in ("libtriton_python.so", "triton_python_backend_utils.py"):
+        (python / file).symlink_to(installation.backend / file)
+    (python / "triton_python_backend_stub").symlink_to(installation.stub)
+    if more is None:
+        return []
+    others = sorted(library.parent for library in more.resolve().glob("*/libtriton_*.so"))
+    if not others:
+        raise ServerError(f"{more} holds no backends of Triton: --backends wants a folder with dali/libtriton_dali.so")
+    for other in others:
+        (folder / other.name).symlink_to(other)
+    return [other.name for other in others]
 
 
 def find_installation() -> Installation:
@@ -67,8 +87,14 @@ def find_installation() -> Installation:
     for path in (server / "bin" / "tritonserver", stub):
         if not path.is_file():
             raise ServerError(f"nvidia-pytriton has no {path.name} for Python {version}: use Python 3.10 to 3.12")
-    libraries = (find_libpython(version), root.parent / "nvidia_pytriton.libs")
+    libraries = (find_libpython(version), root.parent / "nvidia_pytriton.libs", *_dali())
     return Installation(server / "bin" / "tritonserver", server / "backends" / "python", stub, libraries)
+
+
+def _dali() -> list[Path]:
+    """The folder of DALI's libraries, for its native backend."""
+    package = importlib.util.find_spec("nvidia.dali")
+    return [Path(folder) for folder in (package.submodule_search_locations or [])[:1]] if package else []
 
 
 def find_libpython(version: str) -> Path:

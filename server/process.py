@@ -20,13 +20,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.config import Device
 from server.errors import ServerError
-from server.installation import Installation, find_installation
+from server.gpu import check_gpu
+from server.installation import Installation, find_installation, link_backends
 from server.repository import compose
 
 PREFIX = "triton-yolo-"  # of the runtime folder and of shared memory; the process id follows
 SHARED_MEMORY = Path("/dev/shm")
 EXIT_SECONDS = 10  # requests in flight may take this long after a signal
+# Pixels wait for the network in the CUDA pool, which Python models share: 2.4 MB an image, before and behind the
+# queue, and as many bytes as a request's frames have. What does not fit is allocated for each request, which is slow.
+GPU_FLAGS = ("--cuda-memory-pool-byte-size=0:1073741824",)
 PR_SET_PDEATHSIG = 1
 # Triton's own line on a model that does not load, without the level, the time and the quotes around it.
 FAILED = re.compile(r"\] \"(failed to load '.*?)(\\n\\nAt:.*)?\"?$")
@@ -87,15 +92,26 @@ class TritonServer:
     both named after this process, so that a later start clears what a killed one left.
     """
 
-    def __init__(self, repository: Path, addresses: Addresses, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        repository: Path,
+        addresses: Addresses,
+        log: Callable[[str], None],
+        device: Device = "cpu",
+        backends: Path | None = None,
+    ) -> None:
         """Prepare; nothing is started.
 
         Args:
             repository: the model repository to serve.
             addresses: where to listen.
             log: takes each line that the server writes.
+            device: where decoding and the network run.
+            backends: folder with more of Triton's backends, built for this server; their models run as they are.
         """
         self.repository, self.addresses, self.log = repository.resolve(), addresses, log
+        self.device: Device = device
+        self.backends = backends
         self.last_lines: deque[str] = deque(maxlen=200)
         self.name = f"{PREFIX}{os.getpid()}-{next(_numbers)}-"
         self.process: subprocess.Popen[str] | None = None
@@ -109,6 +125,8 @@ class TritonServer:
         sweep()
         installation = find_installation()
         self.addresses.check_free()
+        if self.device == "gpu":
+            check_gpu()
         try:
             self._start(installation)
         except BaseException:
@@ -120,8 +138,8 @@ class TritonServer:
         self.folder = Path(tempfile.mkdtemp(prefix=self.name))
         models, backends = self.folder / "models", self.folder / "backends"
         models.mkdir()
-        self.models = compose(self.repository, models)
-        installation.link_backends(backends)
+        native = link_backends(installation, self.backends, backends)
+        self.models = compose(self.repository, models, self.device, native)
         self.process = subprocess.Popen(
             [str(installation.binary), *self._flags(models, backends)],
             env=installation.environment(),
@@ -158,6 +176,7 @@ class TritonServer:
             f"--metrics-address={at.host}",
             f"--metrics-port={at.metrics}",
             f"--exit-timeout-secs={EXIT_SECONDS}",
+            *(GPU_FLAGS if self.device == "gpu" else ()),
         ]
 
     def _read(self, output: Iterable[str]) -> None:

@@ -1,76 +1,37 @@
-"""A DALI pipeline on the CPU that gives each sample its own answer, and the replies made of those."""
+"""Where a DALI definition runs, and the replies made of its answers."""
 
 from __future__ import annotations
 
-import gc
-import os
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
-from nvidia.dali import Pipeline
-
-Pixels = npt.NDArray[np.uint8]
-Answer = tuple[Pixels, npt.NDArray[np.int32]] | Exception
+from cpu_pipeline import CpuPipeline
 
 
-class CpuPipeline:
-    """Runs one of the repository's DALI definitions on the CPU, a few samples at a time.
+def make_pipeline(definition: Callable[..., Any], source: str, args: dict[str, str]) -> Any:
+    """Build a definition for the place that the model's configuration names.
 
-    A run takes as many samples as there are threads: that keeps the cores busy, bounds the memory of decoded pixels,
-    and leaves few neighbours beside a sample that fails.
+    Args:
+        definition: a ``pipeline_def`` that takes ``device``.
+        source: name of its external source.
+        args: of the model's initialize.
+
+    Returns:
+        a CpuPipeline or a GpuPipeline: its run() takes samples and gives an answer for each, ``images`` uint8
+        [3, H, W] and ``image_size`` int32 [2], or the exception that it failed with.
     """
+    if args["model_instance_kind"] == "CPU":
+        return CpuPipeline(definition, source)
+    from gpu_pipeline import GpuPipeline
 
-    def __init__(self, definition: Callable[..., Any], source: str) -> None:
-        """Build the pipeline.
-
-        Args:
-            definition: a ``pipeline_def`` that takes ``device``.
-            source: name of its external source.
-        """
-        self.threads = len(os.sched_getaffinity(0))
-        self.source = source
-        # Built anew after each failure: out of the serialised form that takes 3 ms instead of 10, and loses no memory.
-        self.serialized = definition(
-            device="cpu", device_id=None, batch_size=self.threads, num_threads=self.threads
-        ).serialize()
-        self._build()
-
-    def _build(self) -> None:
-        self.pipeline: Any = None
-        gc.collect()  # the old pipeline is part of cycles and would hold its buffers until Python happens to look
-        self.pipeline = Pipeline.deserialize(self.serialized)
-        self.pipeline.build()
-
-    def run(self, samples: Sequence[Pixels]) -> list[Answer]:
-        """Preprocess samples of any number and size.
-
-        Args:
-            samples: what the external source takes, one uint8 array a sample.
-
-        Returns:
-            for each sample ``images`` uint8 [3, H, W] and ``image_size`` int32 [2], or DALI's RuntimeError. The arrays
-            may be DALI's own memory: they hold until the next call.
-        """
-        chunks = [samples[i : i + self.threads] for i in range(0, len(samples), self.threads)]
-        return [answer for chunk in chunks for answer in self._run(chunk, copy=len(chunks) > 1)]
-
-    def _run(self, chunk: Sequence[Pixels], copy: bool) -> list[Answer]:
-        """Run once; ``copy`` where another run follows, which takes DALI's memory back."""
-        try:
-            self.pipeline.feed_input(self.source, list(chunk))
-            images, sizes = self.pipeline.run()
-            return [(np.array(images[i], copy=copy), np.array(sizes[i], copy=copy)) for i in range(len(chunk))]
-        except RuntimeError as error:
-            self._build()  # DALI takes no more input after a failure
-            if len(chunk) == 1:
-                return [error]
-            return [answer for sample in chunk for answer in self._run([sample], copy=True)]
+    batch = json.loads(args["model_config"])["max_batch_size"]
+    return GpuPipeline(definition, source, batch, int(args["model_instance_device_id"]))
 
 
-def respond(answers: Sequence[Answer]) -> Any:
+def respond(answers: Sequence[Any]) -> Any:
     """Make the response of one request out of the answers to its samples.
 
     Args:
@@ -85,12 +46,13 @@ def respond(answers: Sequence[Answer]) -> Any:
             return pb_utils.InferenceResponse(
                 error=pb_utils.TritonError(f"{answer}{where}", pb_utils.TritonError.INVALID_ARG)
             )
-    arrays = (_batch(arrays) for arrays in zip(*answers, strict=True))
     return pb_utils.InferenceResponse(
-        [pb_utils.Tensor(name, array) for name, array in zip(("images", "image_size"), arrays, strict=True)]
+        [_tensor(name, parts) for name, parts in zip(("images", "image_size"), zip(*answers, strict=True), strict=True)]
     )
 
 
-def _batch(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """One array with a leading batch dimension; a batch of one is not copied."""
-    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
+def _tensor(name: str, parts: Sequence[Any]) -> Any:
+    """One tensor with a leading batch dimension; a batch of one, and pixels on a GPU, are not copied."""
+    if not isinstance(parts[0], np.ndarray):
+        return pb_utils.Tensor.from_dlpack(name, parts[0].with_next(len(parts)))
+    return pb_utils.Tensor(name, parts[0][None] if len(parts) == 1 else np.stack(parts))

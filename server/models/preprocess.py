@@ -1,4 +1,4 @@
-"""Triton Python model that runs preprocess/1/dali.py on the CPU."""
+"""Triton Python model that runs preprocess/1/dali.py, on the CPU or on a GPU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from dali import preprocess
 from images import ImageError, check_image
-from pipeline import Answer, CpuPipeline, respond
+from pipeline import make_pipeline, respond
 
 
 class TritonPythonModel:
@@ -16,7 +16,11 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Build the pipeline."""
-        self.pipeline = CpuPipeline(preprocess, "image")
+        self.pipeline = make_pipeline(preprocess, "image", args)
+
+    def finalize(self) -> None:
+        """Let go of the pipeline while Python is still whole: DALI's threads may not end after that."""
+        self.pipeline.close()
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Decode the images of all requests together; an image that is refused fails its own request alone."""
@@ -24,9 +28,9 @@ class TritonPythonModel:
         answers = iter(self.decode([image for batch in batches for image in batch]))
         return [respond([next(answers) for _ in batch]) for batch in batches]
 
-    def decode(self, images: list[np.ndarray]) -> list[Answer]:
+    def decode(self, images: list[np.ndarray]) -> list[Any]:
         """Check each image's header, decode those that pass."""
-        answers: list[Answer | None] = []
+        answers: list[Any] = []
         sound = []
         for image in images:
             try:
@@ -39,7 +43,7 @@ class TritonPythonModel:
         return [next(decoded) if answer is None else answer for answer in answers]
 
 
-def _explained(answer: Answer) -> Answer:
+def _explained(answer: Any) -> Any:
     """DALI says no more than that it failed, and where in the pipeline; say what the client can do."""
     if isinstance(answer, RuntimeError):
         return ImageError("image cannot be decoded: it is damaged, or a kind of JPEG or PNG that is not supported")

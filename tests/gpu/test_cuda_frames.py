@@ -18,13 +18,13 @@ from clients.cuda_frames import BLOCK
 from clients.region import PREFIX, Region
 from clients.request import frames_request
 from server.process import TritonServer
-from tests.clients.comparing import assert_same
+from tests.gpu.comparing import SCORE, THRESHOLD, assert_close
 from training.boards import draw_board
 
 pytestmark = pytest.mark.gpu
 
 NO_HANDLE = base64.b64encode(bytes(64)).decode()
-LOOSE = 0.001  # a score that lets something be found in every board
+LOOSE = THRESHOLD - SCORE
 CLIENT = """
 import os, signal, sys
 from clients import Detector
@@ -103,9 +103,8 @@ def free_bytes() -> int:
 
 
 def assert_all_same(found: list[Detections], expected: list[Detections]) -> None:
-    assert sum(map(len, expected)) > 0
-    for one, other in zip(found, expected, strict=True):
-        assert_same(one, other)
+    """Batches of other sizes are computed in another order, so that the last bits differ."""
+    assert sum(assert_close(one, other) for one, other in zip(expected, found, strict=True)) > 0
 
 
 @libraries

@@ -14,7 +14,7 @@ import pytest
 
 from server import installation
 from server.errors import ServerError
-from server.installation import find_installation, find_libpython
+from server.installation import find_installation, find_libpython, link_backends
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 LIBRARY = f"libpython{VERSION}.so.1.0"
@@ -29,12 +29,28 @@ def test_this_installation_is_complete() -> None:
 
 
 def test_the_backend_folder_is_made_of_links(tmp_path: Path) -> None:
-    find_installation().link_backends(tmp_path)
+    link_backends(find_installation(), None, tmp_path)
     names = {path.name for path in (tmp_path / "python").iterdir()}
     assert names == {"libtriton_python.so", "triton_python_backend_utils.py", "triton_python_backend_stub"}
     for path in (tmp_path / "python").iterdir():
         assert path.is_symlink()
         assert path.is_file()
+
+
+def test_other_backends_are_linked_beside_it(tmp_path: Path) -> None:
+    library = tmp_path / "more" / "dali" / "libtriton_dali.so"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    (tmp_path / "more" / "notes").mkdir()
+    assert link_backends(find_installation(), tmp_path / "more", tmp_path / "backends") == ["dali"]
+    assert (tmp_path / "backends" / "dali" / "libtriton_dali.so").resolve() == library
+    assert sorted(path.name for path in (tmp_path / "backends").iterdir()) == ["dali", "python"]
+
+
+def test_a_folder_without_backends_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    with pytest.raises(ServerError, match="holds no backends of Triton: --backends wants a folder with dali/"):
+        link_backends(find_installation(), tmp_path / "more", tmp_path / "backends")
 
 
 def test_this_interpreter_comes_first_on_the_servers_path(monkeypatch: pytest.MonkeyPatch) -> None:

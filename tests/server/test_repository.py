@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import onnx
 import pytest
+from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
 
 from server.config import as_python_model, read_config
 from server.errors import ServerError
@@ -44,7 +46,8 @@ def test_a_stand_in_works_on_the_same_file(source: Path, target: Path, name: str
     compose(source, target)
     work = "model.onnx" if name == "yolo" else "dali.py"
     assert (target / name / "1" / work).resolve() == source / name / "1" / work
-    assert (target / name / "1" / "model.py").resolve() == MODELS / f"{name}.py"
+    code = "yolo_cpu.py" if name == "yolo" else f"{name}.py"
+    assert (target / name / "1" / "model.py").resolve() == MODELS / code
     derived = read_config(target / name / "config.pbtxt")
     assert derived == as_python_model(read_config(source / name / "config.pbtxt"))
 
@@ -87,3 +90,32 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path, target: Path) ->
 def test_a_folder_without_models_is_an_error(tmp_path: Path, target: Path) -> None:
     with pytest.raises(ServerError, match=r"none of its folders holds a config\.pbtxt"):
         compose(target, target)
+
+
+@pytest.mark.parametrize("name", ["preprocess", "preprocess_frames", "yolo"])
+def test_on_a_gpu_a_stand_in_keeps_its_instances_and_inputs_there(source: Path, target: Path, name: str) -> None:
+    compose(source, target, "gpu")
+    derived, original = (read_config(folder / name / "config.pbtxt") for folder in (target, source))
+    assert derived.backend == "python"
+    assert derived.instance_group == original.instance_group
+    assert {group.kind for group in derived.instance_group} == {ModelInstanceGroup.KIND_GPU}
+    assert derived.parameters["FORCE_CPU_ONLY_INPUT_TENSORS"].string_value == "no"
+
+
+def test_on_a_gpu_the_network_computes_in_float16(source: Path, target: Path) -> None:
+    compose(source, target, "gpu")
+    assert (target / "yolo" / "1" / "model.py").resolve() == MODELS / "yolo_gpu.py"
+    graph = onnx.load(target / "yolo" / "1" / "model.onnx")
+    assert not [node for node in graph.graph.node if node.op_type == "QuantizeLinear"]
+    assert [
+        node for node in onnx.load(source / "yolo" / "1" / "model.onnx").graph.node if node.op_type == "QuantizeLinear"
+    ]
+
+
+def test_a_backend_that_is_there_runs_its_models_as_they_are(source: Path, target: Path) -> None:
+    compose(source, target, "gpu", ["dali"])
+    for name in ("preprocess", "preprocess_frames"):
+        for file in ("config.pbtxt", "1/dali.py"):
+            assert (target / name / file).read_bytes() == (source / name / file).read_bytes()
+        assert not (target / name / "1" / "model.py").exists()
+    assert (target / "yolo" / "1" / "model.py").is_file()

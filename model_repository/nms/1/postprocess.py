@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
+
+# Calling NumPy takes longer than its arithmetic on few boxes. So up to so many of an image are compared all with all at
+# once, and up to so many of a batch without going from image to image.
+PAIRS, TOGETHER = 256, 128
+CLASSES = 1 << 20  # more than a network has
 
 PLACES = ("centred", "top-left")  # where a letterboxed image may lie
 
@@ -113,12 +120,15 @@ def undo_letterbox(boxes: Floats, image_size: tuple[int, int], letterbox: Letter
     Returns:
         float32 [N, 4], x1, y1, x2, y2 in pixels of the original image.
     """
-    height, width = image_size
-    top, left, new_height, new_width = letterbox.place(height, width)
-    offset = np.array([left, top, left, top], np.float32)
-    scale = np.array([width / new_width, height / new_height] * 2, np.float32)
-    limit = np.array([width, height, width, height], np.float32)
+    offset, scale, limit = _way_back(*image_size, letterbox)
     return np.clip((boxes - offset) * scale, 0, limit)
+
+
+@lru_cache(maxsize=256)
+def _way_back(height: int, width: int, letterbox: Letterbox) -> Floats:
+    """What to subtract from x1, y1, x2, y2, what to multiply with, and what not to exceed: float32 [3, 4]."""
+    top, left, new_height, new_width = letterbox.place(height, width)
+    return np.array([[left, top] * 2, [width / new_width, height / new_height] * 2, [width, height] * 2], np.float32)
 
 
 def non_maximum_suppression(candidates: Floats, thresholds: Thresholds, most: int) -> Floats:
@@ -132,25 +142,48 @@ def non_maximum_suppression(candidates: Floats, thresholds: Thresholds, most: in
     Returns:
         float32 [N, 6], the rows that stay, N <= most, best first.
     """
-    left = candidates[candidates[:, 4] >= thresholds.score]
-    if thresholds.iou == 1:
-        return left[:most]
+    good = candidates[candidates[:, 4] >= thresholds.score]
+    if len(good) <= PAIRS or thresholds.iou == 1:
+        return good[_survivors(good, good[:, 5], thresholds.iou)][:most]
     kept: list[Floats] = []
-    while len(left) and len(kept) < most:
-        best, left = left[0], left[1:]
+    while len(good) and len(kept) < most:
+        best, good = good[0], good[1:]
         kept.append(best)
-        left = left[(left[:, 5] != best[5]) | (_iou(best, left) <= thresholds.iou)]
+        good = good[(good[:, 5] != best[5]) | (_overlaps(best[:4, None], good.T) <= thresholds.iou)]
     return np.stack(kept) if kept else candidates[:0]
 
 
-def _iou(box: Floats, others: Floats) -> Floats:
-    """Intersection over union of one [4+] row with [N, 4+] rows; 0 where both are empty."""
-    low = np.maximum(box[:2], others[:, :2])
-    high = np.minimum(box[2:4], others[:, 2:4])
-    side = np.maximum(high - low, 0)
-    intersection = side[:, 0] * side[:, 1]
-    areas = (others[:, 2] - others[:, 0]) * (others[:, 3] - others[:, 1])
-    union = (box[2] - box[0]) * (box[3] - box[1]) + areas - intersection
+def _survivors(rows: Floats, groups: npt.NDArray[Any], iou: float) -> npt.NDArray[np.bool_]:
+    """Which rows stay when all are compared with all.
+
+    Args:
+        rows: float32 [N, 4+], x1, y1, x2, y2, best first within each group.
+        groups: [N], a number for each row; rows of different groups leave each other alone.
+        iou: highest overlap.
+    """
+    stay = np.ones(len(rows), np.bool_)
+    if iou == 1:
+        return stay
+    columns = np.ascontiguousarray(rows.T)
+    too_near = (groups[:, None] == groups) & (_overlaps(columns[:, :, None], columns) > iou)
+    for i in np.flatnonzero(too_near.sum(1) > 1):  # with itself; an empty box is not even near that
+        if stay[i]:
+            stay[i + 1 :] &= ~too_near[i, i + 1 :]
+    return stay
+
+
+def _overlaps(one: Floats, others: Floats) -> Floats:
+    """Intersection over union; 0 where both are empty.
+
+    Args:
+        one: float32 [4+, ...], x1, y1, x2, y2 first.
+        others: float32 [4+, N], likewise; broadcast with ``one``.
+    """
+    width = np.maximum(np.minimum(one[2], others[2]) - np.maximum(one[0], others[0]), 0)
+    height = np.maximum(np.minimum(one[3], others[3]) - np.maximum(one[1], others[1]), 0)
+    intersection = width * height
+    areas = (others[2] - others[0]) * (others[3] - others[1])
+    union = (one[2] - one[0]) * (one[3] - one[1]) + areas - intersection
     return intersection / np.maximum(union, np.float32(1e-9))
 
 
@@ -171,14 +204,25 @@ def detections(
         classes int32 [B, M]. Rows past num_detections are zero.
     """
     batch = len(candidates)
-    number = np.zeros((batch, 1), np.int32)
+    good = candidates[:, :, 4] >= thresholds.score
+    rows, images = candidates[good], np.repeat(np.arange(batch), good.sum(1))
+    if len(rows) <= TOGETHER:
+        stay = _survivors(rows, images * CLASSES + rows[:, 5], thresholds.iou)
+        rows, images = rows[stay], images[stay]
+    else:
+        parts = [non_maximum_suppression(candidates[i], thresholds, most) for i in range(batch)]
+        rows, images = np.concatenate(parts), np.repeat(np.arange(batch), [len(part) for part in parts])
+    place = np.arange(len(rows)) - np.searchsorted(images, images)  # among those of its image
+    few = place < most
+    rows, images, place = rows[few], images[few], place[few]
+
+    number = np.bincount(images, minlength=batch).astype(np.int32)[:, None]
     boxes = np.zeros((batch, most, 4), np.float32)
     scores = np.zeros((batch, most), np.float32)
     classes = np.zeros((batch, most), np.int32)
-    for i in range(batch):
-        kept = non_maximum_suppression(candidates[i], thresholds, most)
-        n = number[i, 0] = len(kept)
-        boxes[i, :n] = undo_letterbox(kept[:, :4], (int(image_size[i, 0]), int(image_size[i, 1])), letterbox)
-        scores[i, :n] = kept[:, 4]
-        classes[i, :n] = kept[:, 5]
+    if len(rows):
+        ways = np.stack([_way_back(int(height), int(width), letterbox) for height, width in image_size])[images]
+        boxes[images, place] = np.clip((rows[:, :4] - ways[:, 0]) * ways[:, 1], 0, ways[:, 2])
+        scores[images, place] = rows[:, 4]
+        classes[images, place] = rows[:, 5]
     return number, boxes, scores, classes

@@ -29,7 +29,13 @@ def preprocess(device: str = "gpu"):
     """
     encoded = fn.external_source(name="image", device="cpu", dtype=types.UINT8, ndim=1)
     image_size = fn.peek_image_shape(encoded, dtype=types.INT32)[0:2]
-    pixels = fn.decoders.image(encoded, device="mixed" if device == "gpu" else "cpu", output_type=types.RGB)
+    pixels = fn.decoders.image(
+        encoded,
+        device="mixed" if device == "gpu" else "cpu",
+        output_type=types.RGB,
+        jpeg_fancy_upsampling=True,  # colours as libjpeg has them, which training and the CPU saw
+        hw_decoder_load=0.9,  # nearly all to the JPEG engines of the GPUs that have some
+    )
 
     height, width = image_size[0], image_size[1]
     by_height = height * WIDTH >= width * HEIGHT  # which side fills the network's input

@@ -1,12 +1,10 @@
 """The one definition of letterboxing raw frames: an RGB frame to the network's input.
 
 Triton's DALI backend serialises it by itself; the server for machines without that backend builds the same function
-with ``device="cpu"``. The geometry is integer arithmetic, so that DALI, the NMS that undoes it and the NumPy reference
-agree on every image size.
+with ``device="cpu"``.
 """
 
 import nvidia.dali.fn as fn
-import nvidia.dali.math as dmath
 import nvidia.dali.types as types
 from nvidia.dali import pipeline_def
 from nvidia.dali.plugin.triton import autoserialize
@@ -28,29 +26,27 @@ def preprocess_frames(device: str = "gpu"):
         ``images`` uint8 [3, HEIGHT, WIDTH] RGB and ``image_size`` int32 [2]: height, width of the frame.
     """
     pixels = fn.external_source(name="frames", device=device, dtype=types.UINT8, ndim=3, layout="HWC")
-    image_size = pixels.shape(dtype=types.INT32)[0:2]
+    image_size = pixels.shape(dtype=types.INT32, device=device)[0:2]
 
-    height, width = image_size[0], image_size[1]
-    by_height = height * WIDTH >= width * HEIGHT  # which side fills the network's input
-    by_width = 1 - by_height
-    numerator = by_height * HEIGHT + by_width * WIDTH
-    denominator = by_height * height + by_width * width
-    new_height = dmath.max((2 * height * numerator + denominator) // (2 * denominator), 1)
-    new_width = dmath.max((2 * width * numerator + denominator) // (2 * denominator), 1)
-
+    # As Triton's backend runs pipelines, what is known of frames on a GPU stays there, and integers cannot be reckoned
+    # from it as in preprocess. DALI's own scale, a float32, gives the same sizes up to 8192 x 8192 but for 36, where a
+    # long side of 5888 or 6912 leaves the other one pixel short.
     resized = fn.resize(
         pixels,
-        size=fn.cast(fn.stack(new_height, new_width), dtype=types.FLOAT),
+        size=[HEIGHT, WIDTH],
+        mode="not_larger",
         interp_type=types.INTERP_LINEAR,
         antialias=False,
+        subpixel_scale=False,
     )
-    # One pass writes border and planes. The crop begins (input - output) * position before the image: a whole number.
+    # One pass writes border and planes. The crop begins (input - output) * position before the image, cut to a whole
+    # number of pixels, so that the odd one is on the right and the bottom.
     boxed = fn.crop_mirror_normalize(
         resized,
         crop=(HEIGHT, WIDTH),
-        crop_pos_y=_share(HEIGHT - new_height),
-        crop_pos_x=_share(WIDTH - new_width),
-        rounding="round",
+        crop_pos_y=0.5 if CENTRED else 0.0,
+        crop_pos_x=0.5 if CENTRED else 0.0,
+        rounding="truncate",
         out_of_bounds_policy="pad",
         fill_values=[PAD],
         mean=[0.0],
@@ -59,8 +55,3 @@ def preprocess_frames(device: str = "gpu"):
         output_layout="CHW",
     )
     return boxed, image_size
-
-
-def _share(border):
-    """The part of a border that is before the image: half of it, less the odd pixel, or nothing."""
-    return fn.cast(border // 2, dtype=types.FLOAT) / dmath.max(border, 1) if CENTRED else 0.0

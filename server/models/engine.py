@@ -1,0 +1,97 @@
+"""The served graph on a GPU, recorded as CUDA graphs of a few batch sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from cuda.bindings import runtime
+from device_memory import call
+
+# One run finds the algorithms, the next is recorded, the third replays the record.
+WARM_UP = 3
+
+Images = tuple[int, int]  # address of the first, uint8 [3, H, W] each, in the memory of the GPU or the host; and count
+
+
+class Engine:
+    """One session for each batch size, all on the same memory.
+
+    ONNX Runtime launches hundreds of small kernels one by one, which takes longer than they do; a CUDA graph launches
+    them at once, and demands that sizes and addresses stay as they are.
+    """
+
+    def __init__(self, graph: Path, image: Sequence[int], sizes: Sequence[int], device: int) -> None:
+        """Load, and run every batch size until it is recorded.
+
+        Args:
+            graph: ONNX file of a served graph.
+            image: shape of one image, [3, H, W].
+            sizes: batch sizes, ascending; batches in between are filled up.
+            device: number of the GPU.
+        """
+        onnxruntime.preload_dlls()
+        call(runtime.cudaSetDevice, device)
+        self.sizes = sizes
+        self.stream = call(runtime.cudaStreamCreateWithFlags, runtime.cudaStreamNonBlocking)
+        self.image_bytes = math.prod(image)
+        self.images = call(runtime.cudaMalloc, sizes[-1] * self.image_bytes)
+        model = onnx.load(graph)
+        sessions = [self._session(model, size, device) for size in sizes]
+        _, *self.row = sessions[-1].get_outputs()[0].shape
+        self.candidates = call(runtime.cudaMalloc, 4 * sizes[-1] * math.prod(self.row))
+        self.runs = {}
+        for size, session in zip(sizes, sessions, strict=True):
+            binding = session.io_binding()
+            into, out = session.get_inputs()[0].name, session.get_outputs()[0].name
+            binding.bind_input(into, "cuda", device, np.uint8, (size, *image), self.images)
+            binding.bind_output(out, "cuda", device, np.float32, (size, *self.row), self.candidates)
+            self.runs[size] = (session, binding)
+            for _ in range(WARM_UP):
+                session.run_with_iobinding(binding)
+
+    def _session(self, model: onnx.ModelProto, size: int, device: int) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors
+        batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+        options.add_free_dimension_override_by_name(batch, size)  # so that all arithmetic with shapes is done here
+        cuda = {
+            "device_id": device,
+            "user_compute_stream": str(int(self.stream)),
+            "enable_cuda_graph": "1",
+            "prefer_nhwc": "1",
+            "cudnn_conv_algo_search": "HEURISTIC",  # a tenth of the start of EXHAUSTIVE, and as fast
+            "arena_extend_strategy": "kSameAsRequested",  # of many sizes, none takes twice what it needs
+        }
+        return onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=[("CUDAExecutionProvider", cuda)]
+        )
+
+    def run(self, batches: Sequence[Images]) -> npt.NDArray[np.float32]:
+        """Run images that may lie in several places, as one batch.
+
+        Args:
+            batches: where they are.
+
+        Returns:
+            float32 [N, K, 6], the candidates of all images, in the host's memory.
+        """
+        total = 0
+        for address, count in batches:
+            self._copy(self.images + total * self.image_bytes, address, count * self.image_bytes)
+            total += count
+        session, binding = self.runs[next(size for size in self.sizes if size >= total)]
+        session.run_with_iobinding(binding)
+        candidates = np.empty((total, *self.row), np.float32)
+        self._copy(candidates.ctypes.data, self.candidates, candidates.nbytes)
+        call(runtime.cudaStreamSynchronize, self.stream)
+        return candidates
+
+    def _copy(self, target: int, source: int, size: int) -> None:
+        kind = runtime.cudaMemcpyKind.cudaMemcpyDefault  # from the host or the GPU, whichever the address belongs to
+        call(runtime.cudaMemcpyAsync, target, source, size, kind, self.stream)

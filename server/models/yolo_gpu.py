@@ -1,0 +1,41 @@
+"""Triton Python model that runs the served graph with ONNX Runtime on a GPU."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from device_memory import address_of
+from engine import Engine
+
+
+class TritonPythonModel:
+    """Letterboxed pixels on the GPU to candidate boxes, which leave it."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the graph for the batch sizes that the configuration names, and run each."""
+        config = json.loads(args["model_config"])
+        image = [int(size) for size in config["input"][0]["dims"]]
+        graph = Path(args["model_repository"], args["model_version"], "model.onnx")
+        self.engine = Engine(graph, image, _batch_sizes(config), int(args["model_instance_device_id"]))
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Run the images of all requests as one batch."""
+        batches = [pb_utils.get_input_tensor_by_name(request, "images") for request in requests]
+        counts = [int(batch.shape()[0]) for batch in batches]
+        sources = [b.as_numpy().ctypes.data if b.is_cpu() else address_of(b) for b in batches]
+        candidates = self.engine.run(list(zip(sources, counts, strict=True)))
+        ends = np.cumsum(counts)
+        return [
+            pb_utils.InferenceResponse([pb_utils.Tensor("candidates", candidates[end - count : end])])
+            for end, count in zip(ends, counts, strict=True)
+        ]
+
+
+def _batch_sizes(config: dict[str, Any]) -> list[int]:
+    """Those that TensorRT makes CUDA graphs for, and the largest batch."""
+    cuda = config.get("optimization", {}).get("cuda", {})
+    return sorted({int(graph["batch_size"]) for graph in cuda.get("graph_spec", [])} | {int(config["max_batch_size"])})
