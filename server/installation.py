@@ -63,7 +63,8 @@ def link_backends(installation: Installation, more: Path | None, folder: Path) -
     (python / "triton_python_backend_stub").symlink_to(installation.stub)
     if more is None:
         return []
-    others = sorted(library.parent for library in more.resolve().glob("*/libtriton_*.so"))
+    found = {library.parent for library in more.resolve().glob("*/libtriton_*.so")}
+    others = sorted(path for path in found if path.name != "python")  # that one is laid out above
     if not others:
         raise ServerError(f"{more} holds no backends of Triton: --backends wants a folder with dali/libtriton_dali.so")
     for other in others:

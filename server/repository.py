@@ -25,6 +25,7 @@ MODULES = (
     "graph.py",
     "images.py",
     "pipeline.py",
+    "restartable.py",
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -13,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from cuda.bindings import runtime
 from device_memory import call, pixels_at
-from nvidia.dali import Pipeline
 from nvidia.dali.tensors import TensorCPU, TensorGPU
+from restartable import Restartable
 from tritonclient.utils._shared_memory_tensor import SharedMemoryTensor
+
+THREADS = 8  # that hand images to the decoder, as in preprocess/config.pbtxt
 
 Sample = npt.NDArray[np.uint8] | TensorGPU
 
@@ -57,7 +58,7 @@ def frames_of(tensor: Any) -> list[TensorGPU]:
     return [TensorGPU(view.__dlpack__(), "HWC") for view in views]
 
 
-class GpuPipeline:
+class GpuPipeline(Restartable):
     """Runs one of the repository's DALI definitions on a GPU, as many samples at a time as the model's batches have."""
 
     def __init__(self, definition: Callable[..., Any], source: str, batch_size: int, device: int) -> None:
@@ -69,23 +70,10 @@ class GpuPipeline:
             batch_size: the most samples of one run.
             device: number of the GPU.
         """
-        self.source, self.device = source, device
+        self.device = device
         call(runtime.cudaSetDevice, device)
-        threads = min(len(os.sched_getaffinity(0)), 8)
-        self.serialized = definition(
-            device="gpu", device_id=device, batch_size=batch_size, num_threads=threads
-        ).serialize()
-        self._build()
-
-    def close(self) -> None:
-        """Give back what the pipeline holds."""
-        self.pipeline: Any = None
-        gc.collect()  # the pipeline is part of cycles and would hold its buffers until Python happens to look
-
-    def _build(self) -> None:
-        self.close()
-        self.pipeline = Pipeline.deserialize(self.serialized)
-        self.pipeline.build()
+        threads = min(len(os.sched_getaffinity(0)), THREADS)
+        super().__init__(definition, source, device="gpu", device_id=device, batch_size=batch_size, num_threads=threads)
 
     def run(self, samples: Sequence[Sample]) -> list[Answer]:
         """Preprocess samples of any size.
@@ -102,7 +90,7 @@ class GpuPipeline:
         try:
             return self._run(samples)
         except RuntimeError as error:
-            self._build()  # DALI takes no more input after a failure
+            self.restart()
             if len(samples) == 1:
                 return [error]
         alone = [self.run([sample])[0] for sample in samples]
