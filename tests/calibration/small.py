@@ -34,7 +34,7 @@ LAYERS = ("first", "second", "third", "fourth")
 """The convolutions before the head; ``third`` stands in a residual, ``fourth`` reads a concatenation."""
 
 
-def network(seed: int = 0, spread: float = 1.0) -> onnx.ModelProto:
+def network(seed: int = 0, spread: float = 3.0) -> onnx.ModelProto:
     """A YOLOv8 layout with four convolutions before its head, 320x320, three classes.
 
     Args:
@@ -73,7 +73,7 @@ def repository(folder: Path, **options: float) -> Path:
         options: of network.
     """
     onnx.save(network(**options), folder / "small.onnx")
-    command = [sys.executable, "-m", "export", "small.onnx", "--repository", "small", "--top-k", "200"]
+    command = [sys.executable, "-m", "export", "small.onnx", "--repository", "small", "--top-k", "30"]
     command += ["--input", "rgb-0-1"]
     subprocess.run(command, cwd=folder, check=True, env={"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=120)
     return folder / "small" / "yolo" / "1" / "model.onnx"

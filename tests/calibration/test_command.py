@@ -9,20 +9,25 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import onnx
 import pytest
 from PIL import Image
 
+from calibration.__main__ import main
 from calibration.layers import read_float_graph
 from calibration.measure import Judge, openvino_engine
 from calibration.pictures import read_pictures
 from calibration.quantise import quantised_in
 from calibration.surroundings import surroundings
 from tests.calibration.small import LAYERS, images, repository
+from tests.clients.commands import completed
 from tests.conftest import REPOSITORY, ROOT
 
+Calibrate = Callable[..., subprocess.CompletedProcess[str]]
 DEEP = ("--max-drop", "30 %", "--calibrator", "minmax", "--sensitivity-images", 4)
 
 
@@ -35,6 +40,12 @@ def calibrate(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         start(*arguments), capture_output=True, text=True, timeout=300, cwd=ROOT, env=environment, check=False
     )
+
+
+@pytest.fixture
+def calibrate_here(capfd: pytest.CaptureFixture[str]) -> Calibrate:
+    """The same in this process, where all that takes seconds to load is loaded already."""
+    return partial(completed, main, capfd)
 
 
 def refused(result: subprocess.CompletedProcess[str]) -> str:
@@ -98,7 +109,9 @@ def test_it_writes_an_int8_graph_and_a_report_and_the_same_again_from_the_ranges
     assert (tmp_path / "others" / kept.name).read_bytes() == kept.read_bytes()
 
 
-def test_annotations_judge_where_they_are_given(graph: Path, pictures: Path, tmp_path: Path) -> None:
+def test_annotations_judge_where_they_are_given(
+    graph: Path, pictures: Path, tmp_path: Path, calibrate_here: Calibrate
+) -> None:
     model = read_float_graph(graph)
     around = surroundings(model, graph, None, None)
     shown = read_pictures(sorted(pictures.iterdir()), around.letterbox, 12)
@@ -107,7 +120,7 @@ def test_annotations_judge_where_they_are_given(graph: Path, pictures: Path, tmp
     categories = [{"id": number, "name": name} for number, name in found.categories.items()]
     content = {"images": images, "categories": categories, "annotations": found.boxes[::2]}
     (tmp_path / "coco.json").write_text(json.dumps(content))
-    result = calibrate(
+    result = calibrate_here(
         *(graph, "--images", pictures, "--annotations", tmp_path / "coco.json", "--ranges", tmp_path, *DEEP),
         *("--out", tmp_path / "o.onnx", "--report", tmp_path / "report", "--rest", "fp32", "--max-drop", 99),
     )
@@ -119,11 +132,11 @@ def test_annotations_judge_where_they_are_given(graph: Path, pictures: Path, tmp
 
 
 def test_annotations_of_nothing_that_the_float_graph_finds_are_refused(
-    graph: Path, pictures: Path, tmp_path: Path
+    graph: Path, pictures: Path, tmp_path: Path, calibrate_here: Calibrate
 ) -> None:
     annotations = coco(pictures, tmp_path / "coco.json")
     options = ("--images", pictures, "--annotations", annotations, "--ranges", tmp_path, *DEEP)
-    assert "the float graph finds nothing of what is annotated" in refused(calibrate(graph, *options))
+    assert "the float graph finds nothing of what is annotated" in refused(calibrate_here(graph, *options))
 
 
 def test_where_nothing_is_good_enough_nothing_is_written(graph: Path, pictures: Path, tmp_path: Path) -> None:
@@ -135,40 +148,48 @@ def test_where_nothing_is_good_enough_nothing_is_written(graph: Path, pictures: 
     assert not out.exists()
 
 
-def test_damaged_images_are_named_skipped_and_counted(graph: Path, pictures: Path, tmp_path: Path) -> None:
+def test_damaged_images_are_named_skipped_and_counted(
+    graph: Path, pictures: Path, tmp_path: Path, calibrate_here: Calibrate
+) -> None:
     folder = tmp_path / "images"
     shutil.copytree(pictures, folder)
     (folder / "000.png").write_bytes((folder / "000.png").read_bytes()[:500])
     (folder / "text.jpg").write_text("no picture")
-    result = calibrate(graph, "--images", folder, "--ranges", tmp_path, "--out", tmp_path / "o.onnx", *DEEP)
+    result = calibrate_here(graph, "--images", folder, "--ranges", tmp_path, "--out", tmp_path / "o.onnx", *DEEP)
     assert result.returncode == 0, result.stderr
     assert "2 images that cannot be read, the first is" in result.stdout
     assert "000.png" in result.stdout
 
 
 @pytest.mark.parametrize("left", [0, 7])
-def test_too_few_images_are_an_error(graph: Path, pictures: Path, tmp_path: Path, left: int) -> None:
+def test_too_few_images_are_an_error(
+    graph: Path, pictures: Path, tmp_path: Path, left: int, calibrate_here: Calibrate
+) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
     for path in sorted(pictures.iterdir())[:left]:
         shutil.copy(path, folder)
-    message = refused(calibrate(graph, "--images", folder, "--ranges", tmp_path))
+    message = refused(calibrate_here(graph, "--images", folder, "--ranges", tmp_path))
     assert ("there are no JPEGs or PNGs in" if left == 0 else "at least 8 images are needed, 7 of 7") in message
 
 
-def test_annotations_of_other_images_are_refused(graph: Path, pictures: Path, tmp_path: Path) -> None:
+def test_annotations_of_other_images_are_refused(
+    graph: Path, pictures: Path, tmp_path: Path, calibrate_here: Calibrate
+) -> None:
     others = tmp_path / "others"
     others.mkdir()
     for i in range(8):
         Image.new("RGB", (64, 64)).save(others / f"other{i}.png")
     annotations = coco(others, tmp_path / "coco.json")
-    message = refused(calibrate(graph, "--images", pictures, "--annotations", annotations))
+    message = refused(calibrate_here(graph, "--images", pictures, "--annotations", annotations))
     assert "the annotations are of other images: 0 of their 8 are in" in message
 
 
-def test_annotations_of_other_classes_are_refused(graph: Path, pictures: Path, tmp_path: Path) -> None:
+def test_annotations_of_other_classes_are_refused(
+    graph: Path, pictures: Path, tmp_path: Path, calibrate_here: Calibrate
+) -> None:
     annotations = coco(pictures, tmp_path / "coco.json", name="cat")
-    message = refused(calibrate(graph, "--images", pictures, "--annotations", annotations))
+    message = refused(calibrate_here(graph, "--images", pictures, "--annotations", annotations))
     assert "the graph does not know cat: it detects kind0, kind1, kind2" in message
 
 
@@ -180,13 +201,17 @@ def test_annotations_of_other_classes_are_refused(graph: Path, pictures: Path, t
         (ROOT / "README.md", "is not an ONNX file"),
     ],
 )
-def test_what_is_no_served_float_graph_is_refused(pictures: Path, path: Path, complaint: str) -> None:
-    assert complaint in refused(calibrate(path, "--images", pictures))
+def test_what_is_no_served_float_graph_is_refused(
+    pictures: Path, path: Path, complaint: str, calibrate_here: Calibrate
+) -> None:
+    assert complaint in refused(calibrate_here(path, "--images", pictures))
 
 
 @pytest.mark.parametrize("value", ["-1", "101 %", "much"])
-def test_a_drop_that_is_no_percentage_is_refused(graph: Path, pictures: Path, value: str) -> None:
-    result = calibrate(graph, "--images", pictures, "--max-drop", value)
+def test_a_drop_that_is_no_percentage_is_refused(
+    graph: Path, pictures: Path, value: str, calibrate_here: Calibrate
+) -> None:
+    result = calibrate_here(graph, "--images", pictures, "--max-drop", value)
     assert result.returncode == 2
     assert "is no percentage from 0 to 100" in result.stderr
 

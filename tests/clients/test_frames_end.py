@@ -19,6 +19,7 @@ from clients.region import PREFIX
 from server.process import TritonServer, free_addresses
 from tests.clients.comparing import assert_same
 from tests.conftest import REPOSITORY
+from tests.server.cells import copy_with_cells
 
 SHARED_MEMORY = Path("/dev/shm")
 GREY = np.full((2, 64, 64, 3), 114, np.uint8)
@@ -230,18 +231,19 @@ def when_it_answers(detect: Callable[[], list[Detections]]) -> list[Detections]:
     return detect()
 
 
-def test_frames_outlive_a_server_that_is_started_anew(left) -> None:
-    addresses = free_addresses()
+def test_frames_outlive_a_server_that_is_started_anew(left, tmp_path: Path) -> None:
+    addresses, repository = free_addresses(), copy_with_cells(REPOSITORY, tmp_path / "repository")  # quick to load
     with Detector(f"127.0.0.1:{addresses.grpc}", transport="system") as detector:
-        with TritonServer(REPOSITORY, addresses, log=lambda line: None) as first:
+        with TritonServer(repository, addresses, log=lambda line: None) as first:
             first.wait_until_ready()
             frames = detector.frames(2, 64, 64)
             frames.fill(GREY)
             before = detector.detect_frames(frames, score_threshold=0)
+            assert min(map(len, before)) > 0
             detector.detect_frames(GREY)
         with pytest.raises(ServerUnavailable):
             detector.detect_frames(frames)
-        with TritonServer(REPOSITORY, addresses, log=lambda line: None) as second:
+        with TritonServer(repository, addresses, log=lambda line: None) as second:
             second.wait_until_ready()
             found = when_it_answers(lambda: detector.detect_frames(frames, score_threshold=0))
             for one, other in zip(found, before, strict=True):

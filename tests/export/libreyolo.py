@@ -13,6 +13,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,7 @@ def _spreading(mean: Any, std: Any) -> Any:
     return hook
 
 
+@lru_cache
 def pictures(side: int) -> list[npt.NDArray[np.uint8]]:
     """Drawn boards, photos and scans, and coloured noise of several grains: uint8 [side, side, 3], RGB."""
     rng = np.random.default_rng(0)

@@ -9,23 +9,34 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import onnx
 import pytest
 
+from export.__main__ import main
 from server.config import read_config
+from tests.clients.commands import completed
 from tests.conftest import REPOSITORY, ROOT
 from tests.export.layouts import FAMILIES
 from tests.export.opened import family_network
 
+Export = Callable[..., subprocess.CompletedProcess[str]]
 NETWORK = ROOT / "models" / "pcb-yolov9t.onnx"
 
 
-def export(*arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+def export(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "export", *map(str, arguments)]
     environment = os.environ | {"COLUMNS": "200"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=folder or ROOT, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, env=environment)
+
+
+@pytest.fixture
+def export_here(capfd: pytest.CaptureFixture[str]) -> Export:
+    """The same in this process, where all that takes long to load is loaded already."""
+    return partial(completed, main, capfd)
 
 
 def refused(result: subprocess.CompletedProcess[str]) -> str:
@@ -75,9 +86,9 @@ def test_it_says_what_it_recognised_and_proves_it(yolov8: Path) -> None:
     assert list(read_config(repository / "yolo" / "config.pbtxt").output[0].dims) == [300, 6]
 
 
-def test_inspect_writes_nothing(yolov8: Path) -> None:
+def test_inspect_writes_nothing(yolov8: Path, export_here: Export) -> None:
     before = sorted(yolov8.parent.iterdir())
-    result = export(yolov8, "--inspect")
+    result = export_here(yolov8, "--inspect")
     assert result.returncode == 0, result.stderr
     assert "MACs an image" in result.stdout
     assert "Proved" not in result.stdout
@@ -92,9 +103,9 @@ def test_labels_come_from_a_file(yolov8: Path, tmp_path: Path) -> None:
     assert json.loads(config.parameters["labels"].string_value) == ["Käfer", "Wanze", "Laus"]
 
 
-def test_the_users_own_pictures_may_be_the_samples(yolov8: Path, tmp_path: Path) -> None:
+def test_the_users_own_pictures_may_be_the_samples(yolov8: Path, tmp_path: Path, export_here: Export) -> None:
     shutil.copy(ROOT / "docs" / "demo.jpg", tmp_path)
-    result = export(yolov8, "--images", tmp_path)
+    result = export_here(yolov8, "--images", tmp_path)
     assert result.returncode == 0, result.stderr
     assert "detections in 1 images" in result.stdout
 
@@ -114,31 +125,35 @@ def test_the_users_own_pictures_may_be_the_samples(yolov8: Path, tmp_path: Path)
     ],
 )
 def test_what_cannot_be_served_is_refused_and_nothing_is_written(
-    tmp_path: Path, arguments: list[object], complaint: str
+    tmp_path: Path, arguments: list[object], complaint: str, export_here: Export
 ) -> None:
-    assert complaint in refused(export(*arguments, "--repository", tmp_path / "new"))
+    assert complaint in refused(export_here(*arguments, "--repository", tmp_path / "new"))
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("option", ["--top-k=0", "--top-k=3841", "--head=yolo99", "--letterbox=middle", "--nonsense"])
-def test_options_that_are_none_are_refused(option: str) -> None:
-    result = export(NETWORK, option)
+def test_options_that_are_none_are_refused(option: str, export_here: Export) -> None:
+    result = export_here(NETWORK, option)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
 
 
-def test_a_repository_that_is_there_stays_when_the_export_fails(tmp_path: Path, yolov8: Path) -> None:
-    assert export(yolov8, "--repository", tmp_path / "r").returncode == 0
+def test_a_repository_that_is_there_stays_when_the_export_fails(
+    tmp_path: Path, yolov8: Path, export_here: Export
+) -> None:
+    assert export_here(yolov8, "--repository", tmp_path / "r").returncode == 0
     before = everything_in(tmp_path / "r")
     labels = tmp_path / "labels.txt"
     labels.write_text("too\nfew\n")
-    refused(export(NETWORK, "--labels", labels, "--repository", tmp_path / "r"))
+    refused(export_here(NETWORK, "--labels", labels, "--repository", tmp_path / "r"))
     assert everything_in(tmp_path / "r") == before
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, yolov8: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, yolov8: Path, export_here: Export) -> None:
     (tmp_path / "file").write_bytes(b"")
-    assert f"cannot write {tmp_path / 'file' / 'r'}" in refused(export(yolov8, "--repository", tmp_path / "file" / "r"))
+    assert f"cannot write {tmp_path / 'file' / 'r'}" in refused(
+        export_here(yolov8, "--repository", tmp_path / "file" / "r")
+    )
 
 
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:

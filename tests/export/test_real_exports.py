@@ -28,6 +28,7 @@ from tests.export.libreyolo import FAMILIES, Family, export_to, make_network, pr
 
 TOP_K = 1000
 Floats = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,12 @@ def drawn(family: str) -> Any:
     return make_network(FAMILIES[family])
 
 
+@lru_cache
+def drawn_samples(size: tuple[int, int], centred: bool) -> Pixels:
+    """The pictures of a proof, which take half a second to draw."""
+    return samples(None, size, centred)
+
+
 @pytest.fixture(scope="module", params=CASES, ids=str)
 def export(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Export]:
     pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -94,7 +101,7 @@ def answers(export: Export, images: npt.NDArray[np.uint8]) -> tuple[Floats, Floa
 
 
 def test_the_answers_vary_over_the_anchors_and_from_picture_to_picture(export: Export) -> None:
-    boxes, scores = answers(export, samples(None, export.case.size, export.reading.centred))
+    boxes, scores = answers(export, drawn_samples(export.case.size, export.reading.centred))
     best, kind = scores.max(2), scores.argmax(2)
     assert best.std(1).max() > 0.04
     assert min(len(np.unique(of_one)) for of_one in kind) >= 20  # of 80 classes
@@ -127,7 +134,7 @@ def test_a_network_sees_the_pixels_that_libreyolos_own_inference_gives_it(export
 
 def test_the_served_graph_detects_the_same(export: Export) -> None:
     graph = served_graph(export.network, export.reading, TOP_K)
-    proof = prove(export.network, export.reading, graph, samples(None, export.case.size, export.reading.centred))
+    proof = prove(export.network, export.reading, graph, drawn_samples(export.case.size, export.reading.centred))
     assert proof.holds, proof
     assert proof.detections > 150
 
@@ -136,7 +143,7 @@ def test_a_graph_with_the_channels_the_other_way_round_is_refused(export: Export
     pixels = export.reading.pixels
     swapped = dataclasses.replace(pixels, order="rgb" if pixels.order == "bgr" else "bgr")
     graph = served_graph(export.network, dataclasses.replace(export.reading, pixels=swapped), TOP_K)
-    proof = prove(export.network, export.reading, graph, samples(None, export.case.size, export.reading.centred))
+    proof = prove(export.network, export.reading, graph, drawn_samples(export.case.size, export.reading.centred))
     assert not proof.holds
     assert proof.box > 4 * BOX_TOLERANCE
     assert proof.score > 10 * SCORE_TOLERANCE

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -61,9 +63,31 @@ def wanted(
     )
 
 
+@pytest.fixture(scope="module")
+def serve() -> Iterator[Callable[[Path], TritonServer]]:
+    """Starts a server of a repository. All end together, since each takes seconds for it."""
+    with ExitStack() as stack:
+        servers: list[TritonServer] = []
+
+        def start(repository: Path) -> TritonServer:
+            servers.append(stack.enter_context(TritonServer(repository, free_addresses(), log=lambda line: None)))
+            servers[-1].wait_until_ready()
+            return servers[-1]
+
+        yield start
+        for server in servers:
+            server.running.terminate()
+
+
 @pytest.mark.parametrize(("name", "size", "given", "batch", "options"), CASES, ids=[case[0] for case in CASES])
 def test_the_server_detects_what_the_network_does(
-    tmp_path: Path, name: str, size: tuple[int, int], given: str | None, batch: int | None, options: list[str]
+    tmp_path: Path,
+    serve: Callable[[Path], TritonServer],
+    name: str,
+    size: tuple[int, int],
+    given: str | None,
+    batch: int | None,
+    options: list[str],
 ) -> None:
     model = family_network(FAMILIES[name], size=size, batch=batch, names=LABELS)
     file = onnx.ModelProto()
@@ -80,15 +104,14 @@ def test_the_server_detects_what_the_network_does(
     height, width = size
     # As large as the input allows, so that no pixel is resized; the last is, by two.
     pixels = [picture(height, width - 40, 1), picture(height - 30, width, 2), picture(2 * height, 2 * width - 80, 3)]
-    with TritonServer(tmp_path / "network_repository", free_addresses(), log=lambda line: None) as server:
-        server.wait_until_ready()
-        with Detector(f"127.0.0.1:{server.addresses.grpc}") as detector:
-            assert detector.labels() == tuple(LABELS)
-            for one in pixels:
-                expected, threshold = cut(wanted(model, name, options, one, size))
-                assert len(expected) > 20
-                check(detector.detect(png(one), score_threshold=threshold), expected)
-                check(detector.detect(one, score_threshold=threshold), expected)
+    server = serve(tmp_path / "network_repository")
+    with Detector(f"127.0.0.1:{server.addresses.grpc}") as detector:
+        assert detector.labels() == tuple(LABELS)
+        for one in pixels:
+            expected, threshold = cut(wanted(model, name, options, one, size))
+            assert len(expected) > 20
+            check(detector.detect(png(one), score_threshold=threshold), expected)
+            check(detector.detect(one, score_threshold=threshold), expected)
 
 
 def cut(rows: list[list[float]]) -> tuple[list[list[float]], float]:

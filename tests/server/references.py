@@ -78,9 +78,11 @@ def suppress(rows: list[list[float]], score: float, iou: float, most: int) -> li
     """Greedy class-wise non-maximum suppression, one pair at a time; rows come best first."""
     kept: list[list[float]] = []
     for row in rows:
+        if len(kept) == most:
+            break
         if row[4] >= score and all(row[5] != k[5] or overlap(row, k) <= iou for k in kept):
             kept.append(row)
-    return kept[:most]
+    return kept
 
 
 def detections(

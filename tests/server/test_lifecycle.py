@@ -9,9 +9,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -26,18 +27,27 @@ SECONDS = 90  # for a start or a stop on a busy machine
 IMAGE = jpeg(picture(1, 240, 320))
 
 
-def command(addresses: Addresses, *options: str) -> list[str]:
+HURRIED = ("-c", "import runpy, server.process as p; p.EXIT_SECONDS = 3; runpy.run_module('server', {}, '__main__')")
+"""The same command, but tritonserver waits less long for what cannot end."""
+
+
+def command(addresses: Addresses, *options: str, program: Sequence[str] = ("-m", "server")) -> list[str]:
     ports = ("--http-port", addresses.http, "--grpc-port", addresses.grpc, "--metrics-port", addresses.metrics)
-    return [sys.executable, "-m", "server", *map(str, ports), *options]
+    return [sys.executable, *program, *map(str, ports), *options]
 
 
 class Started:
     """A server started from the command line, in a folder that is not the project's."""
 
-    def __init__(self, folder: Path, *options: str, addresses: Addresses | None = None) -> None:
-        self.addresses = addresses or free_addresses()
+    def __init__(self, folder: Path, *options: str, **rest: Any) -> None:
+        """Start it; ``rest`` is for ``command``."""
+        self.addresses = rest.pop("addresses", None) or free_addresses()
         self.process = subprocess.Popen(
-            command(self.addresses, *options), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command(self.addresses, *options, **rest),
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     @property
@@ -66,8 +76,8 @@ class Started:
 
 
 @contextmanager
-def started(folder: Path, *options: str, addresses: Addresses | None = None) -> Iterator[Started]:
-    server = Started(folder, *options, addresses=addresses)
+def started(folder: Path, *options: str, **rest: Any) -> Iterator[Started]:
+    server = Started(folder, *options, **rest)
     try:
         yield server
     finally:
@@ -104,6 +114,12 @@ def one_line_error(folder: Path, *options: str, **rest: object) -> str:
     return error
 
 
+@pytest.fixture(scope="session")
+def light(cells_repository: Path) -> tuple[str, str]:
+    """Options for a repository whose network takes no time to load."""
+    return "--repository", str(cells_repository)
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_it_prints_its_addresses_answers_and_leaves_nothing_after_a_signal(
     tmp_path: Path, number: int, status: int
@@ -123,12 +139,16 @@ def test_a_signal_during_the_start_leaves_nothing(tmp_path: Path) -> None:
         assert server.stop(signal.SIGTERM) == 0
 
 
-def test_a_killed_stub_ends_the_server_with_an_error_and_leaves_nothing(tmp_path: Path) -> None:
-    with started(tmp_path) as server:
+def test_a_killed_stub_ends_the_server_with_an_error_and_leaves_nothing(tmp_path: Path, light: tuple[str, str]) -> None:
+    with started(tmp_path, *light, program=HURRIED) as server:
         server.wait_until_ready()
         family = psutil.Process(server.process.pid).children(recursive=True)
-        next(p for p in stubs(server.triton.pid) if any("/preprocess/" in part for part in p.cmdline())).kill()
-        assert "Stub process" in refusal(lambda: Client(server.addresses).detect(IMAGE))
+        server.process.send_signal(signal.SIGSTOP)  # or it may stop tritonserver before the request comes
+        try:
+            next(p for p in stubs(server.triton.pid) if any("/preprocess/" in part for part in p.cmdline())).kill()
+            assert "Stub process" in refusal(lambda: Client(server.addresses).detect(IMAGE))
+        finally:
+            server.process.send_signal(signal.SIGCONT)
         assert server.process.wait(SECONDS) == 2
         assert server.process.stderr
         assert "the process of a Python model has died" in server.process.stderr.read().splitlines()[-1]
@@ -137,8 +157,10 @@ def test_a_killed_stub_ends_the_server_with_an_error_and_leaves_nothing(tmp_path
         assert remains(server.process.pid) == []
 
 
-def test_a_killed_server_takes_tritonserver_with_it_and_the_next_start_clears_its_remains(tmp_path: Path) -> None:
-    with started(tmp_path) as server:
+def test_a_killed_server_takes_tritonserver_with_it_and_the_next_start_clears_its_remains(
+    tmp_path: Path, light: tuple[str, str]
+) -> None:
+    with started(tmp_path, *light) as server:
         server.wait_until_ready()
         family = psutil.Process(server.process.pid).children(recursive=True)
         server.process.kill()
@@ -146,26 +168,28 @@ def test_a_killed_server_takes_tritonserver_with_it_and_the_next_start_clears_it
         _, alive = psutil.wait_procs(family, timeout=30)
         assert not alive
         assert remains(server.process.pid)
-    with started(tmp_path) as following:
+    with started(tmp_path, *light) as following:
         following.wait_until_ready()
         assert remains(server.process.pid) == []
 
 
-def test_a_second_start_on_the_same_port_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
-    with started(tmp_path) as server:
+def test_a_second_start_on_the_same_port_is_refused_and_the_first_goes_on(
+    tmp_path: Path, light: tuple[str, str]
+) -> None:
+    with started(tmp_path, *light) as server:
         server.wait_until_ready()
         error = one_line_error(tmp_path, addresses=server.addresses)
         assert f"127.0.0.1:{server.addresses.http}" in error
         assert "Address already in use; choose another with --http-port" in error
         assert Client(server.addresses).ready()
-        with started(tmp_path) as second:
+        with started(tmp_path, *light) as second:
             second.wait_until_ready()
             assert second.stop(signal.SIGTERM) == 0
         assert Client(server.addresses).ready()
 
 
-def test_a_tritonserver_that_dies_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
-    with started(tmp_path) as server:
+def test_a_tritonserver_that_dies_is_an_error_and_leaves_nothing(tmp_path: Path, light: tuple[str, str]) -> None:
+    with started(tmp_path, *light) as server:
         server.wait_until_ready()
         server.triton.kill()
         assert server.process.wait(SECONDS) == 2
@@ -216,8 +240,8 @@ def test_a_model_that_does_not_load_is_refused_with_its_reason(tmp_path: Path) -
     assert f'Unable to read the model: "{repository}/yolo/1/model.onnx"' in error
 
 
-def test_a_repository_with_blanks_in_its_path_is_served(tmp_path: Path) -> None:
-    repository = shutil.copytree(REPOSITORY, tmp_path / "a model repository")
+def test_a_repository_with_blanks_in_its_path_is_served(tmp_path: Path, cells_repository: Path) -> None:
+    repository = shutil.copytree(cells_repository, tmp_path / "a model repository")
     with started(tmp_path, "--repository", repository.name) as server:
         assert str(repository) in server.wait_until_ready()[0]
         assert Client(server.addresses).ready()
@@ -240,7 +264,9 @@ def test_remains_of_a_running_server_are_not_swept(tmp_path: Path) -> None:
     foreign = Path(tempfile.mkdtemp(prefix=f"{PREFIX}not-a-number-"))
     try:
         with started(tmp_path) as server:
-            server.wait_until_ready()
+            wait_for(
+                lambda: psutil.Process(server.process.pid).children(), "tritonserver did not start"
+            )  # swept before
             assert mine.is_dir()
             assert foreign.is_dir()
     finally:
