@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from onnx import TensorProto
 
 from calibration.errors import CalibrationError
 from export.errors import ExportError
-from export.graphs import read_by
+from export.half_precision import last_convolutions, name_nodes
 from export.network import measured_shapes
 from export.onnx_file import read_network
 from export.served_graph import image_size
@@ -68,16 +67,6 @@ def read_float_graph(path: Path) -> onnx.ModelProto:
     return model
 
 
-def name_nodes(model: onnx.ModelProto) -> None:
-    """Give each node of a graph a name of its own; those that have one keep it."""
-    times = Counter(node.name for node in model.graph.node)
-    for number, node in enumerate(model.graph.node):
-        if not node.name or times[node.name] > 1:
-            node.name = f"{node.op_type}_{number}"
-            while times[node.name]:  # exporters number names too
-                node.name += "_"
-
-
 def _weights_apart(model: onnx.ModelProto) -> None:
     """Make initializers of the Constant nodes that hold tensors, as the quantiser wants weights."""
     constants = [n for n in model.graph.node if n.op_type == "Constant" and n.attribute[0].name == "value"]
@@ -110,41 +99,3 @@ def convolutions(model: onnx.ModelProto) -> list[Convolution]:
         )
         for node in nodes
     ]
-
-
-def last_convolutions(model: onnx.ModelProto) -> set[str]:
-    """The convolutions that only arithmetic of the head stands behind: they make the logits of boxes and scores.
-
-    A convolution that takes the mean of a distribution (it reads a Softmax; distribution focal loss,
-    https://arxiv.org/abs/2006.04388) is arithmetic of the head too, so it counts as one and so do those before it.
-    """
-    makers = {name: node for node in model.graph.node for name in node.output if name}
-    found: set[str] = set()
-    seen: set[str] = set()
-    tensors = [value.name for value in model.graph.output]
-    while tensors:
-        node = makers.get(tensors.pop())
-        if node is None or node.name in seen:
-            continue
-        seen.add(node.name)
-        if node.op_type == "Conv":
-            found.add(node.name)
-            if not _reads_softmax(node, makers):
-                continue
-        tensors += read_by(node)
-    return found
-
-
-def logits_of(model: onnx.ModelProto) -> set[str]:
-    """The last convolutions without those that decode: those that no other one stands behind."""
-    makers = {name: node for node in model.graph.node for name in node.output if name}
-    last = last_convolutions(model)
-    return {node.name for node in model.graph.node if node.name in last and not _reads_softmax(node, makers)}
-
-
-def _reads_softmax(convolution: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) -> bool:
-    """Whether a Softmax stands before a convolution, with nothing in between that computes."""
-    node = makers.get(convolution.input[0])
-    while node is not None and node.op_type in ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity"):
-        node = makers.get(node.input[0])
-    return node is not None and node.op_type == "Softmax"

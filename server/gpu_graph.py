@@ -8,10 +8,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from calibration.finish import halved
-from calibration.layers import name_nodes
 from export.errors import ExportError
 from export.graphs import part_of
+from export.half_precision import halved, name_nodes
 from export.onnx_file import read_network
 from server.errors import ServerError
 

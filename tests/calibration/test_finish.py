@@ -12,12 +12,12 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from calibration.finish import REST, compact, finished, halved
-from calibration.layers import last_convolutions
+from calibration.finish import REST, compact, finished
 from calibration.measure import noise_to_signal, onnxruntime_engine, openvino_engine
 from calibration.pictures import Pictures
 from calibration.quantise import quantised, quantised_in
 from export.graphs import opset_of
+from export.half_precision import halved, last_convolutions
 from tests.calibration.conftest import Known
 from tests.calibration.graphs import INNER, UNSORTED, example, family_graph, nodes_of, served, types_in, weights_of
 from tests.calibration.material import pixels_of

@@ -12,9 +12,10 @@ import pytest
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from calibration.errors import CalibrationError
-from calibration.layers import QUANTISED, convolutions, last_convolutions, read_float_graph
+from calibration.layers import QUANTISED, convolutions, read_float_graph
 from calibration.quantise import quantised
 from export.errors import ExportError
+from export.half_precision import last_convolutions
 from tests.calibration.conftest import Known
 from tests.calibration.graphs import INNER, as_read, example, family_graph, nodes_of, served, weights_of
 from tests.export.layouts import FAMILIES
