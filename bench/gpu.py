@@ -76,7 +76,8 @@ def measure(repository: Path, backends: Path | None, seconds: float) -> dict[str
         "frames": {"count": CAMERAS, "height": HEIGHT, "width": WIDTH, "bytes": boards.nbytes},
         "jpegs": {"count": IMAGES, "height": HEIGHT, "width": WIDTH, "mean_bytes": mean},
     }
-    result.update((name, step()) for name, step in tracked(steps, len(steps), "measuring"))
+    for name, step in tracked(steps, len(steps), "measuring"):
+        result[name] = _told(name, step())
     dali, loop, ours = (result[name] for name, _ in steps)
     best = ours["jpegs"]["best"]["throughput"]
     return {**result, "jpegs_to_dali_alone": best / max(dali.values()), "jpegs_to_opencv_loop": best / loop}
@@ -95,9 +96,17 @@ def served(
         sizes = {"frames": boards[0].nbytes, "image": sum(map(len, images)) // len(images)}
         stages = partial(_stages, repository, server.addresses.http)
         return {
-            "frames": _frames(url, boards, seconds, partial(stages, "detect_frames", sizes, len(boards))),
+            "frames": _told(
+                "frames", _frames(url, boards, seconds, partial(stages, "detect_frames", sizes, len(boards)))
+            ),
             "jpegs": _jpegs(url, images, Path(folder), seconds, partial(stages, "detect", sizes, 1)),
         }
+
+
+def _told(name: str, figures: Any) -> Any:
+    """Show figures as they come, on stderr: what is cut short has told something."""
+    typer.echo(f"{name}: {json.dumps(figures)}", err=True)
+    return figures
 
 
 def _frames(url: str, boards: np.ndarray, seconds: float, stages: Callable[[Callable[[], Steady]], Any]) -> Any:
