@@ -12,6 +12,7 @@ from export.errors import ExportError
 from export.graphs import part_of
 from export.half_precision import halved, name_nodes
 from export.onnx_file import read_network
+from server.cuda_operators import with_cuda_operators
 from server.errors import ServerError
 
 
@@ -20,6 +21,8 @@ def gpu_graph(path: Path) -> onnx.ModelProto:
 
     ONNX Runtime's CUDA provider has no INT8 convolutions: it would run each Q/DQ pair as two more passes over the
     pixels, before a convolution in float. So the pairs go. The weights keep the values that quantisation gave them.
+
+    Operators become those that the provider computes fastest (with_cuda_operators).
 
     Args:
         path: of the ONNX file.
@@ -30,10 +33,10 @@ def gpu_graph(path: Path) -> onnx.ModelProto:
     try:
         model = read_network(path)
         model = without_quantisers(model)
-        if any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer):
-            return model
-        name_nodes(model)
-        return halved(model)
+        if not any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer):
+            name_nodes(model)
+            model = halved(model)
+        return with_cuda_operators(model)
     except ExportError as error:
         raise ServerError(str(error)) from None
 

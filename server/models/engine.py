@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from device_memory import call
 
 # One run finds the algorithms, the next is recorded, the third replays the record.
 WARM_UP = 3
+# Takes a convolution's bias back into it, where cuDNN adds it with a kernel that is slow (server/cuda_operators.py).
+DISABLED = ["ConvAddFusion"]
 
 Images = tuple[int, int]  # address of the first, uint8 [3, H, W] each, in the memory of the GPU or the host; and count
 
@@ -44,7 +47,15 @@ class Engine:
         model = onnx.load(graph)
         sessions = [self._session(model, size, device) for size in sizes]
         _, *self.row = sessions[-1].get_outputs()[0].shape
-        self.candidates = call(runtime.cudaMalloc, 4 * sizes[-1] * math.prod(self.row))
+        count = sizes[-1] * math.prod(self.row)
+        self.candidates = call(runtime.cudaMalloc, 4 * count)
+        # Copies from the GPU need pinned memory, or the driver copies twice.
+        pinned = (ctypes.c_float * count).from_address(
+            call(runtime.cudaHostAlloc, 4 * count, runtime.cudaHostAllocDefault)
+        )
+        self.answers = np.frombuffer(pinned, np.float32).reshape(sizes[-1], *self.row)
+        self.options = onnxruntime.RunOptions()
+        self.options.add_run_config_entry("disable_synchronize_execution_providers", "1")  # run() waits for the copy
         self.runs = {}
         for size, session in zip(sizes, sessions, strict=True):
             binding = session.io_binding()
@@ -53,7 +64,7 @@ class Engine:
             binding.bind_output(out, "cuda", device, np.float32, (size, *self.row), self.candidates)
             self.runs[size] = (session, binding)
             for _ in range(WARM_UP):
-                session.run_with_iobinding(binding)
+                session.run_with_iobinding(binding, self.options)
 
     def _session(self, model: onnx.ModelProto, size: int, device: int) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
@@ -69,7 +80,10 @@ class Engine:
             "arena_extend_strategy": "kSameAsRequested",  # of many sizes, none takes twice what it needs
         }
         return onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=[("CUDAExecutionProvider", cuda)]
+            model.SerializeToString(),
+            options,
+            providers=[("CUDAExecutionProvider", cuda)],
+            disabled_optimizers=DISABLED,
         )
 
     def run(self, batches: Sequence[Images]) -> npt.NDArray[np.float32]:
@@ -79,15 +93,15 @@ class Engine:
             batches: where they are.
 
         Returns:
-            float32 [N, K, 6], the candidates of all images, in the host's memory.
+            float32 [N, K, 6], the candidates of all images, in the host's memory; they hold until the next run.
         """
         total = 0
         for address, count in batches:
             self._copy(self.images + total * self.image_bytes, address, count * self.image_bytes)
             total += count
         session, binding = self.runs[next(size for size in self.sizes if size >= total)]
-        session.run_with_iobinding(binding)
-        candidates = np.empty((total, *self.row), np.float32)
+        session.run_with_iobinding(binding, self.options)
+        candidates = self.answers[:total]
         self._copy(candidates.ctypes.data, self.candidates, candidates.nbytes)
         call(runtime.cudaStreamSynchronize, self.stream)
         return candidates

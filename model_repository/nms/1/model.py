@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import triton_python_backend_utils as pb_utils
 from postprocess import Letterbox, Thresholds, detections
 
+INPUTS = ("candidates", "image_size")
 OUTPUTS = ("num_detections", "boxes", "scores", "classes")
 
 
@@ -23,17 +25,30 @@ class TritonPythonModel:
         self.most = next(int(o["dims"][0]) for o in config["output"] if o["name"] == "boxes")
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request by itself: a bad threshold fails its own request alone."""
-        return [self.answer(request) for request in requests]
+        """Run requests of the same thresholds together; a bad threshold fails its own request alone."""
+        responses: list[Any] = [None] * len(requests)
+        alike: dict[Thresholds, list[int]] = {}
+        for i, request in enumerate(requests):
+            try:
+                thresholds = self.thresholds.updated(json.loads(request.parameters() or "{}"))
+                alike.setdefault(thresholds, []).append(i)
+            except ValueError as error:
+                refusal = pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
+                responses[i] = pb_utils.InferenceResponse(error=refusal)
+        for thresholds, numbers in alike.items():
+            answers = self.answer([requests[i] for i in numbers], thresholds)
+            for i, response in zip(numbers, answers, strict=True):
+                responses[i] = response
+        return responses
 
-    def answer(self, request: Any) -> Any:
-        """Run one request of one or more images."""
-        candidates, image_size = (
-            pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in ("candidates", "image_size")
-        )
-        try:
-            thresholds = self.thresholds.updated(json.loads(request.parameters() or "{}"))
-        except ValueError as error:
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
+    def answer(self, requests: list[Any], thresholds: Thresholds) -> list[Any]:
+        """Run requests of one or more images each as one batch."""
+        inputs = [[pb_utils.get_input_tensor_by_name(r, name).as_numpy() for r in requests] for name in INPUTS]
+        candidates, image_size = (parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in inputs)
         arrays = detections(candidates, image_size, thresholds, self.most, self.letterbox)
-        return pb_utils.InferenceResponse([pb_utils.Tensor(*pair) for pair in zip(OUTPUTS, arrays, strict=True)])
+        ends = np.cumsum([len(part) for part in inputs[0]])[:-1]
+        split = zip(*(np.split(array, ends) for array in arrays), strict=True)
+        return [
+            pb_utils.InferenceResponse([pb_utils.Tensor(*pair) for pair in zip(OUTPUTS, parts, strict=True)])
+            for parts in split
+        ]

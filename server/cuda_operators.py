@@ -1,0 +1,118 @@
+"""Says the same as a graph with operators that ONNX Runtime computes faster with CUDA; numbers stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper, shape_inference
+
+from export.graphs import part_of
+
+PLANES = 3
+AVERAGE = 2  # pixels along each side
+MOST_CHANNELS = 512  # of an average that becomes a convolution: with more, its zeros cost what they save
+
+Value = tuple[int, list[int | None]]  # type and shape of a tensor, None where a size is not known
+
+
+def with_cuda_operators(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Replace what takes the CUDA provider longer than it must, in its layout with the channels last.
+
+    * A convolution's bias, which cuDNN's kernel for all kinds of tensors would add, becomes an addition of its own.
+    * The average of 2 x 2 pixels becomes a convolution: tensor cores beat the pooling kernel.
+    * The three planes of the input are concatenated behind each other's pixels, not transposed.
+
+    Args:
+        model: of one input, whose nodes are in order.
+
+    Returns:
+        a new graph. Sessions must leave out the optimizer ConvAddFusion, which takes biases back into convolutions.
+    """
+    copy = shape_inference.infer_shapes(model)
+    values = {value.name: _value(value) for value in (*copy.graph.input, *copy.graph.value_info)}
+    constants = {tensor.name: tensor for tensor in copy.graph.initializer}
+    nodes: list[onnx.NodeProto] = []
+    for node in copy.graph.node:
+        kind, shape = values.get(node.input[0] if node.input else "", (0, []))
+        if node.op_type == "Conv" and len(node.input) == 3 and node.input[2] in constants:
+            nodes += _bias_apart(node, constants)
+        elif node.op_type == "AveragePool" and _averages(node) and len(shape) == 4 and shape[1]:
+            if shape[1] <= MOST_CHANNELS:
+                node = _as_convolution(node, kind, shape[1], constants)
+            nodes.append(node)
+        elif node.op_type == "Cast" and node.input[0] == copy.graph.input[0].name and _planes(shape):
+            nodes += _channels_last(node, shape, constants)
+        else:
+            nodes.append(node)
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    for listed, wanted in ((copy.graph.node, nodes), (copy.graph.initializer, list(constants.values()))):
+        del listed[:]
+        listed.extend(wanted)
+    del copy.graph.value_info[:]
+    return part_of(copy, copy.graph.input, copy.graph.output)
+
+
+def _value(value: onnx.ValueInfoProto) -> Value:
+    tensor = value.type.tensor_type
+    return tensor.elem_type, [dim.dim_value or None for dim in tensor.shape.dim]
+
+
+def _planes(shape: list[int | None]) -> bool:
+    return len(shape) == 4 and shape[1] == PLANES and all(shape[2:])
+
+
+def _bias_apart(node: onnx.NodeProto, constants: dict[str, TensorProto]) -> Iterator[onnx.NodeProto]:
+    bias = numpy_helper.to_array(constants[node.input[2]])
+    dimensions = numpy_helper.to_array(constants[node.input[1]]).ndim if node.input[1] in constants else 4
+    name, bare = f"{node.output[0]}/bias", f"{node.output[0]}/bare"
+    constants[name] = numpy_helper.from_array(bias.reshape(-1, *[1] * (dimensions - 2)), name)
+    convolution = onnx.NodeProto()
+    convolution.CopyFrom(node)
+    convolution.output[:] = [bare]
+    del convolution.input[2]
+    yield convolution
+    yield helper.make_node("Add", [bare, name], node.output, f"{node.name}/bias")
+
+
+def _averages(node: onnx.NodeProto) -> bool:
+    """Whether a pooling takes the mean of 2 x 2 pixels inside the picture, wherever they begin."""
+    found = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    return (
+        found.get("kernel_shape") == [AVERAGE] * 2
+        and set(found.get("strides", [1])) == {1}
+        and set(found.get("dilations", [1])) == {1}
+        and not any(found.get("pads", []))
+        and found.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID")
+    )
+
+
+def _as_convolution(
+    node: onnx.NodeProto, kind: int, channels: int, constants: dict[str, TensorProto]
+) -> onnx.NodeProto:
+    """A quarter of each of four pixels of the same channel, nothing of the others: exact in every float type."""
+    name = f"{node.output[0]}/quarters"
+    weights = np.zeros((channels, channels, AVERAGE, AVERAGE), helper.tensor_dtype_to_np_dtype(kind))
+    weights[np.arange(channels), np.arange(channels)] = 1 / AVERAGE**2
+    constants[name] = numpy_helper.from_array(weights, name)
+    return helper.make_node("Conv", [node.input[0], name], node.output, node.name)
+
+
+def _channels_last(
+    node: onnx.NodeProto, shape: list[int | None], constants: dict[str, TensorProto]
+) -> Iterator[onnx.NodeProto]:
+    """ONNX Runtime transposes to channels last before the first convolution; this transposition undoes that one."""
+    source, name = node.input[0], f"{node.input[0]}/planes"
+    for key, numbers in (("shape", [0, *shape[2:], 1]), ("sizes", [1] * PLANES)):
+        constants[f"{name}/{key}"] = numpy_helper.from_array(np.array(numbers, np.int64), f"{name}/{key}")
+    planes = [f"{name}/{i}" for i in range(PLANES)]
+    yield helper.make_node("Split", [source, f"{name}/sizes"], planes, f"{name}/split", axis=1)
+    for plane in planes:
+        yield helper.make_node("Reshape", [plane, f"{name}/shape"], [f"{plane}/last"], f"{plane}/reshape")
+    yield helper.make_node("Concat", [f"{plane}/last" for plane in planes], [f"{name}/last"], f"{name}/concat", axis=3)
+    yield helper.make_node("Transpose", [f"{name}/last"], [f"{name}/first"], f"{name}/transpose", perm=[0, 3, 1, 2])
+    cast = onnx.NodeProto()
+    cast.CopyFrom(node)
+    cast.input[0] = f"{name}/first"
+    yield cast
