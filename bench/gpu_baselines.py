@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
+from bench.errors import BenchError
 from bench.in_process import Stages
 from bench.steady import steady
 from server.gpu_graph import gpu_graph
@@ -51,7 +52,10 @@ def opencv_loop(repository: Path, images: Sequence[bytes], seconds: float) -> fl
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     providers = [("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"})]
+    onnxruntime.preload_dlls()
     session = onnxruntime.InferenceSession(graph, options, providers=providers)
+    if "CUDAExecutionProvider" not in session.get_providers():
+        raise BenchError("ONNX Runtime has no CUDA provider here: `make gpu` installs it")
     endless = cycle(images)
     cv2.setNumThreads(1)  # a thread an image
     with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), 16)) as pool:

@@ -167,11 +167,15 @@ def test_what_is_no_image_is_refused_alone(client: Client, image: bytes, message
 
 
 def test_pixels_of_the_last_request_do_not_show(client: Client) -> None:
-    """A batch that is filled up holds images of earlier requests; their boxes are not given out."""
-    frames = np.stack([draw_board(seed, 640, 480, "photo").image for seed in range(8)])
-    client.detect_frames(frames)
-    empty = np.full((1, 480, 640, 3), 114, np.uint8)
-    assert client.detect_frames(empty)["num_detections"].tolist() == [[0]]
+    """A batch of 9 is filled up to 16 with what lies behind it: images of earlier requests, whose boxes stay inside."""
+    boards = np.stack([draw_board(seed, 640, 480, "photo").image for seed in range(16)])
+    grey = np.full((9, 480, 640, 3), 114, np.uint8)
+    client.detect_frames(np.concatenate([grey, grey[:7]]))
+    before = client.detect_frames(grey)
+    client.detect_frames(boards)
+    after = client.detect_frames(grey)
+    assert len(after["num_detections"]) == len(grey)
+    assert same(before, after)
 
 
 def test_frames_without_pixels_are_refused(client: Client) -> None:

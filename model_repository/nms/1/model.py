@@ -30,7 +30,8 @@ class TritonPythonModel:
         alike: dict[Thresholds, list[int]] = {}
         for i, request in enumerate(requests):
             try:
-                thresholds = self.thresholds.updated(json.loads(request.parameters() or "{}"))
+                parameters = request.parameters()
+                thresholds = self.thresholds.updated(json.loads(parameters)) if parameters else self.thresholds
                 alike.setdefault(thresholds, []).append(i)
             except ValueError as error:
                 refusal = pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
@@ -46,9 +47,9 @@ class TritonPythonModel:
         inputs = [[pb_utils.get_input_tensor_by_name(r, name).as_numpy() for r in requests] for name in INPUTS]
         candidates, image_size = (parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in inputs)
         arrays = detections(candidates, image_size, thresholds, self.most, self.letterbox)
-        ends = np.cumsum([len(part) for part in inputs[0]])[:-1]
-        split = zip(*(np.split(array, ends) for array in arrays), strict=True)
-        return [
-            pb_utils.InferenceResponse([pb_utils.Tensor(*pair) for pair in zip(OUTPUTS, parts, strict=True)])
-            for parts in split
-        ]
+        responses, end = [], 0
+        for part in inputs[0]:
+            start, end = end, end + len(part)
+            tensors = [pb_utils.Tensor(name, array[start:end]) for name, array in zip(OUTPUTS, arrays, strict=True)]
+            responses.append(pb_utils.InferenceResponse(tensors))
+        return responses

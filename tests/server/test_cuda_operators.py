@@ -1,0 +1,125 @@
+"""Operators that CUDA computes faster, against those they replace; on the CPU, where both give the same bits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from server import cuda_operators
+from server.cuda_operators import with_cuda_operators
+from server.repository import MODELS
+
+HALF = {"kernel_shape": [2, 2]}
+
+
+def network(
+    pooling: dict[str, Any], sizes: tuple[Any, ...] = ("N", 3, 12, 10), opset: int = 20, kind: int = TensorProto.FLOAT
+) -> onnx.ModelProto:
+    """Cast, convolution, average, convolution without a bias, convolution: uint8 to four channels."""
+    rng = np.random.default_rng(0)
+    planes = sizes[1] if isinstance(sizes[1], int) else 3
+    shapes = {"w1": (8, planes, 3, 3), "b1": (8,), "w2": (6, 8, 3, 3), "w3": (4, 6, 1, 1), "b3": (4,)}
+    nodes = [
+        helper.make_node("Cast", ["images"], ["x"], to=kind),
+        helper.make_node("Conv", ["x", "w1", "b1"], ["c1"], "first", pads=[1] * 4),
+        helper.make_node("AveragePool", ["c1"], ["p"], "pool", **pooling),
+        helper.make_node("Conv", ["p", "w2"], ["c2"], "second", pads=[1] * 4),
+        helper.make_node("Conv", ["c2", "w3", "b3"], ["y"], "third"),
+    ]
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    weights = [numpy_helper.from_array(rng.normal(size=shape).astype(dtype), name) for name, shape in shapes.items()]
+    images = helper.make_tensor_value_info("images", TensorProto.UINT8, sizes)
+    graph = helper.make_graph(nodes, "g", [images], [helper.make_tensor_value_info("y", kind, None)], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+
+
+def operators(model: onnx.ModelProto) -> Counter[str]:
+    return Counter(node.op_type for node in model.graph.node)
+
+
+def run(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {"images": images})[0]
+
+
+def pictures(planes: int = 3) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (2, planes, 12, 10), np.uint8)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16], ids=["float32", "float16"])
+@pytest.mark.parametrize("opset", [13, 20])
+def test_biases_averages_and_planes_are_said_otherwise(opset: int, kind: int) -> None:
+    model = network(HALF, opset=opset, kind=kind)
+    fast = with_cuda_operators(model)
+    onnx.checker.check_model(fast, full_check=True)
+    assert not operators(fast)["AveragePool"]
+    assert operators(fast) - operators(model) == Counter(Add=2, Conv=1, Split=1, Reshape=3, Concat=1, Transpose=1)
+    assert all(len(node.input) == 2 for node in fast.graph.node if node.op_type == "Conv")
+    before, after = run(model, pictures()), run(fast, pictures())
+    assert np.abs(before).max() > 10
+    np.testing.assert_allclose(after, before, rtol=2e-6 if kind == TensorProto.FLOAT else 2e-3, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "pooling",
+    [
+        {"kernel_shape": [3, 3]},
+        {"kernel_shape": [2, 2], "strides": [2, 2]},
+        {"kernel_shape": [2, 2], "pads": [0, 0, 1, 1]},
+        {"kernel_shape": [2, 2], "auto_pad": "SAME_UPPER"},
+        {"kernel_shape": [2, 2], "dilations": [2, 2]},
+    ],
+    ids=str,
+)
+def test_other_averages_stay(pooling: dict[str, Any]) -> None:
+    model = network(pooling)
+    fast = with_cuda_operators(model)
+    assert operators(fast)["AveragePool"] == 1
+    np.testing.assert_allclose(run(fast, pictures()), run(model, pictures()), rtol=2e-6, atol=1e-3)
+
+
+@pytest.mark.parametrize("sizes", [("N", 4, 12, 10), ("N", 3, "H", "W"), ("N", 1, 12, 10)], ids=str)
+def test_inputs_of_other_planes_or_unknown_sizes_stay(sizes: tuple[Any, ...]) -> None:
+    model = network(HALF, sizes)
+    fast = with_cuda_operators(model)
+    assert not operators(fast)["Transpose"]
+    images = pictures(sizes[1])
+    np.testing.assert_allclose(run(fast, images), run(model, images), rtol=2e-6, atol=1e-3)
+
+
+def test_a_bias_that_is_no_constant_stays() -> None:
+    model = network(HALF)
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name == "b3")
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["b3"], value=bias))
+    model.graph.initializer.remove(bias)
+    fast = with_cuda_operators(model)
+    assert [len(node.input) for node in fast.graph.node if node.name == "third"] == [3]
+    np.testing.assert_allclose(run(fast, pictures()), run(model, pictures()), rtol=2e-6, atol=1e-3)
+
+
+def test_an_average_of_very_many_channels_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_operators, "MOST_CHANNELS", 7)
+    assert operators(with_cuda_operators(network(HALF)))["AveragePool"] == 1
+
+
+def test_the_engines_sessions_leave_biases_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(MODELS))
+    engine = pytest.importorskip("engine")  # imports CUDA's Python package, not its driver
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    fast = with_cuda_operators(network(HALF)).SerializeToString()
+    left = {}
+    for disabled in ([], engine.DISABLED):
+        options.optimized_model_filepath = str(tmp_path / "model.onnx")
+        onnxruntime.InferenceSession(fast, options, disabled_optimizers=disabled, providers=["CPUExecutionProvider"])
+        left[bool(disabled)] = operators(onnx.load(tmp_path / "model.onnx"))["Add"]
+    assert left == {False: 0, True: 2}
