@@ -38,11 +38,9 @@ def with_cuda_operators(model: onnx.ModelProto) -> onnx.ModelProto:
         kind, shape = values.get(node.input[0] if node.input else "", (0, []))
         if node.op_type == "Conv" and len(node.input) == 3 and node.input[2] in constants:
             nodes += _bias_apart(node, constants)
-        elif node.op_type == "AveragePool" and _averages(node) and len(shape) == 4 and shape[1]:
-            if shape[1] <= MOST_CHANNELS:
-                node = _as_convolution(node, kind, shape[1], constants)
-            nodes.append(node)
-        elif node.op_type == "Cast" and node.input[0] == copy.graph.input[0].name and _planes(shape):
+        elif node.op_type == "AveragePool" and _averages(node) and 0 < _channels(shape) <= MOST_CHANNELS:
+            nodes.append(_as_convolution(node, kind, _channels(shape), constants))
+        elif node.op_type == "Cast" and _are_planes(node.input[0], shape, copy.graph):
             nodes += _channels_last(node, shape, constants)
         else:
             nodes.append(node)
@@ -59,8 +57,13 @@ def _value(value: onnx.ValueInfoProto) -> Value:
     return tensor.elem_type, [dim.dim_value or None for dim in tensor.shape.dim]
 
 
-def _planes(shape: list[int | None]) -> bool:
-    return len(shape) == 4 and shape[1] == PLANES and all(shape[2:])
+def _channels(shape: list[int | None]) -> int:
+    """Of a batch of pictures; 0 where they are not known, or it is something else."""
+    return (shape[1] or 0) if len(shape) == 4 else 0
+
+
+def _are_planes(name: str, shape: list[int | None], graph: onnx.GraphProto) -> bool:
+    return name == graph.input[0].name and _channels(shape) == PLANES and all(shape[2:])
 
 
 def _bias_apart(node: onnx.NodeProto, constants: dict[str, TensorProto]) -> Iterator[onnx.NodeProto]:
@@ -103,7 +106,7 @@ def _channels_last(
     node: onnx.NodeProto, shape: list[int | None], constants: dict[str, TensorProto]
 ) -> Iterator[onnx.NodeProto]:
     """ONNX Runtime transposes to channels last before the first convolution; this transposition undoes that one."""
-    source, name = node.input[0], f"{node.input[0]}/planes"
+    source, name = node.input[0], f"{node.output[0]}/planes"
     for key, numbers in (("shape", [0, *shape[2:], 1]), ("sizes", [1] * PLANES)):
         constants[f"{name}/{key}"] = numpy_helper.from_array(np.array(numbers, np.int64), f"{name}/{key}")
     planes = [f"{name}/{i}" for i in range(PLANES)]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -14,9 +18,18 @@ from tests.server.references import suppress
 LETTERBOX = postprocess.Letterbox(640, 640)
 
 
+def both_ways(call: Callable[[], Any]) -> Iterator[Any]:
+    """What a call returns when all rows are compared at once, and when they are compared one by one."""
+    for pairs in (1 << 30, 0):
+        with mock.patch.object(postprocess, "AT_ONCE", pairs):
+            yield call()
+
+
 def nms(rows: list[list[float]], score: float = 0.25, iou: float = 0.5, most: int = 100) -> list[list[float]]:
-    candidates = np.array(rows, np.float32).reshape(-1, 6)
-    return postprocess.non_maximum_suppression(candidates, postprocess.Thresholds(score, iou), most).tolist()
+    candidates, thresholds = np.array(rows, np.float32).reshape(-1, 6), postprocess.Thresholds(score, iou)
+    once, other = both_ways(lambda: postprocess.non_maximum_suppression(candidates, thresholds, most).tolist())
+    assert once == other
+    return once
 
 
 def kept(*rows: list[float], **options: float) -> list[int]:
@@ -107,6 +120,21 @@ def test_detections_are_padded_with_zeros_image_by_image() -> None:
     assert not boxes[1].any()
     np.testing.assert_array_equal(scores[2], np.array([0.9, 0.8, 0.7, 0], np.float32))
     assert classes.tolist() == [[2, 0, 0, 0], [0] * 4, [0, 1, 5, 0]]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(ROWS, max_size=20), min_size=1, max_size=5), st.sampled_from([0, 0.25, 1]), st.integers(1, 12))
+def test_images_of_a_batch_get_what_each_gets_alone(images: list[list[list[float]]], score: float, most: int) -> None:
+    candidates = batch(*(sorted(rows, key=lambda row: -row[4]) for rows in images), k=20)
+    sizes = np.array([[480 + i, 640] for i in range(len(images))], np.int32)
+
+    def detect(i: slice) -> list[npt.NDArray[Any]]:
+        return postprocess.detections(candidates[i], sizes[i], postprocess.Thresholds(score, 0.45), most, LETTERBOX)
+
+    for together in both_ways(lambda: detect(slice(None))):
+        for i in range(len(images)):
+            for one, all_of_them in zip(detect(slice(i, i + 1)), together, strict=True):
+                np.testing.assert_array_equal(all_of_them[i], one[0])
 
 
 def test_an_empty_batch_gives_empty_detections() -> None:

@@ -14,8 +14,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 
-PAIRS = 256  # rows of an image; as many are compared with each other at once, more one by one with the rest
-AT_ONCE = 1 << 15  # pairs of several images; their numbers stay in a core's cache
+AT_ONCE = 1 << 15  # pairs of rows whose numbers stay in a core's cache: as many are compared with each other at once
 
 PLACES = ("centred", "top-left")  # where a letterboxed image may lie
 
@@ -153,47 +152,42 @@ def _reported(candidates: Floats, thresholds: Thresholds, most: int) -> Bools:
         most: of an image.
     """
     good = candidates[:, :, 4] >= thresholds.score
-    width = _width(good)
+    width = int(np.flatnonzero(good.any(0)).max(initial=-1)) + 1
     candidates, good = candidates[:, :width], good[:, :width]
-    if thresholds.iou < 1 and width > PAIRS:
-        good = np.stack([_one_by_one(*image, thresholds.iou, most) for image in zip(candidates, good, strict=True)])
-    elif thresholds.iou < 1 and width:
-        step = max(AT_ONCE // width**2, 1)
-        for start in range(0, len(good), step):
-            part = slice(start, start + step), slice(_width(good[start : start + step]))
-            good[part] = _all_at_once(candidates[part], good[part], thresholds.iou)
+    if thresholds.iou < 1 and good.size:
+        if good.size * width <= AT_ONCE:
+            good = _all_at_once(candidates, good, thresholds.iou)
+        else:
+            good = _one_by_one(candidates, good, thresholds.iou, most)
     return good & (good.cumsum(1) <= most)
 
 
-def _width(good: Bools) -> int:
-    """How many of the first columns of bool [B, K] hold all that is true."""
-    return int(np.flatnonzero(good.any(0)).max(initial=-1)) + 1
-
-
-def _one_by_one(rows: Floats, good: Bools, iou: float, most: int) -> Bools:
-    """Greedy suppression in one image: the best row that is left removes what is too near to it.
+def _one_by_one(candidates: Floats, good: Bools, iou: float, most: int) -> Bools:
+    """What greedy suppression leaves: in each turn the best row left of every image removes what is too near to it.
 
     Args:
-        rows: float32 [W, 6], sorted by score.
-        good: bool [W], rows that are not even looked at otherwise.
+        candidates: float32 [B, W, 6], sorted by score.
+        good: bool [B, W], rows that are not even looked at otherwise.
         iou: highest overlap.
-        most: as many are enough.
+        most: turns; as many rows of an image are enough.
     """
-    stay = np.zeros(len(rows), np.bool_)
-    (left,) = np.nonzero(good)
-    rows = rows[left]
+    columns = np.ascontiguousarray(candidates.transpose(2, 0, 1))
+    images = np.arange(len(good))
+    stay, left = np.zeros_like(good), good.copy()
     for _ in range(most):
-        if not len(left):
+        best = left.argmax(1)
+        found = left[images, best]
+        if not found.any():
             break
-        best, rows = rows[0], rows[1:]
-        stay[left[0]] = True
-        apart = (rows[:, 5] != best[5]) | (_overlaps(best[:4, None], rows.T) <= iou)
-        left, rows = left[1:][apart], rows[apart]
+        stay[images, best] |= found
+        one = columns[:, images, best][:, :, None]
+        left &= ~((_overlaps(one, columns) > iou) & (columns[5] == one[5]))
+        left[images, best] = False
     return stay
 
 
 def _all_at_once(candidates: Floats, good: Bools, iou: float) -> Bools:
-    """What greedy suppression leaves, by comparing all rows of an image with each other, many images at a time.
+    """The same by comparing all rows of an image with each other.
 
     A row stays if no better row that stays is too near to it. Taken over and over for all rows at once, that no longer
     changes after as many turns as rows can hang on each other, a few (Zheng et al., Enhancing geometric factors in
