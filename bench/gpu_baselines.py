@@ -59,7 +59,7 @@ def opencv_loop(repository: Path, images: Sequence[bytes], seconds: float) -> fl
     endless = cycle(images)
     cv2.setNumThreads(1)  # a thread an image
     with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), 16)) as pool:
-        prepare = _letterboxed(stages)
+        prepare = letterboxed(stages)
 
         def run(number: int) -> int:
             prepared = list(pool.map(prepare, islice(endless, BATCH)))
@@ -71,7 +71,7 @@ def opencv_loop(repository: Path, images: Sequence[bytes], seconds: float) -> fl
         return steady(run, 1, seconds).items_per_second
 
 
-def _letterboxed(stages: Stages) -> Callable[[bytes], tuple[np.ndarray, np.ndarray]]:
+def letterboxed(stages: Stages) -> Callable[[bytes], tuple[np.ndarray, np.ndarray]]:
     """A function from a JPEG to the network's input, uint8 [3, S, S], and the image's size, int32 [2]."""
     letterbox = stages.letterbox
 
@@ -80,6 +80,7 @@ def _letterboxed(stages: Stages) -> Callable[[bytes], tuple[np.ndarray, np.ndarr
         top, left, height, width = letterbox.place(*pixels.shape[:2])
         canvas = np.full((letterbox.height, letterbox.width, 3), GREY, np.uint8)
         canvas[top : top + height, left : left + width] = cv2.resize(pixels, (width, height))
-        return canvas.transpose(2, 0, 1), np.array(pixels.shape[:2], np.int32)
+        planes = np.stack(cv2.split(canvas))  # behind each other here, on all cores, or ONNX Runtime does it on one
+        return planes, np.array(pixels.shape[:2], np.int32)
 
     return prepare
