@@ -28,24 +28,25 @@ def with_cuda_operators(model: onnx.ModelProto) -> onnx.ModelProto:
         model: of one input, whose nodes are in order.
 
     Returns:
-        a new graph. Sessions must leave out the optimizer ConvAddFusion, which takes biases back into convolutions.
+        a new graph. Sessions take the biases back, unless they leave out the optimizer ConvAddFusion.
     """
-    copy = shape_inference.infer_shapes(model)
-    values = {value.name: _value(value) for value in (*copy.graph.input, *copy.graph.value_info)}
-    constants = {tensor.name: tensor for tensor in copy.graph.initializer}
+    inferred = shape_inference.infer_shapes(model)
+    values = {value.name: _value(value) for value in (*inferred.graph.input, *inferred.graph.value_info)}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes: list[onnx.NodeProto] = []
-    for node in copy.graph.node:
+    for node in model.graph.node:
         kind, shape = values.get(node.input[0] if node.input else "", (0, []))
         if node.op_type == "Conv" and len(node.input) == 3 and node.input[2] in constants:
             nodes += _bias_apart(node, constants)
         elif node.op_type == "AveragePool" and _averages(node) and 0 < _channels(shape) <= MOST_CHANNELS:
             nodes.append(_as_convolution(node, kind, _channels(shape), constants))
-        elif node.op_type == "Cast" and _are_planes(node.input[0], shape, copy.graph):
+        elif node.op_type == "Cast" and _are_planes(node.input[0], shape, model.graph):
             nodes += _channels_last(node, shape, constants)
         else:
             nodes.append(node)
-    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    for listed, wanted in ((copy.graph.node, nodes), (copy.graph.initializer, list(constants.values()))):
+    copy = onnx.ModelProto()
+    copy.CopyFrom(inferred)
+    for listed, wanted in ((copy.graph.node, nodes), (copy.graph.initializer, constants.values())):
         del listed[:]
         listed.extend(wanted)
     del copy.graph.value_info[:]
@@ -68,7 +69,7 @@ def _are_planes(name: str, shape: list[int | None], graph: onnx.GraphProto) -> b
 
 def _bias_apart(node: onnx.NodeProto, constants: dict[str, TensorProto]) -> Iterator[onnx.NodeProto]:
     bias = numpy_helper.to_array(constants[node.input[2]])
-    dimensions = numpy_helper.to_array(constants[node.input[1]]).ndim if node.input[1] in constants else 4
+    dimensions = len(constants[node.input[1]].dims) if node.input[1] in constants else 4
     name, bare = f"{node.output[0]}/bias", f"{node.output[0]}/bare"
     constants[name] = numpy_helper.from_array(bias.reshape(-1, *[1] * (dimensions - 2)), name)
     convolution = onnx.NodeProto()

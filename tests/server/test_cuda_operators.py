@@ -1,4 +1,4 @@
-"""Operators that CUDA computes faster, against those they replace; on the CPU, where both give the same bits."""
+"""Operators that CUDA computes faster, against those they replace; on the CPU, but for rounding."""
 
 from __future__ import annotations
 

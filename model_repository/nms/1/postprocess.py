@@ -153,25 +153,25 @@ def _reported(candidates: Floats, thresholds: Thresholds, most: int) -> Bools:
     """
     good = candidates[:, :, 4] >= thresholds.score
     width = int(np.flatnonzero(good.any(0)).max(initial=-1)) + 1
-    candidates, good = candidates[:, :width], good[:, :width]
+    good = good[:, :width]
     if thresholds.iou < 1 and good.size:
+        columns = np.ascontiguousarray(candidates[:, :width].transpose(2, 0, 1))
         if good.size * width <= AT_ONCE:
-            good = _all_at_once(candidates, good, thresholds.iou)
+            good = _all_at_once(columns, good, thresholds.iou)
         else:
-            good = _one_by_one(candidates, good, thresholds.iou, most)
+            good = _one_by_one(columns, good, thresholds.iou, most)
     return good & (good.cumsum(1) <= most)
 
 
-def _one_by_one(candidates: Floats, good: Bools, iou: float, most: int) -> Bools:
+def _one_by_one(columns: Floats, good: Bools, iou: float, most: int) -> Bools:
     """What greedy suppression leaves: in each turn the best row left of every image removes what is too near to it.
 
     Args:
-        candidates: float32 [B, W, 6], sorted by score.
+        columns: float32 [6, B, W], x1, y1, x2, y2, score, class; sorted by score.
         good: bool [B, W], rows that are not even looked at otherwise.
         iou: highest overlap.
         most: turns; as many rows of an image are enough.
     """
-    columns = np.ascontiguousarray(candidates.transpose(2, 0, 1))
     images = np.arange(len(good))
     stay, left = np.zeros_like(good), good.copy()
     for _ in range(most):
@@ -186,7 +186,7 @@ def _one_by_one(candidates: Floats, good: Bools, iou: float, most: int) -> Bools
     return stay
 
 
-def _all_at_once(candidates: Floats, good: Bools, iou: float) -> Bools:
+def _all_at_once(columns: Floats, good: Bools, iou: float) -> Bools:
     """The same by comparing all rows of an image with each other.
 
     A row stays if no better row that stays is too near to it. Taken over and over for all rows at once, that no longer
@@ -194,11 +194,10 @@ def _all_at_once(candidates: Floats, good: Bools, iou: float) -> Bools:
     model learning and inference for object detection and instance segmentation, 2020: Cluster-NMS).
 
     Args:
-        candidates: float32 [B, W, 6], sorted by score.
+        columns: float32 [6, B, W], x1, y1, x2, y2, score, class; sorted by score.
         good: bool [B, W], rows that are not even looked at otherwise.
         iou: highest overlap.
     """
-    columns = np.ascontiguousarray(candidates.transpose(2, 0, 1))
     this, other = columns[:, :, :, None], columns[:, :, None]
     near = (_overlaps(this, other) > iou) & (this[5] == other[5]) & np.tri(good.shape[1], k=-1, dtype=np.bool_)
     stay = good
