@@ -13,7 +13,7 @@ from export.recognise import Wishes, recognise
 from export.repository import GRAPH
 from export.served_graph import rows_of, served_graph
 
-NETWORK = Path(__file__).resolve().parents[1] / "models" / "pcb-yolov9t.onnx"  # of the default model
+NETWORK = Path(__file__).resolve().parents[1] / "models" / "pcb-yolov9t-elan.onnx"  # of the default model
 
 
 def float_repository(network: Path, repository: Path, folder: Path) -> Path:

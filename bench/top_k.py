@@ -34,7 +34,7 @@ def main(
     images: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of the images.")],
     annotations: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="COCO annotations of the images.")],
     network: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The network.")] = (
-        ROOT / "models/pcb-yolov9t.onnx"
+        ROOT / "models/pcb-yolov9t-elan.onnx"
     ),
     out: Annotated[Path, typer.Option(help="File for the results.")] = ROOT / "bench/results/top-k.json",
 ) -> None:

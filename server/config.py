@@ -46,7 +46,10 @@ def stand_in_for(config: ModelConfig, native: Collection[str] = ()) -> str | Non
 
 
 def as_python_model(config: ModelConfig, device: Device = "cpu") -> ModelConfig:
-    """Derive the configuration of a Python model: only backend, model file and, on the CPU, kind of instance change.
+    """Derive the configuration of a Python model: only backend, model file and instances change.
+
+    On the CPU, instances are of its kind. Where DALI's backend has several, a Python model has one: each would be a
+    process of its own, which takes turns with the others on the GPU or competes for the cores.
 
     Args:
         config: of a DALI or TensorRT model.
@@ -61,6 +64,9 @@ def as_python_model(config: ModelConfig, device: Device = "cpu") -> ModelConfig:
     derived.backend = "python"
     derived.ClearField("platform")
     derived.ClearField("default_model_filename")
+    if config.backend == "dali":
+        for group in derived.instance_group:
+            group.count = 1
     if device == "gpu":
         derived.parameters["FORCE_CPU_ONLY_INPUT_TENSORS"].string_value = "no"
         return derived

@@ -12,7 +12,8 @@ from export.graphs import part_of
 
 PLANES = 3
 AVERAGE = 2  # pixels along each side
-MOST_CHANNELS = 512  # of an average that becomes a convolution: with more, its zeros cost what they save
+MOST_CHANNELS = 512  # of what becomes a dense convolution: with more, its zeros cost what they save
+MOST_GROUPS = 8  # of a convolution that becomes a dense one; depthwise ones have a group for each channel, and a kernel
 
 Value = tuple[int, list[int | None]]  # type and shape of a tensor, None where a size is not known
 
@@ -22,6 +23,8 @@ def with_cuda_operators(model: onnx.ModelProto) -> onnx.ModelProto:
 
     * A convolution's bias, which cuDNN's kernel for all kinds of tensors would add, becomes an addition of its own.
     * The average of 2 x 2 pixels becomes a convolution: tensor cores beat the pooling kernel.
+    * A convolution of a few groups becomes one, with zeros between them: cuDNN would cut the picture up, run each group
+      by itself, and put the pieces together again.
     * The three planes of the input are concatenated behind each other's pixels, not transposed.
 
     Args:
@@ -36,8 +39,8 @@ def with_cuda_operators(model: onnx.ModelProto) -> onnx.ModelProto:
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
         kind, shape = values.get(node.input[0] if node.input else "", (0, []))
-        if node.op_type == "Conv" and len(node.input) == 3 and node.input[2] in constants:
-            nodes += _bias_apart(node, constants)
+        if node.op_type == "Conv":
+            nodes += _bias_apart(_one_group(node, constants), constants)
         elif node.op_type == "AveragePool" and _averages(node) and 0 < _channels(shape) <= MOST_CHANNELS:
             nodes.append(_as_convolution(node, kind, _channels(shape), constants))
         elif node.op_type == "Cast" and _are_planes(node.input[0], shape, model.graph):
@@ -67,7 +70,31 @@ def _are_planes(name: str, shape: list[int | None], graph: onnx.GraphProto) -> b
     return name == graph.input[0].name and _channels(shape) == PLANES and all(shape[2:])
 
 
+def _one_group(node: onnx.NodeProto, constants: dict[str, TensorProto]) -> onnx.NodeProto:
+    """Each group's weights in the columns of its own inputs, zeros in the others."""
+    groups = next((a.i for a in node.attribute if a.name == "group"), 1)
+    tensor = constants.get(node.input[1])
+    if tensor is None or not 1 < groups <= MOST_GROUPS or groups * tensor.dims[1] > MOST_CHANNELS:
+        return node
+    weights = numpy_helper.to_array(tensor)
+    outputs, inputs, *kernel = weights.shape
+    dense = np.zeros((outputs, groups, inputs, *kernel), weights.dtype)
+    rows = np.arange(outputs)
+    dense[rows, rows * groups // outputs] = weights
+    name = f"{node.output[0]}/dense"
+    constants[name] = numpy_helper.from_array(dense.reshape(outputs, groups * inputs, *kernel), name)
+    convolution = onnx.NodeProto()
+    convolution.CopyFrom(node)
+    convolution.input[1] = name
+    del convolution.attribute[:]
+    convolution.attribute.extend(a for a in node.attribute if a.name != "group")
+    return convolution
+
+
 def _bias_apart(node: onnx.NodeProto, constants: dict[str, TensorProto]) -> Iterator[onnx.NodeProto]:
+    if len(node.input) < 3 or node.input[2] not in constants:
+        yield node
+        return
     bias = numpy_helper.to_array(constants[node.input[2]])
     dimensions = len(constants[node.input[1]].dims) if node.input[1] in constants else 4
     name, bare = f"{node.output[0]}/bias", f"{node.output[0]}/bare"

@@ -25,10 +25,10 @@ from training.dataset import board_seeds
 from training.network import MovingAverage, Trainee, export
 from training.pictures import PHOTO_SIZES, SIDE, Kind, Picture, draw_boards, read_deeppcb
 from training.score import Precision, detect, precision
-from training.yolov9 import YoloV9
+from training.yolov9 import YoloV9Elan
 from training.yolox import YoloXNano
 
-NETWORKS: dict[str, type[Trainee]] = {"yolov9t": YoloV9, "yolox-nano": YoloXNano}
+NETWORKS: dict[str, type[Trainee]] = {"yolov9t-elan": YoloV9Elan, "yolox-nano": YoloXNano}
 """What can be trained; the files that it leaves are called pcb-NAME."""
 
 SYNTHETIC: tuple[tuple[Kind, float], ...] = (("scan", 0.3), ("split", 0.2), ("photo", 0.5))

@@ -18,7 +18,7 @@ NEEDED = ("torch", "torchvision", "libreyolo", "onnx", "onnxruntime", "pycocotoo
 class Network(str, Enum):
     """What --network takes."""
 
-    yolov9t = "yolov9t"
+    yolov9t_elan = "yolov9t-elan"
     yolox_nano = "yolox-nano"
 
 
@@ -37,7 +37,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for pcb-NETWORK.onnx and pcb-NETWORK.json.")] = Path("models"),
     network: Annotated[
         Network, typer.Option(help="The default model, or an example of depthwise convolutions, which quantise badly.")
-    ] = Network.yolov9t,
+    ] = Network.yolov9t_elan,
     epochs: Annotated[int, typer.Option(min=1, help="In each, as many pictures are shown as there are.")] = 64,
     boards: Annotated[int, typer.Option(min=4, help="Synthetic boards to learn from, scans and photos.")] = 4000,
     batch: Annotated[int, typer.Option(min=1, help="Pictures in a step.")] = 64,

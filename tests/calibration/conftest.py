@@ -41,7 +41,7 @@ def opened(name: str, folder: Path) -> Known:
 
 @pytest.fixture(scope="session")
 def yolov9(tmp_path_factory: pytest.TempPathFactory) -> Known:
-    return opened("pcb-yolov9t", tmp_path_factory.mktemp("yolov9"))
+    return opened("pcb-yolov9t-elan", tmp_path_factory.mktemp("yolov9"))
 
 
 @pytest.fixture(scope="session")

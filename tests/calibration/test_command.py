@@ -196,7 +196,7 @@ def test_annotations_of_other_classes_are_refused(
 @pytest.mark.parametrize(
     ("path", "complaint"),
     [
-        (ROOT / "models" / "pcb-yolov9t.onnx", "it is not a served graph: make one with python -m export"),
+        (ROOT / "models" / "pcb-yolov9t-elan.onnx", "it is not a served graph: make one with python -m export"),
         (REPOSITORY / "yolo" / "1" / "model.onnx", "is quantised already: give the float graph"),
         (ROOT / "README.md", "is not an ONNX file"),
     ],

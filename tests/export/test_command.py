@@ -24,7 +24,7 @@ from tests.export.layouts import FAMILIES
 from tests.export.opened import family_network
 
 Export = Callable[..., subprocess.CompletedProcess[str]]
-NETWORK = ROOT / "models" / "pcb-yolov9t.onnx"
+NETWORK = ROOT / "models" / "pcb-yolov9t-elan.onnx"
 
 
 def export(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -137,7 +137,7 @@ def test_a_runtime_that_is_not_installed_is_named() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([ROOT / "models" / "pcb-yolov9t.onnx"], "it is not a served graph: make one with python -m export"),
+        ([ROOT / "models" / "pcb-yolov9t-elan.onnx"], "it is not a served graph: make one with python -m export"),
         ([ROOT / "README.md"], "is not an ONNX file"),
         ([GRAPH, "--best-batch", 33], "batches must rise: 1, 33, 32"),
     ],

@@ -66,11 +66,11 @@ def made_again(name: str, graph: Path) -> onnx.ModelProto:
 
 
 def test_the_default_graph_is_what_its_report_tells_of(float_default: Path) -> None:
-    again = made_again("pcb-yolov9t", float_default / "yolo" / "1" / "model.onnx")
+    again = made_again("pcb-yolov9t-elan", float_default / "yolo" / "1" / "model.onnx")
     committed = onnx.load(GRAPH)
     assert quantised_in(again) == quantised_in(committed)
     assert [node.name for node in again.graph.node] == [node.name for node in committed.graph.node]
-    if report_of("pcb-yolov9t")["versions"]["onnxruntime"] == onnxruntime.__version__:
+    if report_of("pcb-yolov9t-elan")["versions"]["onnxruntime"] == onnxruntime.__version__:
         assert again.SerializeToString(deterministic=True) == GRAPH.read_bytes()
 
 
@@ -103,7 +103,7 @@ def test_int8_loses_at_most_one_percent_through_the_server(
 
 def test_a_depthwise_network_stays_within_one_percent_by_leaving_more_in_float(depthwise: Path, deeppcb: Path) -> None:
     report = report_of("pcb-yolox-nano")
-    assert report["macs"]["share"] < report_of("pcb-yolov9t")["macs"]["share"]
+    assert report["macs"]["share"] < report_of("pcb-yolov9t-elan")["macs"]["share"]
     model = read_float_graph(depthwise)
     graph = made_again("pcb-yolox-nano", depthwise)
     labelled, around = read_annotations(deeppcb / "val.json"), surroundings(model, depthwise, None, None)

@@ -20,26 +20,33 @@ def test_models_of_missing_backends_get_a_stand_in_and_no_others() -> None:
 
 
 @pytest.mark.parametrize("name", STAND_INS)
-def test_only_backend_platform_model_file_and_kind_of_instance_change(name: str) -> None:
+def test_only_backend_platform_model_file_and_instances_change(name: str) -> None:
     original, derived = CONFIGS[name], as_python_model(CONFIGS[name])
     assert derived.backend == "python"
-    assert all(group.kind == ModelInstanceGroup.KIND_CPU for group in derived.instance_group)
+    assert {(group.kind, group.count) for group in derived.instance_group} == {(ModelInstanceGroup.KIND_CPU, 1)}
     back = ModelConfig()
     back.CopyFrom(derived)
     back.backend, back.platform = original.backend, original.platform
     back.default_model_filename = original.default_model_filename
     for group, first in zip(back.instance_group, original.instance_group, strict=True):
-        group.kind = first.kind
+        group.kind, group.count = first.kind, first.count
     assert back == original
 
 
-def test_the_gpus_of_an_instance_are_dropped() -> None:
+@pytest.mark.parametrize(("backend", "count"), [("tensorrt", 2), ("dali", 1)])
+def test_the_gpus_of_an_instance_are_dropped(backend: str, count: int) -> None:
     config = ModelConfig(
-        backend="dali", instance_group=[ModelInstanceGroup(kind=ModelInstanceGroup.KIND_GPU, count=2, gpus=[0, 1])]
+        backend=backend, instance_group=[ModelInstanceGroup(kind=ModelInstanceGroup.KIND_GPU, count=2, gpus=[0, 1])]
     )
     [group] = as_python_model(config).instance_group
-    assert (group.kind, group.count, list(group.gpus)) == (ModelInstanceGroup.KIND_CPU, 2, [])
-    assert config.backend == "dali", "the original has changed"
+    assert (group.kind, group.count, list(group.gpus)) == (ModelInstanceGroup.KIND_CPU, count, [])
+    assert config.backend == backend, "the original has changed"
+
+
+def test_on_a_gpu_too_a_pipeline_is_one_process() -> None:
+    config = ModelConfig(backend="dali", instance_group=[ModelInstanceGroup(kind=ModelInstanceGroup.KIND_GPU, count=2)])
+    [group] = as_python_model(config, "gpu").instance_group
+    assert (group.kind, group.count) == (ModelInstanceGroup.KIND_GPU, 1)
 
 
 @pytest.mark.parametrize(

@@ -72,12 +72,12 @@ def test_an_exported_network_is_recognised_with_nothing_said_about_it(name: str,
     assert "BatchNormalization" not in {n.op_type for n in model.graph.node}
     (images,), (output,) = model.graph.input, model.graph.output
     shapes = [[d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in (images, output)]
-    features = {"yolov9t": [4 + len(CLASSES), 8400], "yolox-nano": [8400, 5 + len(CLASSES)]}
+    features = {"yolov9t-elan": [4 + len(CLASSES), 8400], "yolox-nano": [8400, 5 + len(CLASSES)]}
     assert shapes == [["batch", 3, SIDE, SIDE], ["batch", *features[name]]]
     assert {v.type.tensor_type.elem_type for v in (images, output)} == {onnx.TensorProto.FLOAT}
     reading = recognise(prepare(model, None), Wishes())
-    assert reading.head.name == {"yolov9t": "xyxy", "yolox-nano": "yolox"}[name]
-    assert reading.pixels == {"yolov9t": RGB01, "yolox-nano": BGR255}[name]
+    assert reading.head.name == {"yolov9t-elan": "xyxy", "yolox-nano": "yolox"}[name]
+    assert reading.pixels == {"yolov9t-elan": RGB01, "yolox-nano": BGR255}[name]
     assert reading.centred == trainee.centred
     assert reading.labels == CLASSES
 

@@ -19,7 +19,7 @@ from training.boards import CLASSES
 from training.pictures import PAD, SIDE, draw_boards, letterbox, read_deeppcb
 from training.split import draw_split_board
 
-MODEL = Path(__file__).resolve().parents[2] / "models" / "pcb-yolov9t.onnx"
+MODEL = Path(__file__).resolve().parents[2] / "models" / "pcb-yolov9t-elan.onnx"
 LOG = MODEL.with_suffix(".json")
 
 

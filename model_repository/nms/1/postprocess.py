@@ -117,8 +117,12 @@ def undo_letterbox(boxes: Floats, image_size: tuple[int, int], letterbox: Letter
     Returns:
         float32 [N, 4], x1, y1, x2, y2 in pixels of the original image.
     """
-    offset, scale, limit = _way_back(*image_size, letterbox)
-    return np.clip((boxes - offset) * scale, 0, limit)
+    return _brought_back(boxes, _way_back(*image_size, letterbox))
+
+
+def _brought_back(boxes: Floats, way: Floats) -> Floats:
+    offset, scale, limit = way
+    return np.minimum(np.maximum((boxes - offset) * scale, 0), limit)
 
 
 @lru_cache(maxsize=256)
@@ -152,7 +156,7 @@ def _reported(candidates: Floats, thresholds: Thresholds, most: int) -> Bools:
         most: of an image.
     """
     good = candidates[:, :, 4] >= thresholds.score
-    width = int(np.flatnonzero(good.any(0)).max(initial=-1)) + 1
+    width = int((np.flatnonzero(good) % good.shape[1]).max(initial=-1)) + 1
     good = good[:, :width]
     if thresholds.iou < 1 and good.size:
         columns = np.ascontiguousarray(candidates[:, :width].transpose(2, 0, 1))
@@ -198,14 +202,26 @@ def _all_at_once(columns: Floats, good: Bools, iou: float) -> Bools:
         good: bool [B, W], rows that are not even looked at otherwise.
         iou: highest overlap.
     """
-    this, other = columns[:, :, :, None], columns[:, :, None]
-    near = (_overlaps(this, other) > iou) & (this[5] == other[5]) & np.tri(good.shape[1], k=-1, dtype=np.bool_)
-    stay = good
+    width = good.shape[1]
+    alike = (columns[5, :, :, None] == columns[5, :, None]) & _better(width)
+    rows, better = np.divmod(np.flatnonzero(alike), width)  # rows of all images, and of those of the same image
+    better += rows // width * width
+    boxes = columns[:4].reshape(4, -1)
+    (near,) = np.nonzero(_overlaps(boxes.take(rows, 1), boxes.take(better, 1)) > iou)
+    rows, better = rows[near], better[near]
+    stay = good.ravel()
     while True:
-        left = good & ~(near & stay[:, None]).any(2)
+        left = good.ravel().copy()
+        left[rows[stay[better]]] = False
         if np.array_equal(left, stay):
-            return stay
+            return stay.reshape(good.shape)
         stay = left
+
+
+@lru_cache(maxsize=256)
+def _better(width: int) -> Bools:
+    """Which rows of an image, the last index, are better than which, the first: bool [W, W]."""
+    return np.tri(width, k=-1, dtype=np.bool_)
 
 
 def _overlaps(one: Floats, others: Floats) -> Floats:
@@ -252,8 +268,8 @@ def detections(
     scores = np.zeros((batch, most), np.float32)
     classes = np.zeros((batch, most), np.int32)
     if len(found):
-        ways = np.stack([_way_back(int(height), int(width), letterbox) for height, width in image_size])[images]
-        boxes[images, place] = np.clip((found[:, :4] - ways[:, 0]) * ways[:, 1], 0, ways[:, 2])
+        ways = np.array([_way_back(height, width, letterbox) for height, width in image_size.tolist()])[images]
+        boxes[images, place] = _brought_back(found[:, :4], ways.swapaxes(0, 1))
         scores[images, place] = found[:, 4]
         classes[images, place] = found[:, 5]
     return number, boxes, scores, classes

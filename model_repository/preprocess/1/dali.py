@@ -34,7 +34,7 @@ def preprocess(device: str = "gpu"):
         device="mixed" if device == "gpu" else "cpu",
         output_type=types.RGB,
         jpeg_fancy_upsampling=True,  # colours as libjpeg has them, which training and the CPU saw
-        hw_decoder_load=0.9,  # nearly all to the JPEG engines of the GPUs that have some
+        hw_decoder_load=1.0,  # all to the JPEG engines of the GPUs that have some
     )
 
     height, width = image_size[0], image_size[1]
