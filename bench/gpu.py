@@ -67,8 +67,11 @@ def measure(repository: Path, backends: Path | None, seconds: float) -> dict[str
     boards = np.stack([draw_board(seed, WIDTH, HEIGHT, "photo").image for seed in range(CAMERAS)])
     mean = round(sum(map(len, images)) / len(images))
     steps: list[tuple[str, Callable[[], Any]]] = [
-        ("dali_alone_images_per_second", lambda: decoded(repository, images, seconds / 4)),
-        ("opencv_and_onnxruntime_images_per_second", lambda: opencv_loop(repository, images, seconds / 4)),
+        ("dali_alone_images_per_second", lambda: _told("DALI alone", decoded(repository, images, seconds / 4))),
+        (
+            "opencv_and_onnxruntime_images_per_second",
+            lambda: _told("OpenCV and ONNX Runtime", opencv_loop(repository, images, seconds / 4)),
+        ),
         ("served", lambda: served(repository, backends, images, boards, seconds)),
     ]
     result: dict[str, Any] = {
@@ -77,7 +80,7 @@ def measure(repository: Path, backends: Path | None, seconds: float) -> dict[str
         "jpegs": {"count": IMAGES, "height": HEIGHT, "width": WIDTH, "mean_bytes": mean},
     }
     for name, step in tracked(steps, len(steps), "measuring"):
-        result[name] = _told(name, step())
+        result[name] = step()
     dali, loop, ours = (result[name] for name, _ in steps)
     best = ours["jpegs"]["best"]["throughput"]
     return {**result, "jpegs_to_dali_alone": best / max(dali.values()), "jpegs_to_opencv_loop": best / loop}
@@ -99,7 +102,7 @@ def served(
             "frames": _told(
                 "frames", _frames(url, boards, seconds, partial(stages, "detect_frames", sizes, len(boards)))
             ),
-            "jpegs": _jpegs(url, images, Path(folder), seconds, partial(stages, "detect", sizes, 1)),
+            "jpegs": _told("jpegs", _jpegs(url, images, Path(folder), seconds, partial(stages, "detect", sizes, 1))),
         }
 
 

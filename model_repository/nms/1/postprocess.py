@@ -191,7 +191,7 @@ def _one_by_one(columns: Floats, good: Bools, iou: float, most: int) -> Bools:
 
 
 def _all_at_once(columns: Floats, good: Bools, iou: float) -> Bools:
-    """The same by comparing all rows of an image with each other.
+    """The same by comparing each row with all better ones of its image and class.
 
     A row stays if no better row that stays is too near to it. Taken over and over for all rows at once, that no longer
     changes after as many turns as rows can hang on each other, a few (Zheng et al., Enhancing geometric factors in
@@ -204,7 +204,7 @@ def _all_at_once(columns: Floats, good: Bools, iou: float) -> Bools:
     """
     width = good.shape[1]
     alike = (columns[5, :, :, None] == columns[5, :, None]) & _better(width)
-    rows, better = np.divmod(np.flatnonzero(alike), width)  # rows of all images, and of those of the same image
+    rows, better = np.divmod(np.flatnonzero(alike), width)  # counted over all images; from the image's first
     better += rows // width * width
     boxes = columns[:4].reshape(4, -1)
     (near,) = np.nonzero(_overlaps(boxes.take(rows, 1), boxes.take(better, 1)) > iou)
