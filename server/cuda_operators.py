@@ -71,24 +71,27 @@ def _are_planes(name: str, shape: list[int | None], graph: onnx.GraphProto) -> b
 
 
 def _one_group(node: onnx.NodeProto, constants: dict[str, TensorProto]) -> onnx.NodeProto:
-    """Each group's weights in the columns of its own inputs, zeros in the others."""
     groups = next((a.i for a in node.attribute if a.name == "group"), 1)
     tensor = constants.get(node.input[1])
     if tensor is None or not 1 < groups <= MOST_GROUPS or groups * tensor.dims[1] > MOST_CHANNELS:
         return node
-    weights = numpy_helper.to_array(tensor)
-    outputs, inputs, *kernel = weights.shape
-    dense = np.zeros((outputs, groups, inputs, *kernel), weights.dtype)
-    rows = np.arange(outputs)
-    dense[rows, rows * groups // outputs] = weights
     name = f"{node.output[0]}/dense"
-    constants[name] = numpy_helper.from_array(dense.reshape(outputs, groups * inputs, *kernel), name)
+    constants[name] = numpy_helper.from_array(_dense(numpy_helper.to_array(tensor), groups), name)
     convolution = onnx.NodeProto()
     convolution.CopyFrom(node)
     convolution.input[1] = name
     del convolution.attribute[:]
     convolution.attribute.extend(a for a in node.attribute if a.name != "group")
     return convolution
+
+
+def _dense(weights: np.ndarray, groups: int) -> np.ndarray:
+    """Each group's weights at its own inputs, zeros at the others: [M, C / groups, ...] to [M, C, ...]."""
+    outputs, inputs, *kernel = weights.shape
+    dense = np.zeros((outputs, groups, inputs, *kernel), weights.dtype)
+    rows = np.arange(outputs)
+    dense[rows, rows * groups // outputs] = weights
+    return dense.reshape(outputs, groups * inputs, *kernel)
 
 
 def _bias_apart(node: onnx.NodeProto, constants: dict[str, TensorProto]) -> Iterator[onnx.NodeProto]:
@@ -124,9 +127,8 @@ def _as_convolution(
 ) -> onnx.NodeProto:
     """A quarter of each of four pixels of the same channel, nothing of the others: exact in every float type."""
     name = f"{node.output[0]}/quarters"
-    weights = np.zeros((channels, channels, AVERAGE, AVERAGE), helper.tensor_dtype_to_np_dtype(kind))
-    weights[np.arange(channels), np.arange(channels)] = 1 / AVERAGE**2
-    constants[name] = numpy_helper.from_array(weights, name)
+    weights = np.full((channels, 1, AVERAGE, AVERAGE), 1 / AVERAGE**2, helper.tensor_dtype_to_np_dtype(kind))
+    constants[name] = numpy_helper.from_array(_dense(weights, channels), name)
     return helper.make_node("Conv", [node.input[0], name], node.output, node.name)
 
 

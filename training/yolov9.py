@@ -63,6 +63,6 @@ class YoloV9Elan(Trainee):
 
 
 def _elan(block: RepNCSPELAN) -> ELAN:
-    """Two convolutions of 3 x 3 pixels, twice as wide, where the block has two RepNCSP of ten convolutions each."""
+    """A convolution of 3 x 3 pixels for each of the block's two branches, twice as wide as what ends it."""
     first, inner, last = (part.conv for part in (block.cv1, block.cv2[1], block.cv4))
     return ELAN(first.in_channels, first.out_channels, 2 * inner.out_channels, last.out_channels)

@@ -24,7 +24,14 @@ pytest.importorskip("libreyolo", reason="LibreYOLO is not installed")
 if TYPE_CHECKING:
     from training.network import Trainee
 
+MODELS = Path(__file__).resolve().parents[2] / "models"
 EACH = pytest.mark.parametrize("name", [network.value for network in Network])
+
+
+def weight_shapes(model: onnx.ModelProto) -> list[list[int]]:
+    """The shapes of all convolutions' weights."""
+    shapes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    return [shapes[node.input[1]] for node in model.graph.node if node.op_type == "Conv"]
 
 
 def trainee_of(name: str) -> Trainee:
@@ -69,6 +76,7 @@ def test_an_exported_network_is_recognised_with_nothing_said_about_it(name: str,
     export(trainee, trainee.wrapper.model, path)  # raises where its answers are not PyTorch's
     assert list(tmp_path.iterdir()) == [path]
     model = read_network(path)
+    assert weight_shapes(model) == weight_shapes(read_network(MODELS / f"pcb-{name}.onnx"))
     assert "BatchNormalization" not in {n.op_type for n in model.graph.node}
     (images,), (output,) = model.graph.input, model.graph.output
     shapes = [[d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in (images, output)]

@@ -121,6 +121,7 @@ def undo_letterbox(boxes: Floats, image_size: tuple[int, int], letterbox: Letter
 
 
 def _brought_back(boxes: Floats, way: Floats) -> Floats:
+    """Boxes float32 [N, 4] by the way that all of them take, [3, 4], or each its own, [3, N, 4]."""
     offset, scale, limit = way
     return np.minimum(np.maximum((boxes - offset) * scale, 0), limit)
 
