@@ -35,7 +35,7 @@ from training.boards import draw_board
 ROOT = Path(__file__).resolve().parents[1]
 CAMERAS = 8
 FRAMES_IN_FLIGHT = (2, 4)  # requests of 8 frames
-JPEGS_IN_FLIGHT = (32, 64)
+JPEGS_IN_FLIGHT = (64, 128)
 SEARCH = 2.0  # seconds for each number in flight; the best of them is measured for as long as --seconds says
 READY = 300.0  # seconds: every batch size is recorded while the server starts
 PARTS = ("queue", "compute_input", "compute_infer", "compute_output")

@@ -53,13 +53,14 @@ class Detections:
             DetectionError: the response has a class that has no label.
         """
         number, boxes, scores, classes = (tensors[name] for name in OUTPUTS)
-        images = []
-        for i, n in enumerate(number[:, 0]):
-            if n and not 0 <= classes[i, :n].min() <= classes[i, :n].max() < len(labels):
-                raise DetectionError(f"the server answered with a class outside of its {len(labels)} labels")
-            names = tuple(labels[c] for c in classes[i, :n])
-            images.append(cls(boxes[i, :n].copy(), scores[i, :n].copy(), classes[i, :n].copy(), names))
-        return images
+        rows = np.arange(scores.shape[1]) < number
+        boxes, scores, classes = boxes[rows], scores[rows], classes[rows]
+        if len(classes) and not 0 <= classes.min() <= classes.max() < len(labels):
+            raise DetectionError(f"the server answered with a class outside of its {len(labels)} labels")
+        names = [labels[number] for number in classes.tolist()]
+        ends = number[:, 0].cumsum().tolist()
+        of_images = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+        return [cls(boxes[of], scores[of], classes[of], tuple(names[of])) for of in of_images]
 
     def to_supervision(self) -> supervision.Detections:
         """The same as supervision's Detections, with the names as ``data["class_name"]``."""

@@ -60,13 +60,12 @@ def files(config: ModelConfig, sample: Sample) -> dict[str, bytes]:
 
 
 def _warmup(config: ModelConfig, sample: Sample) -> list[ModelWarmup]:
+    sizes = sorted({*BATCHES, config.max_batch_size} & set(range(1, config.max_batch_size + 1)))
     if config.backend == "dali":
-        sizes = [size for size in BATCHES if size <= config.max_batch_size]
         encoded = _takes_encoded(config)
         dims, name = ([len(sample.jpeg)], JPEG) if encoded else ([sample.height, sample.width, 3], FRAME)
         return [_requests(config, size, dims, name) for size in sizes]
     if config.platform == "tensorrt_plan":
-        sizes = sorted({*BATCHES, config.max_batch_size} & set(range(1, config.max_batch_size + 1)))
         return [_requests(config, size, list(config.input[0].dims), None) for size in sizes]
     return []  # Python models are warm when they have started; ensembles have no warm-up
 

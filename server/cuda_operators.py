@@ -21,7 +21,6 @@ Value = tuple[int, list[int | None]]  # type and shape of a tensor, None where a
 def with_cuda_operators(model: onnx.ModelProto) -> onnx.ModelProto:
     """Replace what takes the CUDA provider longer than it must, in its layout with the channels last.
 
-    * A convolution's bias, which cuDNN's kernel for all kinds of tensors would add, becomes an addition of its own.
     * The average of 2 x 2 pixels becomes a convolution: tensor cores beat the pooling kernel.
     * A convolution of a few groups becomes one, with zeros between them: cuDNN would cut the picture up, run each group
       by itself, and put the pieces together again.
@@ -31,7 +30,7 @@ def with_cuda_operators(model: onnx.ModelProto) -> onnx.ModelProto:
         model: of one input, whose nodes are in order.
 
     Returns:
-        a new graph. Sessions take the biases back, unless they leave out the optimizer ConvAddFusion.
+        a new graph.
     """
     inferred = shape_inference.infer_shapes(model)
     values = {value.name: _value(value) for value in (*inferred.graph.input, *inferred.graph.value_info)}
@@ -40,7 +39,7 @@ def with_cuda_operators(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in model.graph.node:
         kind, shape = values.get(node.input[0] if node.input else "", (0, []))
         if node.op_type == "Conv":
-            nodes += _bias_apart(_one_group(node, constants), constants)
+            nodes.append(_one_group(node, constants))
         elif node.op_type == "AveragePool" and _averages(node) and 0 < _channels(shape) <= MOST_CHANNELS:
             nodes.append(_as_convolution(node, kind, _channels(shape), constants))
         elif node.op_type == "Cast" and _are_planes(node.input[0], shape, model.graph):
@@ -92,22 +91,6 @@ def _dense(weights: np.ndarray, groups: int) -> np.ndarray:
     rows = np.arange(outputs)
     dense[rows, rows * groups // outputs] = weights
     return dense.reshape(outputs, groups * inputs, *kernel)
-
-
-def _bias_apart(node: onnx.NodeProto, constants: dict[str, TensorProto]) -> Iterator[onnx.NodeProto]:
-    if len(node.input) < 3 or node.input[2] not in constants:
-        yield node
-        return
-    bias = numpy_helper.to_array(constants[node.input[2]])
-    dimensions = len(constants[node.input[1]].dims) if node.input[1] in constants else 4
-    name, bare = f"{node.output[0]}/bias", f"{node.output[0]}/bare"
-    constants[name] = numpy_helper.from_array(bias.reshape(-1, *[1] * (dimensions - 2)), name)
-    convolution = onnx.NodeProto()
-    convolution.CopyFrom(node)
-    convolution.output[:] = [bare]
-    del convolution.input[2]
-    yield convolution
-    yield helper.make_node("Add", [bare, name], node.output, f"{node.name}/bias")
 
 
 def _averages(node: onnx.NodeProto) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,7 @@ import onnxruntime
 from cuda.bindings import runtime
 from device_memory import call
 
-# One run finds the algorithms, the next is recorded, the third replays the record.
-WARM_UP = 3
-# Takes a convolution's bias back into it, where cuDNN adds it with a kernel that is slow (server/cuda_operators.py).
-DISABLED = ["ConvAddFusion"]
+WARM_UP = 3  # runs of a thread: one before, one that is recorded, one that replays the record
 
 Images = tuple[int, int]  # address of the first, uint8 [3, H, W] each, in the memory of the GPU or the host; and count
 
@@ -63,8 +61,7 @@ class Engine:
             binding.bind_input(into, "cuda", device, np.uint8, (size, *image), self.images)
             binding.bind_output(out, "cuda", device, np.float32, (size, *self.row), self.candidates)
             self.runs[size] = (session, binding)
-            for _ in range(WARM_UP):
-                session.run_with_iobinding(binding, self.options)
+        self._record()
 
     def _session(self, model: onnx.ModelProto, size: int, device: int) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
@@ -76,15 +73,28 @@ class Engine:
             "user_compute_stream": str(int(self.stream)),
             "enable_cuda_graph": "1",
             "prefer_nhwc": "1",
+            "fuse_conv_bias": "1",  # one kernel for both, which cuDNN compiles
             "cudnn_conv_algo_search": "HEURISTIC",  # a tenth of the start of EXHAUSTIVE, and as fast
             "arena_extend_strategy": "kSameAsRequested",  # of many sizes, none takes twice what it needs
         }
         return onnxruntime.InferenceSession(
-            model.SerializeToString(),
-            options,
-            providers=[("CUDAExecutionProvider", cuda)],
-            disabled_optimizers=DISABLED,
+            model.SerializeToString(), options, providers=[("CUDAExecutionProvider", cuda)]
         )
+
+    def _record(self) -> None:
+        """Run every size; the first run compiles for seconds, so sizes do that side by side.
+
+        A recording fails if another thread uses CUDA meanwhile, so those come one after the other.
+        """
+        with ThreadPoolExecutor(len(self.sizes)) as pool:
+            list(pool.map(self._launch, self.sizes))
+        for size in self.sizes:
+            for _ in range(WARM_UP):
+                self._launch(size)
+
+    def _launch(self, size: int) -> None:
+        session, binding = self.runs[size]
+        session.run_with_iobinding(binding, self.options)
 
     def run(self, batches: Sequence[Images]) -> npt.NDArray[np.float32]:
         """Run images that may lie in several places, as one batch.
@@ -99,8 +109,7 @@ class Engine:
         for address, count in batches:
             self._copy(self.images + total * self.image_bytes, address, count * self.image_bytes)
             total += count
-        session, binding = self.runs[next(size for size in self.sizes if size >= total)]
-        session.run_with_iobinding(binding, self.options)
+        self._launch(next(size for size in self.sizes if size >= total))
         candidates = self.answers[:total]
         self._copy(candidates.ctypes.data, self.candidates, candidates.nbytes)
         call(runtime.cudaStreamSynchronize, self.stream)

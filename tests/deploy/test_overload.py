@@ -22,7 +22,7 @@ QUEUE = read_config(REPOSITORY / "preprocess" / "config.pbtxt").dynamic_batching
 def test_every_stage_rejects_instead_of_growing(stage: str) -> None:
     batching = read_config(REPOSITORY / stage / "config.pbtxt").dynamic_batching
     policy = batching.default_queue_policy
-    assert 0 < policy.max_queue_size <= 64
+    assert 0 < policy.max_queue_size <= 128
     assert policy.timeout_action == policy.REJECT
     assert policy.allow_timeout_override
     assert policy.default_timeout_microseconds, "Triton heeds a request's timeout only below a default"

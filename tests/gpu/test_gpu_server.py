@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from clients import Detections, Detector
+from clients.request import Image
 from server.process import TritonServer
-from tests.gpu.comparing import SCORE, THRESHOLD, assert_close
+from tests.gpu.comparing import OVERLAP, SCORE, THRESHOLD, Ask, assert_close
 from tests.server.pictures import ENCODINGS, jpeg, png
 from tests.server.references import letterbox, upright
 from tests.server.wire import Client, refusal, same
@@ -52,30 +54,31 @@ def boards() -> list[np.ndarray]:
     ]
 
 
+def encoded(detector: Detector, image: Image) -> Ask:
+    return partial(detector.detect, image, score_threshold=LOW)
+
+
+def framed(detector: Detector, frame: np.ndarray) -> Ask:
+    return lambda iou_threshold=OVERLAP: detector.detect_frames(
+        frame[None], score_threshold=LOW, iou_threshold=iou_threshold
+    )[0]
+
+
 @pytest.mark.parametrize("encode", [png, jpeg], ids=["PNG", "JPEG"])
 def test_encoded_boards_get_the_detections_of_the_cpu(on_gpu, on_cpu, boards, encode) -> None:
     images = [encode(board) for board in boards]
-    found = sum(
-        assert_close(on_cpu.detect(image, score_threshold=LOW), on_gpu.detect(image, score_threshold=LOW))
-        for image in images
-    )
+    found = sum(assert_close(encoded(on_cpu, image), encoded(on_gpu, image)) for image in images)
     assert found > 100
 
 
 def test_frames_get_the_detections_of_the_cpu(on_gpu, on_cpu, boards) -> None:
-    found = 0
-    for board in boards:
-        one, other = (d.detect_frames(board[None], score_threshold=LOW)[0] for d in (on_cpu, on_gpu))
-        found += assert_close(one, other)
+    found = sum(assert_close(framed(on_cpu, board), framed(on_gpu, board)) for board in boards)
     assert found > 100
 
 
 def test_scans_get_the_detections_of_the_cpu(on_gpu, on_cpu, deeppcb: Path) -> None:
     scans = sorted((deeppcb / "images").glob("*.png")) + sorted((deeppcb / "images").glob("*.jpg"))
-    found = sum(
-        assert_close(on_cpu.detect(scan, score_threshold=LOW), on_gpu.detect(scan, score_threshold=LOW))
-        for scan in scans[::25]
-    )
+    found = sum(assert_close(encoded(on_cpu, scan), encoded(on_gpu, scan)) for scan in scans[::25])
     assert found > 100
 
 
@@ -108,11 +111,17 @@ def test_every_encoding_is_decoded_and_letterboxed(client: Client, name: str) ->
 def test_batches_of_all_sizes_get_what_one_frame_gets(client: Client) -> None:
     """Batches that the network was not recorded for are filled up; the filling changes nothing."""
     frames = np.stack([draw_board(seed, 640, 480, "photo").image for seed in range(32)])
-    alone = [client.detect_frames(frame[None], score_threshold=LOW) for frame in frames]
+
+    @cache
+    def answer(first: int, end: int, iou_threshold: float) -> dict[str, np.ndarray]:
+        return client.detect_frames(frames[first:end], score_threshold=LOW, iou_threshold=iou_threshold)
+
+    def frame(i: int, first: int, end: int) -> Ask:
+        return lambda iou_threshold=OVERLAP: as_detections(answer(first, end, iou_threshold), i - first)
+
     for count in (2, 3, 7, 8, 9, 15, 17, 32):
-        together = client.detect_frames(frames[:count], score_threshold=LOW)
         for i in range(count):
-            assert_close(*(as_detections(answer, row) for answer, row in ((alone[i], 0), (together, i))))
+            assert_close(frame(i, i, i + 1), frame(i, 0, count))
 
 
 def as_detections(answer: dict[str, np.ndarray], row: int) -> Detections:
@@ -124,8 +133,17 @@ def test_requests_that_share_batches_get_their_own_answers(client: Client) -> No
     """Frames and images of several sizes, with images that are refused among them, 16 at a time."""
     boards = [draw_board(seed, *SIZES[seed % len(SIZES)], "photo").image for seed in range(10)]
     images = [jpeg(board) for board in boards]
-    alone = [as_detections(client.detect(image, score_threshold=LOW), 0) for image in images]
-    framed = [as_detections(client.detect_frames(board[None], score_threshold=LOW), 0) for board in boards]
+
+    def one(i: int, as_frame: bool, iou_threshold: float = OVERLAP) -> Detections:
+        settings = {"score_threshold": LOW, "iou_threshold": iou_threshold}
+        if as_frame:
+            return as_detections(client.detect_frames(boards[i][None], **settings), 0)
+        return as_detections(client.detect(images[i], **settings), 0)
+
+    once = cache(one)
+    for i in range(len(boards)):
+        for as_frame in (False, True):
+            once(i, as_frame)  # before there is anybody to share a batch with
     broken = images[0][:2000] + bytes(500) + images[0][2500:]
 
     def ask(number: int) -> None:
@@ -134,10 +152,8 @@ def test_requests_that_share_batches_get_their_own_answers(client: Client) -> No
             refusal(lambda: client.detect(images[i][: len(images[i]) // 2]))
         elif number % 7 == 5:
             client_answer_or_error(client, broken)
-        elif number % 2:
-            assert_close(framed[i], as_detections(client.detect_frames(boards[i][None], score_threshold=LOW), 0))
         else:
-            assert_close(alone[i], as_detections(client.detect(images[i], score_threshold=LOW), 0))
+            assert_close(partial(once, i, number % 2 == 1), partial(one, i, number % 2 == 1))
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(ask, range(300)))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,11 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.intp]
 
+LOOKED_AT = 128  # rows of an image, at first; the best ones come first, and seldom are more good enough
 AT_ONCE = 1 << 15  # pairs of rows whose numbers stay in a core's cache: as many are compared with each other at once
+FEW = 4  # pairs of a row, at least, where there are very many rows
 
 PLACES = ("centred", "top-left")  # where a letterboxed image may lie
 
@@ -144,28 +148,65 @@ def non_maximum_suppression(candidates: Floats, thresholds: Thresholds, most: in
     Returns:
         float32 [N, 6], the rows that stay, N <= most, best first.
     """
-    (rows,) = np.nonzero(_reported(candidates[None], thresholds, most)[0])
-    return candidates[rows]
+    return _reported(candidates[None], thresholds, most)[2]
 
 
-def _reported(candidates: Floats, thresholds: Thresholds, most: int) -> Bools:
-    """Which rows of each image are reported: bool [B, W], no row behind the first W <= K is.
+def _reported(candidates: Floats, thresholds: Thresholds, most: int) -> tuple[Indices, Indices, Floats]:
+    """What is reported of a batch.
 
     Args:
         candidates: float32 [B, K, 6], sorted by score.
         thresholds: lowest score and highest overlap.
         most: of an image.
+
+    Returns:
+        of N rows, image by image and best first: the image, 0..B - 1; the place among those of its image; float32
+        [N, 6].
     """
-    good = candidates[:, :, 4] >= thresholds.score
-    width = int((np.flatnonzero(good) % good.shape[1]).max(initial=-1)) + 1
-    good = good[:, :width]
-    if thresholds.iou < 1 and good.size:
-        columns = np.ascontiguousarray(candidates[:, :width].transpose(2, 0, 1))
-        if good.size * width <= AT_ONCE:
-            good = _all_at_once(columns, good, thresholds.iou)
+    width = LOOKED_AT
+    while width < candidates.shape[1] and (candidates[:, width - 1, 4] >= thresholds.score).any():
+        width *= 2
+    good = candidates[:, :width, 4] >= thresholds.score
+    images, rows = good.nonzero()
+    found = candidates[images, rows]
+    if thresholds.iou < 1 and len(found):
+        groups = found[:, 5] + images * (found[:, 5].max() + 1.0)
+        pairs = _pairs(groups)
+        if pairs is None:
+            good = good[:, : rows.max() + 1]
+            columns = candidates[:, : good.shape[1]].transpose(2, 0, 1).copy()
+            stay = _one_by_one(columns, good, thresholds.iou, most)[good]
         else:
-            good = _one_by_one(columns, good, thresholds.iou, most)
-    return good & (good.cumsum(1) <= most)
+            stay = _all_at_once(found[:, :4].T.copy(), *pairs, thresholds.iou)
+        images, found = images[stay], found[stay]
+    places = _places(images)
+    few = places < most
+    return images[few], places[few], found[few]
+
+
+def _places(sorted_groups: npt.NDArray[Any]) -> Indices:
+    """How many are before each in its group."""
+    return np.arange(len(sorted_groups)) - sorted_groups.searchsorted(sorted_groups)
+
+
+def _pairs(groups: npt.NDArray[np.float64]) -> tuple[Indices, Indices] | None:
+    """Each row with each row before it in its group; None if there are more than is worth it.
+
+    Args:
+        groups: float64 [N], the number of each row's group.
+
+    Returns:
+        the row, and the other that is before it.
+    """
+    if len(groups) > AT_ONCE // FEW:
+        return None
+    order = groups.argsort(kind="stable")
+    places = _places(groups[order])
+    ends = places.cumsum()
+    if ends[-1] > AT_ONCE:
+        return None
+    firsts = np.arange(len(order)) - places
+    return order.repeat(places), order[np.arange(ends[-1]) - (ends - places - firsts).repeat(places)]
 
 
 def _one_by_one(columns: Floats, good: Bools, iou: float, most: int) -> Bools:
@@ -191,7 +232,7 @@ def _one_by_one(columns: Floats, good: Bools, iou: float, most: int) -> Bools:
     return stay
 
 
-def _all_at_once(columns: Floats, good: Bools, iou: float) -> Bools:
+def _all_at_once(columns: Floats, rows: Indices, better: Indices, iou: float) -> Bools:
     """The same by comparing each row with all better ones of its image and class.
 
     A row stays if no better row that stays is too near to it. Taken over and over for all rows at once, that no longer
@@ -199,30 +240,20 @@ def _all_at_once(columns: Floats, good: Bools, iou: float) -> Bools:
     model learning and inference for object detection and instance segmentation, 2020: Cluster-NMS).
 
     Args:
-        columns: float32 [6, B, W], x1, y1, x2, y2, score, class; sorted by score.
-        good: bool [B, W], rows that are not even looked at otherwise.
+        columns: float32 [4, N], x1, y1, x2, y2.
+        rows: of each pair, 0..N - 1.
+        better: of each pair, the one with the better score.
         iou: highest overlap.
     """
-    width = good.shape[1]
-    alike = (columns[5, :, :, None] == columns[5, :, None]) & _better(width)
-    rows, better = np.divmod(np.flatnonzero(alike), width)  # counted over all images; from the image's first
-    better += rows // width * width
-    boxes = columns[:4].reshape(4, -1)
-    (near,) = np.nonzero(_overlaps(boxes.take(rows, 1), boxes.take(better, 1)) > iou)
+    near = _overlaps(columns.take(rows, 1), columns.take(better, 1)) > iou
     rows, better = rows[near], better[near]
-    stay = good.ravel()
+    stay = np.ones(columns.shape[1], np.bool_)
     while True:
-        left = good.ravel().copy()
+        left = np.ones_like(stay)
         left[rows[stay[better]]] = False
         if np.array_equal(left, stay):
-            return stay.reshape(good.shape)
+            return stay
         stay = left
-
-
-@lru_cache(maxsize=256)
-def _better(width: int) -> Bools:
-    """Which rows of an image, the last index, are better than which, the first: bool [W, W]."""
-    return np.tri(width, k=-1, dtype=np.bool_)
 
 
 def _overlaps(one: Floats, others: Floats) -> Floats:
@@ -259,18 +290,14 @@ def detections(
         classes int32 [B, M]. Rows past num_detections are zero.
     """
     batch = len(candidates)
-    reported = _reported(candidates, thresholds, most)
-    images, rows = np.nonzero(reported)
-    place = (reported.cumsum(1) - 1)[images, rows]
-    found = candidates[images, rows]
-
-    number = reported.sum(1, dtype=np.int32)[:, None]
+    images, places, found = _reported(candidates, thresholds, most)
+    number = np.bincount(images, minlength=batch).astype(np.int32)[:, None]
     boxes = np.zeros((batch, most, 4), np.float32)
     scores = np.zeros((batch, most), np.float32)
     classes = np.zeros((batch, most), np.int32)
     if len(found):
         ways = np.array([_way_back(height, width, letterbox) for height, width in image_size.tolist()])[images]
-        boxes[images, place] = _brought_back(found[:, :4], ways.swapaxes(0, 1))
-        scores[images, place] = found[:, 4]
-        classes[images, place] = found[:, 5]
+        boxes[images, places] = _brought_back(found[:, :4], ways.swapaxes(0, 1))
+        scores[images, places] = found[:, 4]
+        classes[images, places] = found[:, 5]
     return number, boxes, scores, classes

@@ -34,7 +34,9 @@ def preprocess(device: str = "gpu"):
         device="mixed" if device == "gpu" else "cpu",
         output_type=types.RGB,
         jpeg_fancy_upsampling=True,  # colours as libjpeg has them, which training and the CPU saw
-        hw_decoder_load=1.0,  # all to the JPEG engines of the GPUs that have some
+        # All to the JPEG engines of the GPUs that have some. They never get more images than this share of the first
+        # batch (nvImageCodec, ImageGenericCodec::adjustBatchSizes), and that may be of one image: 1.0 would mean 7.
+        hw_decoder_load=32.0,
     )
 
     height, width = image_size[0], image_size[1]

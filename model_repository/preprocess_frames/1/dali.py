@@ -26,18 +26,18 @@ def preprocess_frames(device: str = "gpu"):
         ``images`` uint8 [3, HEIGHT, WIDTH] RGB and ``image_size`` int32 [2]: height, width of the frame.
     """
     pixels = fn.external_source(name="frames", device=device, dtype=types.UINT8, ndim=3, layout="HWC")
-    image_size = pixels.shape(dtype=types.INT32, device=device)[0:2]
 
     # As Triton's backend runs pipelines, what is known of frames on a GPU stays there, and integers cannot be reckoned
     # from it as in preprocess. DALI's own scale, a float32, gives the same sizes up to 8192 x 8192 but for 36, where a
     # long side of 5888 or 6912 leaves the other one pixel short.
-    resized = fn.resize(
+    resized, image_size = fn.resize(
         pixels,
         size=[HEIGHT, WIDTH],
         mode="not_larger",
         interp_type=types.INTERP_LINEAR,
         antialias=False,
         subpixel_scale=False,
+        save_attrs=True,  # the sizes before
     )
     # One pass writes border and planes. The crop begins (input - output) * position before the image, cut to a whole
     # number of pixels, so that the odd one is on the right and the bottom.
