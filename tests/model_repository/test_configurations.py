@@ -39,12 +39,12 @@ def constants(name: str) -> dict[str, Any]:
     return found
 
 
-def decorated(name: str) -> dict[str, Any]:
-    """The arguments of pipeline_def in a model's dali.py."""
+def called_with(name: str, function: str) -> dict[str, Any]:
+    """The constant arguments of a call in a model's dali.py."""
     for node in ast.walk(ast.parse((REPOSITORY / name / "1" / "dali.py").read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "pipeline_def":
-            return {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords if keyword.arg}
-    raise AssertionError("no pipeline_def")
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == function:
+            return {k.arg: k.value.value for k in node.keywords if k.arg and isinstance(k.value, ast.Constant)}
+    raise AssertionError(f"no {function}")
 
 
 def test_the_repository_holds_these_models() -> None:
@@ -59,7 +59,8 @@ def test_a_model_has_the_name_of_its_folder(name: str) -> None:
 
 def test_all_models_take_batches_of_the_same_size() -> None:
     assert {config.max_batch_size for config in CONFIGS.values()} == {32}
-    assert {decorated(name)["batch_size"] for name in PIPELINES} == {32}
+    assert {called_with(name, "pipeline_def")["batch_size"] for name in PIPELINES} == {32}
+    assert called_with("preprocess", "fn.decoders.image")["hw_decoder_load"] == 32, "of one image: a whole batch"
 
 
 @pytest.mark.parametrize("ensemble", ENSEMBLES)

@@ -18,18 +18,18 @@ from tests.server.references import suppress
 LETTERBOX = postprocess.Letterbox(640, 640)
 
 
-def both_ways(call: Callable[[], Any]) -> Iterator[Any]:
-    """What a call returns when all rows are compared at once, and when they are compared one by one."""
-    for pairs in (1 << 30, 0):
-        with mock.patch.object(postprocess, "AT_ONCE", pairs):
+def all_ways(call: Callable[[], Any]) -> Iterator[Any]:
+    """What a call returns when rows are compared at once, also if few are looked at first, and one by one."""
+    for pairs, rows in ((1 << 30, 128), (1 << 30, 1), (0, 128)):
+        with mock.patch.multiple(postprocess, AT_ONCE=pairs, LOOKED_AT=rows):
             yield call()
 
 
 def nms(rows: list[list[float]], score: float = 0.25, iou: float = 0.5, most: int = 100) -> list[list[float]]:
     candidates, thresholds = np.array(rows, np.float32).reshape(-1, 6), postprocess.Thresholds(score, iou)
-    once, other = both_ways(lambda: postprocess.non_maximum_suppression(candidates, thresholds, most).tolist())
-    assert once == other
-    return once
+    first, *others = all_ways(lambda: postprocess.non_maximum_suppression(candidates, thresholds, most).tolist())
+    assert all(other == first for other in others)
+    return first
 
 
 def kept(*rows: list[float], **options: float) -> list[int]:
@@ -131,7 +131,7 @@ def test_images_of_a_batch_get_what_each_gets_alone(images: list[list[list[float
     def detect(i: slice) -> list[npt.NDArray[Any]]:
         return postprocess.detections(candidates[i], sizes[i], postprocess.Thresholds(score, 0.45), most, LETTERBOX)
 
-    for together in both_ways(lambda: detect(slice(None))):
+    for together in all_ways(lambda: detect(slice(None))):
         for i in range(len(images)):
             for one, all_of_them in zip(detect(slice(i, i + 1)), together, strict=True):
                 np.testing.assert_array_equal(all_of_them[i], one[0])
