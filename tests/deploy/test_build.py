@@ -87,7 +87,7 @@ def test_configurations_change_in_warm_up_and_model_file_alone(made: Path, model
     if model in PIPELINES:
         assert after.default_model_filename == "model.dali"
         after.default_model_filename = before.default_model_filename
-    assert len(after.model_warmup) == {"yolo": 3, "preprocess": 2, "preprocess_frames": 2}.get(model, 0)
+    assert len(after.model_warmup) == (3 if model in ("yolo", *PIPELINES) else 0)
     del after.model_warmup[:]
     assert before == after
 
@@ -97,7 +97,7 @@ def test_pipelines_are_warmed_up_with_a_real_jpeg_and_a_real_frame(made: Path) -
     content = (made / "preprocess" / "warmup" / JPEG).read_bytes()
     assert content == BOARD.read_bytes()
     for number, warmup in enumerate(jpeg):
-        assert warmup.batch_size == (1, 8)[number]
+        assert warmup.batch_size == (1, 8, 32)[number]
         assert list(warmup.inputs["image"].dims) == [len(content)]
         assert warmup.inputs["image"].input_data_file == JPEG
     for warmup in frame:
