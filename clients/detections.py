@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,10 +58,9 @@ class Detections:
         boxes, scores, classes = boxes[rows], scores[rows], classes[rows]
         if len(classes) and not 0 <= classes.min() <= classes.max() < len(labels):
             raise DetectionError(f"the server answered with a class outside of its {len(labels)} labels")
-        names = [labels[number] for number in classes.tolist()]
-        ends = number[:, 0].cumsum().tolist()
-        of_images = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
-        return [cls(boxes[of], scores[of], classes[of], tuple(names[of])) for of in of_images]
+        names = tuple(labels[index] for index in classes.tolist())
+        ends = pairwise([0, *number[:, 0].cumsum().tolist()])
+        return [cls(boxes[a:b], scores[a:b], classes[a:b], names[a:b]) for a, b in ends]
 
     def to_supervision(self) -> supervision.Detections:
         """The same as supervision's Detections, with the names as ``data["class_name"]``."""

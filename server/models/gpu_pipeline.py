@@ -16,7 +16,7 @@ from nvidia.dali.tensors import TensorCPU, TensorGPU
 from restartable import Restartable
 from tritonclient.utils._shared_memory_tensor import SharedMemoryTensor
 
-THREADS = 8  # that hand images to the decoder, as in preprocess/config.pbtxt
+THREADS = 8  # as in preprocess/config.pbtxt
 
 Sample = npt.NDArray[np.uint8] | TensorGPU
 

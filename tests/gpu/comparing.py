@@ -41,17 +41,22 @@ def assert_found(wanted: Detections, found: Detections, ask: Ask) -> None:
     for box, score, index in zip(wanted.boxes, wanted.scores, wanted.classes, strict=True):
         if score < THRESHOLD:
             continue
-        alike = (found.classes == index) & (np.abs(found.scores - score) <= SCORE)
-        if not (alike & near(found, box)).any():
-            instead = alike & (overlaps(found.boxes, box) > OVERLAP)
+        alike = alike_boxes(found, score, index)
+        if not near(alike, box):
+            instead = overlaps(alike, box) > OVERLAP
             assert instead.any(), f"class {index}, score {score:.3f}, {box} has no partner among {found.as_dict()}"
-            candidates = ask(iou_threshold=1.0)
-            alike = (candidates.classes == index) & (np.abs(candidates.scores - score) <= SCORE)
-            assert (alike & near(candidates, box)).any(), f"class {index}, score {score:.3f}, {box} is no candidate"
+            candidates = alike_boxes(ask(iou_threshold=1.0), score, index)
+            assert near(candidates, box), f"class {index}, score {score:.3f}, {box} is no candidate"
 
 
-def near(found: Detections, box: np.ndarray) -> np.ndarray:
-    return np.abs(found.boxes - box).max(1, initial=0) <= PIXELS
+def alike_boxes(found: Detections, score: float, index: int) -> np.ndarray:
+    """The boxes of that class and, but for SCORE, of that score: float32 [N, 4]."""
+    return found.boxes[(found.classes == index) & (np.abs(found.scores - score) <= SCORE)]
+
+
+def near(boxes: np.ndarray, box: np.ndarray) -> bool:
+    """Whether one of them has all of its sides within PIXELS."""
+    return bool((np.abs(boxes - box).max(1, initial=0) <= PIXELS).any())
 
 
 def overlaps(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
