@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import tritonclient.grpc
 import tritonclient.grpc.aio
 from tritonclient.grpc import InferInput, InferResult
-from tritonclient.utils import InferenceServerException
+from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
-from clients.detections import OUTPUTS
 from clients.errors import refused, too_late, unavailable
 from clients.request import Request
 from clients.transport import AsyncTransport, Json, MemoryKind, Tensors, Transport, attach
@@ -127,7 +127,9 @@ def _arguments(request: Request) -> dict[str, Any]:
 
 
 def _tensors(result: InferResult) -> Tensors:
-    return {name: result.as_numpy(name) for name in OUTPUTS}
+    response = result.get_response()
+    outputs = zip(response.outputs, response.raw_output_contents, strict=True)
+    return {o.name: np.frombuffer(raw, triton_to_np_dtype(o.datatype)).reshape(o.shape) for o, raw in outputs}
 
 
 @contextmanager

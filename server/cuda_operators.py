@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper, shape_inference
+from onnx import TensorProto, helper, numpy_helper
 
 from export.graphs import part_of
+from server.tensors import Tensor, measured
 
 PLANES = 3
 AVERAGE = 2  # pixels along each side
 MOST_CHANNELS = 512  # of what becomes a dense convolution: with more, its zeros cost what they save
 MOST_GROUPS = 8  # of a convolution that becomes a dense one; depthwise ones have a group for each channel, and a kernel
 
-Value = tuple[int, list[int | None]]  # type and shape of a tensor, None where a size is not known
+NEAREST = [b"nearest", b"asymmetric", b"floor"]  # a Resize that repeats pixels, as PyTorch exports it
 
 
 def with_cuda_operators(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -24,6 +26,7 @@ def with_cuda_operators(model: onnx.ModelProto) -> onnx.ModelProto:
     * The average of 2 x 2 pixels becomes a convolution: tensor cores beat the pooling kernel.
     * A convolution of a few groups becomes one, with zeros between them: cuDNN would cut the picture up, run each group
       by itself, and put the pieces together again.
+    * Pixels are repeated by an expansion, where Resize would have the picture turned to planes and back.
     * The three planes of the input are concatenated behind each other's pixels, not transposed.
 
     Args:
@@ -32,41 +35,31 @@ def with_cuda_operators(model: onnx.ModelProto) -> onnx.ModelProto:
     Returns:
         a new graph.
     """
-    inferred = shape_inference.infer_shapes(model)
-    values = {value.name: _value(value) for value in (*inferred.graph.input, *inferred.graph.value_info)}
+    source = model.graph.input[0]
+    read = {node.input[0] for node in model.graph.node if node.op_type in ("AveragePool", "Resize")}
+    values = measured(model, read - {source.name})
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    sizes = [dim.dim_value for dim in source.type.tensor_type.shape.dim]
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        kind, shape = values.get(node.input[0] if node.input else "", (0, []))
+        pixels = values.get(node.input[0] if node.input else "")
         if node.op_type == "Conv":
             nodes.append(_one_group(node, constants))
-        elif node.op_type == "AveragePool" and _averages(node) and 0 < _channels(shape) <= MOST_CHANNELS:
-            nodes.append(_as_convolution(node, kind, _channels(shape), constants))
-        elif node.op_type == "Cast" and _are_planes(node.input[0], shape, model.graph):
-            nodes += _channels_last(node, shape, constants)
+        elif node.op_type == "AveragePool" and pixels and _averages(node) and pixels.shape[1] <= MOST_CHANNELS:
+            nodes.append(_as_convolution(node, pixels, constants))
+        elif node.op_type == "Resize" and pixels and len(pixels.shape) == 4:
+            nodes += _repeated(node, pixels.shape, constants)
+        elif node.op_type == "Cast" and node.input[0] == source.name and sizes[1] == PLANES:
+            nodes += _channels_last(node, sizes, constants)
         else:
             nodes.append(node)
     copy = onnx.ModelProto()
-    copy.CopyFrom(inferred)
+    copy.CopyFrom(model)
     for listed, wanted in ((copy.graph.node, nodes), (copy.graph.initializer, constants.values())):
         del listed[:]
         listed.extend(wanted)
     del copy.graph.value_info[:]
     return part_of(copy, copy.graph.input, copy.graph.output)
-
-
-def _value(value: onnx.ValueInfoProto) -> Value:
-    tensor = value.type.tensor_type
-    return tensor.elem_type, [dim.dim_value or None for dim in tensor.shape.dim]
-
-
-def _channels(shape: list[int | None]) -> int:
-    """Of a batch of pictures; 0 where they are not known, or it is something else."""
-    return (shape[1] or 0) if len(shape) == 4 else 0
-
-
-def _are_planes(name: str, shape: list[int | None], graph: onnx.GraphProto) -> bool:
-    return name == graph.input[0].name and _channels(shape) == PLANES and all(shape[2:])
 
 
 def _one_group(node: onnx.NodeProto, constants: dict[str, TensorProto]) -> onnx.NodeProto:
@@ -105,18 +98,53 @@ def _averages(node: onnx.NodeProto) -> bool:
     )
 
 
-def _as_convolution(
-    node: onnx.NodeProto, kind: int, channels: int, constants: dict[str, TensorProto]
-) -> onnx.NodeProto:
-    """A quarter of each of four pixels of the same channel, nothing of the others: exact in every float type."""
-    name = f"{node.output[0]}/quarters"
-    weights = np.full((channels, 1, AVERAGE, AVERAGE), 1 / AVERAGE**2, helper.tensor_dtype_to_np_dtype(kind))
-    constants[name] = numpy_helper.from_array(_dense(weights, channels), name)
-    return helper.make_node("Conv", [node.input[0], name], node.output, node.name)
+def _as_convolution(node: onnx.NodeProto, pixels: Tensor, constants: dict[str, TensorProto]) -> onnx.NodeProto:
+    """A quarter of each of four pixels of the same channel, nothing of the others: exact in every float type.
+
+    With a bias of zeros cuDNN compiles a kernel for it; without, it has taken one for 32 channels that is five times as
+    slow and wants planes.
+    """
+    name, channels = f"{node.output[0]}/quarters", pixels.shape[1]
+    weights = np.full((channels, 1, AVERAGE, AVERAGE), 1 / AVERAGE**2, pixels.dtype)
+    for key, values in ((name, _dense(weights, channels)), (f"{name}/bias", np.zeros(channels, weights.dtype))):
+        constants[key] = numpy_helper.from_array(values, key)
+    return helper.make_node("Conv", [node.input[0], name, f"{name}/bias"], node.output, node.name)
+
+
+def _repeated(
+    node: onnx.NodeProto, shape: Sequence[int], constants: dict[str, TensorProto]
+) -> Iterator[onnx.NodeProto]:
+    """Each pixel so many times; the node itself where it enlarges otherwise."""
+    found = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    how = [found.get(key) for key in ("mode", "coordinate_transformation_mode", "nearest_mode")]
+    scales = constants.get(node.input[2]) if len(node.input) > 2 else None
+    times = [] if scales is None else numpy_helper.to_array(scales).tolist()
+    if how != NEAREST or len(times) != 4 or times[:2] != [1, 1] or not all(map(float.is_integer, times)):
+        yield node
+        return
+    _, channels, height, width = shape
+    _, _, down, right = map(int, times)
+    name = node.output[0]
+    for key, numbers in (
+        ("apart", [0, height, 1, width, 1, channels]),
+        ("times", [1, 1, down, 1, right, 1]),
+        ("together", [0, down * height, right * width, channels]),
+    ):
+        constants[f"{name}/{key}"] = numpy_helper.from_array(np.array(numbers, np.int64), f"{name}/{key}")
+    steps: tuple[tuple[str, list[str], dict[str, Any]], ...] = (
+        ("Transpose", [], {"perm": [0, 2, 3, 1]}),
+        ("Reshape", [f"{name}/apart"], {}),
+        ("Expand", [f"{name}/times"], {}),
+        ("Reshape", [f"{name}/together"], {}),
+        ("Transpose", [], {"perm": [0, 3, 1, 2]}),
+    )
+    names = [node.input[0], *(f"{name}/step{i}" for i in range(1, len(steps))), name]
+    for (operator, more, attributes), before, after in zip(steps, names[:-1], names[1:], strict=True):
+        yield helper.make_node(operator, [before, *more], [after], f"{after}/repeated", **attributes)
 
 
 def _channels_last(
-    node: onnx.NodeProto, shape: list[int | None], constants: dict[str, TensorProto]
+    node: onnx.NodeProto, shape: Sequence[int], constants: dict[str, TensorProto]
 ) -> Iterator[onnx.NodeProto]:
     """ONNX Runtime transposes to channels last before the first convolution; this transposition undoes that one."""
     source, name = node.input[0], f"{node.output[0]}/planes"

@@ -14,6 +14,7 @@ from export.half_precision import halved, name_nodes
 from export.onnx_file import read_network
 from server.cuda_operators import with_cuda_operators
 from server.errors import ServerError
+from server.late_decoding import decode_late
 
 
 def gpu_graph(path: Path) -> onnx.ModelProto:
@@ -22,7 +23,8 @@ def gpu_graph(path: Path) -> onnx.ModelProto:
     ONNX Runtime's CUDA provider has no INT8 convolutions: it would run each Q/DQ pair as two more passes over the
     pixels, before a convolution in float. So the pairs go. The weights keep the values that quantisation gave them.
 
-    Operators become those that the provider computes fastest (with_cuda_operators).
+    Boxes are decoded after the choice of the best (decode_late), and operators become those that the provider computes
+    fastest (with_cuda_operators).
 
     Args:
         path: of the ONNX file.
@@ -36,7 +38,7 @@ def gpu_graph(path: Path) -> onnx.ModelProto:
         if not any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer):
             name_nodes(model)
             model = halved(model)
-        return with_cuda_operators(model)
+        return with_cuda_operators(decode_late(model))
     except ExportError as error:
         raise ServerError(str(error)) from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -52,8 +52,7 @@ class Engine:
             call(runtime.cudaHostAlloc, 4 * count, runtime.cudaHostAllocDefault)
         )
         self.answers = np.frombuffer(pinned, np.float32).reshape(sizes[-1], *self.row)
-        self.options = onnxruntime.RunOptions()
-        self.options.add_run_config_entry("disable_synchronize_execution_providers", "1")  # run() waits for the copy
+        self.options = _options()
         self.runs = {}
         for size, session in zip(sizes, sessions, strict=True):
             binding = session.io_binding()
@@ -86,15 +85,16 @@ class Engine:
 
         A recording fails if another thread uses CUDA meanwhile, so those come one after the other.
         """
+        plain = _options({"gpu_graph_id": "-1"})  # records nothing
         with ThreadPoolExecutor(len(self.sizes)) as pool:
-            list(pool.map(self._launch, self.sizes))
+            list(pool.map(lambda size: self._launch(size, plain), self.sizes))
         for size in self.sizes:
             for _ in range(WARM_UP):
-                self._launch(size)
+                self._launch(size, self.options)
 
-    def _launch(self, size: int) -> None:
+    def _launch(self, size: int, options: onnxruntime.RunOptions) -> None:
         session, binding = self.runs[size]
-        session.run_with_iobinding(binding, self.options)
+        session.run_with_iobinding(binding, options)
 
     def run(self, batches: Sequence[Images]) -> npt.NDArray[np.float32]:
         """Run images that may lie in several places, as one batch.
@@ -109,7 +109,7 @@ class Engine:
         for address, count in batches:
             self._copy(self.images + total * self.image_bytes, address, count * self.image_bytes)
             total += count
-        self._launch(next(size for size in self.sizes if size >= total))
+        self._launch(next(size for size in self.sizes if size >= total), self.options)
         candidates = self.answers[:total]
         self._copy(candidates.ctypes.data, self.candidates, candidates.nbytes)
         call(runtime.cudaStreamSynchronize, self.stream)
@@ -118,3 +118,11 @@ class Engine:
     def _copy(self, target: int, source: int, size: int) -> None:
         kind = runtime.cudaMemcpyKind.cudaMemcpyDefault  # from the host or the GPU, whichever the address belongs to
         call(runtime.cudaMemcpyAsync, target, source, size, kind, self.stream)
+
+
+def _options(entries: Mapping[str, str] | None = None) -> onnxruntime.RunOptions:
+    """Of a run that does not wait for the GPU: run() waits for the copy."""
+    options = onnxruntime.RunOptions()
+    for key, value in {"disable_synchronize_execution_providers": "1", **(entries or {})}.items():
+        options.add_run_config_entry(key, value)
+    return options

@@ -22,8 +22,10 @@ from export.proof import BOX_TOLERANCE, SCORE_TOLERANCE, prove
 from export.recognise import Reading, Wishes, recognise
 from export.samples import samples
 from export.served_graph import served_graph
+from server.late_decoding import decode_late
 from server.modules import load_module
 from server.repository import TEMPLATE
+from server.tensors import measured
 from tests.export.libreyolo import FAMILIES, Family, export_to, make_network, prepared
 
 TOP_K = 1000
@@ -137,6 +139,17 @@ def test_the_served_graph_detects_the_same(export: Export) -> None:
     proof = prove(export.network, export.reading, graph, drawn_samples(export.case.size, export.reading.centred))
     assert proof.holds, proof
     assert proof.detections > 150
+
+
+def test_decoding_after_the_choice_of_the_best_changes_nothing(export: Export) -> None:
+    graph = served_graph(export.network, export.reading, TOP_K)
+    late = decode_late(graph)
+    softmaxes = [node.output[0] for node in late.graph.node if node.op_type == "Softmax"]
+    if "yolo9" in export.case.family:
+        assert all(TOP_K in tensor.shape for tensor in measured(late, softmaxes).values())
+    images = drawn_samples(export.case.size, export.reading.centred)
+    [before], [after] = (Runner(model).run(images).values() for model in (graph, late))
+    np.testing.assert_allclose(after, before, rtol=1e-6)
 
 
 def test_a_graph_with_the_channels_the_other_way_round_is_refused(export: Export) -> None:

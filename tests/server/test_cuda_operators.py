@@ -34,7 +34,7 @@ def network(
     dtype = helper.tensor_dtype_to_np_dtype(kind)
     weights = [numpy_helper.from_array(rng.normal(size=shape).astype(dtype), name) for name, shape in shapes.items()]
     images = helper.make_tensor_value_info("images", TensorProto.UINT8, sizes)
-    graph = helper.make_graph(nodes, "g", [images], [helper.make_tensor_value_info("y", kind, None)], weights)
+    graph = helper.make_graph(nodes, "g", [images], [helper.make_tensor_value_info("y", kind, list("Ncij"))], weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
 
@@ -84,8 +84,8 @@ def test_other_averages_stay(pooling: dict[str, Any]) -> None:
     np.testing.assert_allclose(run(fast, pictures()), run(model, pictures()), rtol=2e-6, atol=1e-3)
 
 
-@pytest.mark.parametrize("sizes", [("N", 4, 12, 10), ("N", 3, "H", "W"), ("N", 1, 12, 10)], ids=str)
-def test_inputs_of_other_planes_or_unknown_sizes_stay(sizes: tuple[Any, ...]) -> None:
+@pytest.mark.parametrize("sizes", [("N", 4, 12, 10), ("N", 1, 12, 10)], ids=str)
+def test_inputs_of_other_planes_stay(sizes: tuple[Any, ...]) -> None:
     model = network(HALF, sizes)
     fast = with_cuda_operators(model)
     assert not operators(fast)["Transpose"]
@@ -106,7 +106,7 @@ def test_a_few_groups_are_one_with_zeros_between(groups: int, left: int) -> None
         nodes,
         "g",
         [helper.make_tensor_value_info("images", TensorProto.UINT8, ("N", 16, 12, 10))],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, list("Ncij"))],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
@@ -115,6 +115,61 @@ def test_a_few_groups_are_one_with_zeros_between(groups: int, left: int) -> None
     convolution = next(node for node in fast.graph.node if node.op_type == "Conv")
     assert next((a.i for a in convolution.attribute if a.name == "group"), 1) == left
     np.testing.assert_allclose(run(fast, pictures(16)), run(model, pictures(16)), rtol=2e-6, atol=1e-3)
+
+
+def enlarging(
+    how: dict[str, Any], scales: list[float] | None = None, sizes: list[int] | None = None
+) -> onnx.ModelProto:
+    """Cast, convolution, Resize: uint8 to three channels of another size."""
+    rng = np.random.default_rng(0)
+    constants = {"w": rng.normal(size=(3, 3, 1, 1)).astype(np.float32)}
+    if scales:
+        constants["scales"] = np.array(scales, np.float32)
+    if sizes:
+        constants["sizes"] = np.array(sizes, np.int64)
+    nodes = [
+        helper.make_node("Cast", ["images"], ["x"], to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["x", "w"], ["c"], "first"),
+        helper.make_node("Resize", ["c", "", "scales" if scales else "", *(["sizes"] if sizes else [])], ["y"], **how),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ("N", 3, 12, 10))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, list("Ncij"))],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+REPEATED = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+
+
+@pytest.mark.parametrize("scales", [[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 3.0, 1.0]], ids=str)
+def test_pixels_are_repeated_without_a_resize(scales: list[float]) -> None:
+    model = enlarging(REPEATED, scales)
+    fast = with_cuda_operators(model)
+    onnx.checker.check_model(fast, full_check=True)
+    assert not operators(fast)["Resize"]
+    np.testing.assert_array_equal(run(fast, pictures()), run(model, pictures()))
+
+
+@pytest.mark.parametrize(
+    ("how", "scales", "sizes"),
+    [
+        ({"mode": "linear"}, [1.0, 1.0, 2.0, 2.0], None),
+        ({**REPEATED, "nearest_mode": "ceil"}, [1.0, 1.0, 2.0, 2.0], None),
+        (REPEATED, [1.0, 1.0, 1.5, 2.0], None),
+        (REPEATED, [1.0, 2.0, 2.0, 2.0], None),
+        (REPEATED, None, [2, 3, 24, 20]),
+    ],
+    ids=str,
+)
+def test_other_ways_to_enlarge_stay(how: dict[str, Any], scales: list[float] | None, sizes: list[int] | None) -> None:
+    model = enlarging(how, scales, sizes)
+    fast = with_cuda_operators(model)
+    assert operators(fast)["Resize"] == 1
+    np.testing.assert_array_equal(run(fast, pictures()), run(model, pictures()))
 
 
 def test_an_average_of_very_many_channels_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,325 @@
+"""Lets a served graph choose the best anchors first, and decode the boxes of those alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from export.graphs import in_order, opset_of, part_of
+from server.tensors import BATCH, Tensor, attribute, measured
+
+ELEMENTWISE = {"Add", "Cast", "Div", "Exp", "Identity", "Mul", "Pow", "Sigmoid", "Sub"}
+MOVED = ELEMENTWISE | {"Concat", "Conv", "ReduceMax", "ReduceSum", "Reshape", "Slice", "Softmax", "Split", "Transpose"}
+SINCE = 13  # the operator set whose Softmax is along one axis, and whose axes to sum over are a tensor
+CHANNELS = 1  # their axis
+
+
+def decode_late(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Gather the best K of A anchors where the network begins to decode them, not where it ends.
+
+    A network that decodes its own boxes does so for all anchors: YOLOv8 and its successors take softmaxes over 64
+    numbers of each. What treats anchors one by one gives the same for K of them.
+
+    Args:
+        model: a served graph, whose nodes are in order.
+
+    Returns:
+        a graph that computes the same; the given one where nothing can be gained.
+    """
+    nodes = model.graph.node
+    top = next((node for node in nodes if node.op_type == "TopK"), None)
+    chosen = next((node for node in nodes if node.op_type in ("GatherElements", "GatherND")), None)
+    if top is None or chosen is None or opset_of(model) < SINCE:
+        return model
+    predictions, axis = chosen.input[0], 2 if chosen.op_type == "GatherElements" else 1
+    names = set(_behind(model, predictions))
+    names.update(name for node in nodes if node.op_type == "Split" and node.input[0] in names for name in node.output)
+    tensors = measured(model, names)
+    straight = _without_splits(model, tensors)
+    gathering = _Gathering(straight, tensors, top)
+    try:
+        best = gathering.of(predictions, axis)
+    except _Unknown:
+        return model
+    if not gathering.moved:
+        return model
+    for node in straight.graph.node:
+        node.input[:] = [best if name == chosen.output[0] else name for name in node.input]
+    straight.graph.node.extend(gathering.nodes)
+    straight.graph.initializer.extend(gathering.constants)
+    ordered = in_order(straight)
+    return part_of(ordered, ordered.graph.input, ordered.graph.output)
+
+
+def _behind(model: onnx.ModelProto, predictions: str) -> Iterator[str]:
+    """The predictions and all tensors that they are made of, back to the network's last convolutions."""
+    makers, left, seen = _makers(model), [predictions], {""}
+    while left:
+        name = left.pop()
+        if name not in seen:
+            seen.add(name)
+            yield name
+            node = makers.get(name)
+            if node is not None and node.op_type in MOVED and (node.op_type != "Conv" or _sums(node, model)):
+                left += node.input
+
+
+def _makers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    return {name: node for node in model.graph.node for name in node.output}
+
+
+def _sums(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
+    """Whether a convolution makes one number of each pixel's channels, as YOLOv8 does behind its softmax."""
+    weights = next((tensor for tensor in model.graph.initializer if tensor.name == node.input[1]), None)
+    return weights is not None and weights.dims[0] * math.prod(weights.dims[2:]) == 1
+
+
+class _Unknown(Exception):
+    """The graph does something with its anchors that is not known here."""
+
+
+class _Builder:
+    """Adds nodes and constants to a graph."""
+
+    def __init__(self, model: onnx.ModelProto, tensors: dict[str, Tensor]) -> None:
+        self.model, self.tensors = model, tensors
+        self._makers = _makers(model)
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def maker(self, name: str) -> onnx.NodeProto | None:
+        """The node that makes a tensor."""
+        node = self._makers.get(name)
+        return self.maker(node.input[0]) if node is not None and node.op_type == "Identity" else node
+
+    def add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
+        return output
+
+    def constant(self, name: str, values: npt.NDArray[Any] | Sequence[int]) -> str:
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
+
+    def tensor(self, name: str) -> Tensor:
+        if name not in self.tensors:
+            raise _Unknown
+        return self.tensors[name]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self.tensor(name).shape
+
+    def values(self, name: str) -> npt.NDArray[Any]:
+        values = self.tensor(name).values
+        if values is None:
+            raise _Unknown
+        return values
+
+
+def _without_splits(model: onnx.ModelProto, tensors: dict[str, Tensor]) -> onnx.ModelProto:
+    """A copy where channels that are concatenated, and split again behind other operators, go their own ways."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    apart = _Apart(copy, tensors)
+    kept = []
+    for node in copy.graph.node:
+        known = node.op_type == "Split" and all(name in tensors for name in (*node.output, node.input[0]))
+        ways = apart.ways(node.input[0], [tensors[name].shape[CHANNELS] for name in node.output]) if known else None
+        if ways is None:
+            kept.append(node)
+        else:
+            kept += [helper.make_node("Identity", [a], [b], name=b) for a, b in zip(ways, node.output, strict=True)]
+    nodes = [*kept, *apart.nodes]
+    rest = list(copy.graph.initializer)
+    straight = onnx.ModelProto()
+    straight.CopyFrom(copy)
+    for listed, wanted in ((straight.graph.node, nodes), (straight.graph.initializer, [*rest, *apart.constants])):
+        del listed[:]
+        listed.extend(wanted)
+    return straight
+
+
+class _Apart(_Builder):
+    """Finds the tensors that channels come from."""
+
+    def ways(self, name: str, sizes: Sequence[int]) -> list[str] | None:
+        """Tensors of so many channels each that make up a tensor; None if it is made otherwise."""
+        node = self.maker(name)
+        if node is None or name not in self.tensors or node.op_type not in ("Concat", "Reshape"):
+            return None
+        shape = self.shape(name)
+        axis = attribute(node, "axis", 0) % len(shape)
+        sources = node.input if node.op_type == "Concat" else node.input[:1]
+        if any(source not in self.tensors for source in sources):
+            return None
+        if node.op_type == "Concat" and axis == CHANNELS:
+            return list(sources) if [self.shape(source)[CHANNELS] for source in sources] == list(sizes) else None
+        if node.op_type == "Reshape" and self.shape(sources[0])[: CHANNELS + 1] != shape[: CHANNELS + 1]:
+            return None
+        found = [self.ways(source, sizes) for source in sources]
+        if None in found:
+            return None
+        return [
+            self._part(node, axis, number, size, [way[number] for way in found if way])
+            for number, size in enumerate(sizes)
+        ]
+
+    def _part(self, node: onnx.NodeProto, axis: int, number: int, size: int, sources: Sequence[str]) -> str:
+        name = f"{node.output[0]}/part{number}"
+        whole = self.tensor(node.output[0])
+        shape = (*whole.shape[:CHANNELS], size, *whole.shape[CHANNELS + 1 :])
+        self.tensors[name] = Tensor(shape, whole.dtype)
+        if node.op_type == "Concat":
+            return self.add("Concat", sources, name, axis=axis)
+        return self.add("Reshape", [*sources, self.constant(f"{name}/shape", shape)], name)
+
+
+class _Gathering(_Builder):
+    """Makes, of tensors with an axis of A anchors, those of the best K."""
+
+    def __init__(self, model: onnx.ModelProto, tensors: dict[str, Tensor], top: onnx.NodeProto) -> None:
+        super().__init__(model, tensors)
+        self.index = top.output[1]  # int64 [N, K]
+        self.best = next(int(numpy_helper.to_array(t)[0]) for t in model.graph.initializer if t.name == top.input[1])
+        self.needed = set(_behind(model, top.input[0]))  # for the scores of all anchors
+        self.moved = 0
+        self.done: dict[str, str] = {}
+
+    def of(self, name: str, axis: int) -> str:
+        """The name of the tensor with the best anchors.
+
+        Args:
+            name: of the tensor with all.
+            axis: of its anchors.
+
+        Raises:
+            _Unknown: nothing that is known here gathers them.
+        """
+        if name not in self.done:
+            node = self._makers.get(name)
+            inputs = self._inputs(node, axis) if node is not None and node.op_type in MOVED else None
+            if node is None or inputs is None:
+                self.done[name] = self._gathered(name, axis)
+            else:
+                moved = helper.make_node(node.op_type, inputs, [f"{o}/best" for o in node.output], name=f"{name}/best")
+                moved.attribute.extend(a for a in node.attribute if a.name != "allowzero")
+                self.nodes.append(moved)
+                self.moved += 1
+                self.done |= dict(zip(node.output, moved.output, strict=True))
+        return self.done[name]
+
+    def _inputs(self, node: onnx.NodeProto, axis: int) -> list[str] | None:
+        """What a node takes to make the best anchors alone; None where it does not treat each by itself."""
+        first, *others = node.input
+        shape, operator = self.shape(node.output[0]), node.op_type
+        if operator in ELEMENTWISE:
+            return [self._broadcast(name, axis, len(shape)) for name in node.input]
+        if operator in ("Concat", "Softmax", "Split"):
+            if attribute(node, "axis", -1 if operator == "Softmax" else 0) % len(shape) == axis:
+                return None
+            return [self.of(i, axis) for i in node.input] if operator == "Concat" else [self.of(first, axis), *others]
+        if operator == "Slice":
+            if len(others) < 3 or any(a % len(shape) == axis for a in self.values(others[2])):
+                return None
+            return [self.of(first, axis), *map(self._fixed, others)]
+        own = self._own(node, self.shape(first), shape, axis)
+        if own is None:
+            return None
+        if operator == "Reshape":
+            target = [*shape[:axis], self.best, *shape[axis + 1 :]]
+            others = [self.constant(f"{node.output[0]}/shape", target)]
+        return [self.of(first, own), *others]
+
+    def _own(self, node: onnx.NodeProto, before: tuple[int, ...], shape: tuple[int, ...], axis: int) -> int | None:
+        """Where the anchors are in front of a node; None where it takes them apart."""
+        if node.op_type == "Transpose":
+            return int(attribute(node, "perm", None)[axis])
+        if node.op_type == "Conv":
+            return axis if axis > CHANNELS and _sums(node, self.model) else None
+        if node.op_type == "ReduceSum":
+            gone = {int(a) % len(before) for a in self.values(node.input[1])}
+            left = [a for a in range(len(before)) if attribute(node, "keepdims", 1) or a not in gone]
+            return left[axis] if left[axis] not in gone else None
+        same = (
+            a
+            for a, size in enumerate(before)
+            if size == shape[axis] and math.prod(before[1:a]) == math.prod(shape[1:axis])
+        )
+        return next(same, None) if before[0] == shape[0] == BATCH else None
+
+    def _broadcast(self, name: str, axis: int, rank: int) -> str:
+        """An input of an elementwise operator: with the best anchors, or itself if it is the same for all."""
+        tensor = self.tensor(name)
+        own = axis - (rank - len(tensor.shape))
+        if own < 0 or tensor.shape[own] == 1:
+            return name
+        return self.of(name, own) if tensor.values is None else self._chosen(name, axis, rank)
+
+    def _fixed(self, name: str) -> str:
+        """A constant that exporters reckon out of the shapes of what is not made any longer."""
+        if name not in self._makers:
+            return name
+        if name not in self.done:
+            self.done[name] = self.constant(f"{name}/fixed", self.values(name))
+        return self.done[name]
+
+    def _chosen(self, name: str, axis: int, rank: int) -> str:
+        """Of a constant, which gets all axes of the tensor that it is broadcast to."""
+        values = self.values(name)
+        values = np.moveaxis(values.reshape((1,) * (rank - values.ndim) + values.shape), axis, 0)
+        if values.shape[1] != 1:
+            raise _Unknown
+        out = f"{name}/best{axis}"
+        if out not in self.done:
+            rows = self.add("Gather", [self.constant(f"{out}/all", values[:, 0]), self.index], f"{out}/rows", axis=0)
+            order = [0, *range(2, rank)]  # the anchors are behind the batch
+            order.insert(axis, 1)
+            self.done[out] = self.add("Transpose", [rows], out, perm=order)
+        return self.done[out]
+
+    def _gathered(self, name: str, axis: int) -> str:
+        """Gather here."""
+        shape, out = self.shape(name), f"{name}/best"
+        if shape[0] != BATCH:
+            raise _Unknown
+        maps = self._maps(name) if axis == 2 and len(shape) == 3 and name not in self.needed else None
+        if maps:
+            return self._of_maps(maps, shape[CHANNELS], out)
+        thin = [BATCH, *(1 for _ in shape[1:])]
+        thin[axis] = self.best
+        flat = self.add("Reshape", [self.index, self.constant(f"{out}/thin", thin)], f"{out}/flat")
+        wide = [1, *shape[1:]]
+        wide[axis] = 1
+        index = self.add("Expand", [flat, self.constant(f"{out}/wide", wide)], f"{out}/index")
+        return self.add("GatherElements", [name, index], out, axis=axis)
+
+    def _maps(self, name: str) -> list[str] | None:
+        """The maps [N, C, h, w] that a tensor [N, C, A] lines up; None if it is made otherwise."""
+        node = self.maker(name)
+        if node is None or node.op_type != "Concat" or attribute(node, "axis", 0) % 3 != 2:
+            return None
+        pieces = [self.maker(piece) for piece in node.input]
+        maps = [piece.input[0] for piece in pieces if piece is not None and piece.op_type == "Reshape"]
+        return maps if len(maps) == len(pieces) and all(len(self.shape(m)) == 4 for m in maps) else None
+
+    def _of_maps(self, maps: Sequence[str], channels: int, out: str) -> str:
+        """Gather rows of channels, which lie side by side in the maps that convolutions make on a GPU."""
+        target, kind = self.constant(f"{out}/shape", [BATCH, -1, channels]), None
+        casts = [node for name in maps if (node := self.maker(name)) is not None and node.op_type == "Cast"]
+        if len(casts) == len(maps):  # K rows are cast in less time than all
+            maps, kind = [node.input[0] for node in casts], attribute(casts[0], "to", None)
+        rows = []
+        for number, name in enumerate(maps):
+            last = self.add("Transpose", [name], f"{out}/last{number}", perm=[0, 2, 3, 1])
+            rows.append(self.add("Reshape", [last, target], f"{out}/rows{number}"))
+        lined = self.add("Concat", rows, f"{out}/lined", axis=1)
+        where = self.add("Unsqueeze", [self.index, self.constant(f"{out}/minus", [-1])], f"{out}/where")
+        chosen = self.add("GatherND", [lined, where], f"{out}/chosen", batch_dims=1)
+        if kind is not None:
+            chosen = self.add("Cast", [chosen], f"{out}/cast", to=kind)
+        return self.add("Transpose", [chosen], out, perm=[0, 2, 1])
