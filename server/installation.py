@@ -33,6 +33,9 @@ class Installation:
         paths = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
         libraries = [*map(str, self.libraries), os.environ.get("LD_LIBRARY_PATH", "")]
         return {
+            # Triton's DALI backend asks for DALI's older executor, which is slower (docs/gpu-speed.md). DALI reads this
+            # (its pull request 5528, "Executor 2.0").
+            "DALI_USE_EXEC2": "1",
             **os.environ,
             "PATH": os.pathsep.join(paths),
             "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries)),

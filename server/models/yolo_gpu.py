@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import triton_python_backend_utils as pb_utils
 from device_memory import address_of
 from engine import Engine
@@ -28,11 +27,11 @@ class TritonPythonModel:
         counts = [int(batch.shape()[0]) for batch in batches]
         sources = [b.as_numpy().ctypes.data if b.is_cpu() else address_of(b) for b in batches]
         candidates = self.engine.run(list(zip(sources, counts, strict=True)))
-        ends = np.cumsum(counts)
-        return [
-            pb_utils.InferenceResponse([pb_utils.Tensor("candidates", candidates[end - count : end])])
-            for end, count in zip(ends, counts, strict=True)
-        ]
+        responses, end = [], 0
+        for count in counts:
+            start, end = end, end + count
+            responses.append(pb_utils.InferenceResponse([pb_utils.Tensor("candidates", candidates[start:end])]))
+        return responses
 
 
 def _batch_sizes(config: dict[str, Any]) -> list[int]:

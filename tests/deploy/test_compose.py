@@ -119,6 +119,10 @@ def test_files_of_the_checkout_are_mounted_read_only_and_are_there(services: dic
     }
 
 
+def test_dali_takes_its_newer_executor_as_in_the_pip_server(services: dict[str, Service]) -> None:
+    assert services["triton"]["environment"] == {"DALI_USE_EXEC2": "1"}
+
+
 def test_the_server_starts_after_the_build_and_is_healthy_only_when_all_models_are_ready(
     services: dict[str, Service],
 ) -> None:

@@ -112,3 +112,10 @@ def test_the_library_of_another_python_is_not_taken(monkeypatch: pytest.MonkeyPa
     interpreter(monkeypatch, tmp_path, LIBDIR=str(tmp_path))
     with pytest.raises(ServerError, match="is missing"):
         installation.find_libpython(VERSION)
+
+
+def test_dali_takes_its_newer_executor_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DALI_USE_EXEC2", raising=False)
+    assert find_installation().environment()["DALI_USE_EXEC2"] == "1"
+    monkeypatch.setenv("DALI_USE_EXEC2", "0")
+    assert find_installation().environment()["DALI_USE_EXEC2"] == "0"

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -177,36 +176,34 @@ def _reported(candidates: Floats, thresholds: Thresholds, most: int) -> tuple[In
             columns = candidates[:, : good.shape[1]].transpose(2, 0, 1).copy()
             stay = _one_by_one(columns, good, thresholds.iou, most)[good]
         else:
-            stay = _all_at_once(found[:, :4].T.copy(), *pairs, thresholds.iou)
+            stay = _all_at_once(found, *pairs, thresholds.iou)
         images, found = images[stay], found[stay]
-    places = _places(images)
+    places = np.arange(len(images)) - images.searchsorted(images)
     few = places < most
-    return images[few], places[few], found[few]
+    return (images, places, found) if few.all() else (images[few], places[few], found[few])
 
 
-def _places(sorted_groups: npt.NDArray[Any]) -> Indices:
-    """How many are before each in its group."""
-    return np.arange(len(sorted_groups)) - sorted_groups.searchsorted(sorted_groups)
-
-
-def _pairs(groups: npt.NDArray[np.float64]) -> tuple[Indices, Indices] | None:
+def _pairs(groups: npt.NDArray[np.float64]) -> tuple[Indices, Indices, Indices] | None:
     """Each row with each row before it in its group; None if there are more than is worth it.
 
     Args:
         groups: float64 [N], the number of each row's group.
 
     Returns:
-        the row, and the other that is before it.
+        the rows in the order of their groups; and of each pair, as places in that order: the row, and the other that is
+        before it.
     """
     if len(groups) > AT_ONCE // FEW:
         return None
     order = groups.argsort(kind="stable")
-    places = _places(groups[order])
-    ends = places.cumsum()
+    groups = groups[order]
+    firsts = groups.searchsorted(groups)
+    rows = np.arange(len(order))
+    before = rows - firsts  # how many
+    ends = before.cumsum()
     if ends[-1] > AT_ONCE:
         return None
-    firsts = np.arange(len(order)) - places
-    return order.repeat(places), order[np.arange(ends[-1]) - (ends - places - firsts).repeat(places)]
+    return order, rows.repeat(before), np.arange(ends[-1]) - (ends - rows).repeat(before)
 
 
 def _one_by_one(columns: Floats, good: Bools, iou: float, most: int) -> Bools:
@@ -232,7 +229,7 @@ def _one_by_one(columns: Floats, good: Bools, iou: float, most: int) -> Bools:
     return stay
 
 
-def _all_at_once(columns: Floats, rows: Indices, better: Indices, iou: float) -> Bools:
+def _all_at_once(found: Floats, order: Indices, rows: Indices, better: Indices, iou: float) -> Bools:
     """The same by comparing each row with all better ones of its image and class.
 
     A row stays if no better row that stays is too near to it. Taken over and over for all rows at once, that no longer
@@ -240,20 +237,25 @@ def _all_at_once(columns: Floats, rows: Indices, better: Indices, iou: float) ->
     model learning and inference for object detection and instance segmentation, 2020: Cluster-NMS).
 
     Args:
-        columns: float32 [4, N], x1, y1, x2, y2.
-        rows: of each pair, 0..N - 1.
+        found: float32 [N, 6], x1, y1, x2, y2 first.
+        order: int [N], of the rows.
+        rows: of each pair, a place in that order.
         better: of each pair, the one with the better score.
         iou: highest overlap.
     """
+    columns = found[order, :4].T.copy()
     near = _overlaps(columns.take(rows, 1), columns.take(better, 1)) > iou
     rows, better = rows[near], better[near]
-    stay = np.ones(columns.shape[1], np.bool_)
+    stay = np.ones(len(found), np.bool_)
+    stay[rows] = False
     while True:
         left = np.ones_like(stay)
         left[rows[stay[better]]] = False
-        if np.array_equal(left, stay):
-            return stay
+        if (left == stay).all():
+            break
         stay = left
+    left[order] = stay
+    return left
 
 
 def _overlaps(one: Floats, others: Floats) -> Floats:
@@ -296,8 +298,11 @@ def detections(
     scores = np.zeros((batch, most), np.float32)
     classes = np.zeros((batch, most), np.int32)
     if len(found):
-        ways = np.array([_way_back(height, width, letterbox) for height, width in image_size.tolist()])[images]
-        boxes[images, places] = _brought_back(found[:, :4], ways.swapaxes(0, 1))
-        scores[images, places] = found[:, 4]
-        classes[images, places] = found[:, 5]
+        ways = [_way_back(height, width, letterbox) for height, width in image_size.tolist()]
+        alike = all(way is ways[0] for way in ways)
+        way = ways[0] if alike else np.array(ways)[images].swapaxes(0, 1)
+        slots = images * most + places
+        boxes.reshape(-1, 4)[slots] = _brought_back(found[:, :4], way)
+        scores.reshape(-1)[slots] = found[:, 4]
+        classes.reshape(-1)[slots] = found[:, 5]
     return number, boxes, scores, classes
