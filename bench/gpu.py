@@ -122,7 +122,7 @@ def _frames(url: str, boards: np.ndarray, seconds: float, stages: Callable[[Call
         def work(number: int) -> int:
             return len(detector.detect_frames(frames[number]))
 
-        alone, table = stages(lambda: steady(work, 1, seconds / 2))
+        alone, table = stages(lambda: steady(work, 1, seconds))
         sweep = {n: steady(work, n, SEARCH).items_per_second for n in FRAMES_IN_FLIGHT}
         best = max(sweep, key=lambda n: sweep[n])
         load = steady(work, best, seconds)
@@ -145,7 +145,7 @@ def _jpegs(url: str, images: Sequence[bytes], folder: Path, seconds: float, stag
         return analyzer.run(url, "detect", data, f"{number}:{number}:1", length / 3, table)[0]
 
     with Detector(url) as detector:
-        alone, stage_table = stages(lambda: steady(lambda _: len([detector.detect(images[0])]), 1, seconds / 4))
+        alone, stage_table = stages(lambda: steady(lambda _: len([detector.detect(images[0])]), 1, seconds))
     sweep = {n: load(n, SEARCH).throughput for n in JPEGS_IN_FLIGHT}
     best = load(max(sweep, key=lambda n: sweep[n]), seconds)
     return {

@@ -66,8 +66,8 @@ def test_perf_analyzer_loads_the_server_and_its_table_is_read(
 def test_stage_bytes_follow_the_contract() -> None:
     assert stage_bytes(REPOSITORY, "detect", {"image": 250_000}) == [
         Stage("preprocess", 250_000, 3 * 640 * 640 + 8),
-        Stage("yolo", 3 * 640 * 640, 24_000),
-        Stage("nms", 24_000 + 8, 4 + 1600 + 400 + 400),
+        Stage("yolo", 3 * 640 * 640, 7_200),
+        Stage("nms", 7_200 + 8, 4 + 1600 + 400 + 400),
     ]
 
 

@@ -15,8 +15,8 @@ from server.errors import ServerError
 from server.modules import load_module
 from tests.conftest import REPOSITORY
 
-DEFAULT = Settings(640, 640, 1000, ("open", "short", "mousebite", "spur", "copper", "pin-hole"), True, False)
-OTHER = Settings(384, 640, 300, ("Käfer", 'a "b"', "c\\d"), False, True)
+DEFAULT = Settings(640, 640, 300, ("open", "short", "mousebite", "spur", "copper", "pin-hole"), True, False)
+OTHER = Settings(384, 640, 200, ("Käfer", 'a "b"', "c\\d"), False, True)
 GRAPH_BYTES = (REPOSITORY / GRAPH).read_bytes()
 
 
@@ -37,7 +37,7 @@ def test_sizes_labels_and_candidates_are_the_models(tmp_path: Path) -> None:
     write_repository(tmp_path, b"graph", OTHER)
     configs = {path.parent.name: read_config(path) for path in tmp_path.glob("*/config.pbtxt")}
     assert list(configs["yolo"].input[0].dims) == [3, 384, 640]
-    assert list(configs["yolo"].output[0].dims) == list(configs["nms"].input[0].dims) == [300, 6]
+    assert list(configs["yolo"].output[0].dims) == list(configs["nms"].input[0].dims) == [200, 6]
     for name in ("preprocess", "preprocess_frames"):
         assert next(list(o.dims) for o in configs[name].output if o.name == "images") == [3, 384, 640]
         module = load_module(tmp_path / name / "1" / "dali.py")

@@ -12,7 +12,7 @@ from onnx import numpy_helper, parser
 from export.network import prepare
 from export.pixels import PixelFormat
 from export.recognise import Wishes, recognise
-from export.served_graph import served_graph
+from export.served_graph import rows_of, served_graph
 
 CELL, GRID = 16, 40  # GRID x GRID cells of CELL pixels
 
@@ -54,5 +54,6 @@ def copy_with_cells(repository: Path, target: Path) -> Path:
     shutil.copytree(repository, target)
     network = prepare(cells_network(), None)
     reading = recognise(network, Wishes("xyxy", PixelFormat.parse("rgb-0-1")))
-    onnx.save(served_graph(network, reading, 1000), target / "yolo" / "1" / "model.onnx")
+    graph = target / "yolo" / "1" / "model.onnx"
+    onnx.save(served_graph(network, reading, rows_of(onnx.load(graph))), graph)
     return target
