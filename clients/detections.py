@@ -52,7 +52,7 @@ class Detections:
         Raises:
             DetectionError: the response has a class that has no label.
         """
-        numbers, boxes, scores, classes = (tensors[name] for name in OUTPUTS)
+        numbers, boxes, scores, classes = (np.array(tensors[name]) for name in OUTPUTS)  # writable, and of nobody else
         # Few calls of NumPy: after milliseconds of waiting each costs several times what it costs when called at once.
         found = []
         for image, (number,) in enumerate(numbers.tolist()):

@@ -33,12 +33,12 @@ def decode_late(model: onnx.ModelProto) -> onnx.ModelProto:
         a graph that computes the same; the given one where nothing can be gained.
     """
     nodes = model.graph.node
-    top = next((node for node in nodes if node.op_type == "TopK"), None)
-    chosen = next((node for node in nodes if node.op_type in ("GatherElements", "GatherND")), None)
+    top = next((node for node in reversed(nodes) if node.op_type == "TopK"), None)
+    chosen = _chosen_by(model, top.output[1]) if top is not None else None
     if top is None or chosen is None or opset_of(model) < SINCE:
         return model
     predictions, axis = chosen.input[0], 2 if chosen.op_type == "GatherElements" else 1
-    names = set(_behind(model, predictions))
+    names = {top.output[1], *_behind(model, predictions)}
     names.update(name for node in nodes if node.op_type == "Split" and node.input[0] in names for name in node.output)
     tensors = measured(model, names)
     straight = _without_splits(model, tensors)
@@ -55,6 +55,17 @@ def decode_late(model: onnx.ModelProto) -> onnx.ModelProto:
     straight.graph.initializer.extend(gathering.constants)
     ordered = in_order(straight)
     return part_of(ordered, ordered.graph.input, ordered.graph.output)
+
+
+def _chosen_by(model: onnx.ModelProto, index: str) -> onnx.NodeProto | None:
+    """The node that gathers the predictions of the best anchors: those of boxes, where scores are apart."""
+    same = {index}
+    for node in model.graph.node:
+        if node.op_type in ("Unsqueeze", "Expand") and node.input[0] in same:
+            same.update(node.output)
+        elif node.op_type in ("GatherElements", "GatherND") and node.input[1] in same:
+            return node
+    return None
 
 
 def _behind(model: onnx.ModelProto, predictions: str) -> Iterator[str]:
@@ -128,8 +139,11 @@ def _without_splits(model: onnx.ModelProto, tensors: dict[str, Tensor]) -> onnx.
     apart = _Apart(copy, tensors)
     kept = []
     for node in copy.graph.node:
-        known = node.op_type == "Split" and all(name in tensors for name in (*node.output, node.input[0]))
-        ways = apart.ways(node.input[0], [tensors[name].shape[CHANNELS] for name in node.output]) if known else None
+        ways = None
+        if node.op_type == "Split" and all(name in tensors for name in (*node.output, node.input[0])):
+            shapes = [tensors[name].shape for name in node.output]
+            if attribute(node, "axis", 0) % len(shapes[0]) == CHANNELS:
+                ways = apart.ways(node.input[0], [shape[CHANNELS] for shape in shapes])
         if ways is None:
             kept.append(node)
         else:
@@ -185,10 +199,11 @@ class _Gathering(_Builder):
     def __init__(self, model: onnx.ModelProto, tensors: dict[str, Tensor], top: onnx.NodeProto) -> None:
         super().__init__(model, tensors)
         self.index = top.output[1]  # int64 [N, K]
-        self.best = next(int(numpy_helper.to_array(t)[0]) for t in model.graph.initializer if t.name == top.input[1])
+        _, self.best = self.shape(self.index)
         self.needed = set(_behind(model, top.input[0]))  # for the scores of all anchors
         self.moved = 0
         self.done: dict[str, str] = {}
+        self.axes: dict[str, int] = {}  # of the anchors in what is done
 
     def of(self, name: str, axis: int) -> str:
         """The name of the tensor with the best anchors.
@@ -200,6 +215,8 @@ class _Gathering(_Builder):
         Raises:
             _Unknown: nothing that is known here gathers them.
         """
+        if self.axes.setdefault(name, axis) != axis:
+            raise _Unknown
         if name not in self.done:
             node = self._makers.get(name)
             inputs = self._inputs(node, axis) if node is not None and node.op_type in MOVED else None
@@ -211,6 +228,7 @@ class _Gathering(_Builder):
                 self.nodes.append(moved)
                 self.moved += 1
                 self.done |= dict(zip(node.output, moved.output, strict=True))
+                self.axes |= dict.fromkeys(node.output, axis)
         return self.done[name]
 
     def _inputs(self, node: onnx.NodeProto, axis: int) -> list[str] | None:
@@ -240,17 +258,18 @@ class _Gathering(_Builder):
         if node.op_type == "Transpose":
             return int(attribute(node, "perm", None)[axis])
         if node.op_type == "Conv":
-            return axis if axis > CHANNELS and _sums(node, self.model) else None
-        if node.op_type == "ReduceSum":
+            alone = axis > CHANNELS and _sums(node, self.model) and before[CHANNELS + 1 :] == shape[CHANNELS + 1 :]
+            return axis if alone else None
+        if node.op_type in ("ReduceMax", "ReduceSum"):
+            if len(node.input) < 2:
+                return None
             gone = {int(a) % len(before) for a in self.values(node.input[1])}
             left = [a for a in range(len(before)) if attribute(node, "keepdims", 1) or a not in gone]
             return left[axis] if left[axis] not in gone else None
-        same = (
-            a
-            for a, size in enumerate(before)
-            if size == shape[axis] and math.prod(before[1:a]) == math.prod(shape[1:axis])
-        )
-        return next(same, None) if before[0] == shape[0] == BATCH else None
+        if not before[0] == shape[0] == BATCH or BATCH in before[1:] + shape[1:]:
+            return None
+        rows = math.prod(shape[1:axis])
+        return next((a for a, n in enumerate(before) if n == shape[axis] and math.prod(before[1:a]) == rows), None)
 
     def _broadcast(self, name: str, axis: int, rank: int) -> str:
         """An input of an elementwise operator: with the best anchors, or itself if it is the same for all."""
@@ -287,7 +306,7 @@ class _Gathering(_Builder):
         shape, out = self.shape(name), f"{name}/best"
         if shape[0] != BATCH:
             raise _Unknown
-        maps = self._maps(name) if axis == 2 and len(shape) == 3 and name not in self.needed else None
+        maps = self._maps(name, shape[CHANNELS]) if axis == 2 and len(shape) == 3 and name not in self.needed else None
         if maps:
             return self._of_maps(maps, shape[CHANNELS], out)
         thin = [BATCH, *(1 for _ in shape[1:])]
@@ -298,20 +317,22 @@ class _Gathering(_Builder):
         index = self.add("Expand", [flat, self.constant(f"{out}/wide", wide)], f"{out}/index")
         return self.add("GatherElements", [name, index], out, axis=axis)
 
-    def _maps(self, name: str) -> list[str] | None:
+    def _maps(self, name: str, channels: int) -> list[str] | None:
         """The maps [N, C, h, w] that a tensor [N, C, A] lines up; None if it is made otherwise."""
         node = self.maker(name)
         if node is None or node.op_type != "Concat" or attribute(node, "axis", 0) % 3 != 2:
             return None
         pieces = [self.maker(piece) for piece in node.input]
         maps = [piece.input[0] for piece in pieces if piece is not None and piece.op_type == "Reshape"]
-        return maps if len(maps) == len(pieces) and all(len(self.shape(m)) == 4 for m in maps) else None
+        alike = all(len(self.shape(m)) == 4 and self.shape(m)[CHANNELS] == channels for m in maps)
+        return maps if alike and len(maps) == len(pieces) else None
 
     def _of_maps(self, maps: Sequence[str], channels: int, out: str) -> str:
         """Gather rows of channels, which lie side by side in the maps that convolutions make on a GPU."""
         target, kind = self.constant(f"{out}/shape", [BATCH, -1, channels]), None
         casts = [node for name in maps if (node := self.maker(name)) is not None and node.op_type == "Cast"]
-        if len(casts) == len(maps):  # K rows are cast in less time than all
+        kinds = {self.tensor(node.input[0]).dtype for node in casts}
+        if len(casts) == len(maps) and len(kinds) == 1:  # K rows are cast in less time than all
             maps, kind = [node.input[0] for node in casts], attribute(casts[0], "to", None)
         rows = []
         for number, name in enumerate(maps):

@@ -34,6 +34,20 @@ def test_padding_is_taken_off_each_image_by_itself() -> None:
     assert first.names == tuple(LABELS[c] for c in tensors["classes"][0, :2])
 
 
+def test_detections_can_be_changed_without_changing_others_or_the_response() -> None:
+    tensors = padded(2, 3)
+    for tensor in tensors.values():
+        tensor.flags.writeable = False  # as what is read off a connection
+    before = tensors["boxes"].copy()
+
+    first, second = Detections.from_tensors(tensors, LABELS)
+    first.boxes[:] = 0
+    first.scores[:] = 0
+
+    np.testing.assert_array_equal(second.boxes, before[1, :3])
+    np.testing.assert_array_equal(tensors["boxes"], before)
+
+
 def test_an_image_without_detections_keeps_dtypes_and_shapes() -> None:
     (none,) = Detections.from_tensors(padded(0), LABELS)
 
