@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from export.graphs import in_order, opset_of, part_of
+from server.builder import Builder, Unknown, makers_of
+from server.straight import CHANNELS, without_splits
 from server.tensors import BATCH, Tensor, attribute, measured
 
 ELEMENTWISE = {"Add", "Cast", "Div", "Exp", "Identity", "Mul", "Pow", "Sigmoid", "Sub"}
 MOVED = ELEMENTWISE | {"Concat", "Conv", "ReduceMax", "ReduceSum", "Reshape", "Slice", "Softmax", "Split", "Transpose"}
 SINCE = 13  # the operator set whose Softmax is along one axis, and whose axes to sum over are a tensor
-CHANNELS = 1  # their axis
 
 
 def decode_late(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -41,11 +40,11 @@ def decode_late(model: onnx.ModelProto) -> onnx.ModelProto:
     names = {top.output[1], *_behind(model, predictions)}
     names.update(name for node in nodes if node.op_type == "Split" and node.input[0] in names for name in node.output)
     tensors = measured(model, names)
-    straight = _without_splits(model, tensors)
+    straight = without_splits(model, tensors)
     gathering = _Gathering(straight, tensors, top)
     try:
         best = gathering.of(predictions, axis)
-    except _Unknown:
+    except Unknown:
         return model
     if not gathering.moved:
         return model
@@ -70,7 +69,7 @@ def _chosen_by(model: onnx.ModelProto, index: str) -> onnx.NodeProto | None:
 
 def _behind(model: onnx.ModelProto, predictions: str) -> Iterator[str]:
     """The predictions and all tensors that they are made of, back to the network's last convolutions."""
-    makers, left, seen = _makers(model), [predictions], {""}
+    makers, left, seen = makers_of(model), [predictions], {""}
     while left:
         name = left.pop()
         if name not in seen:
@@ -81,119 +80,13 @@ def _behind(model: onnx.ModelProto, predictions: str) -> Iterator[str]:
                 left += node.input
 
 
-def _makers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
-    return {name: node for node in model.graph.node for name in node.output}
-
-
 def _sums(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
     """Whether a convolution makes one number of each pixel's channels, as YOLOv8 does behind its softmax."""
     weights = next((tensor for tensor in model.graph.initializer if tensor.name == node.input[1]), None)
     return weights is not None and weights.dims[0] * math.prod(weights.dims[2:]) == 1
 
 
-class _Unknown(Exception):
-    """The graph does something with its anchors that is not known here."""
-
-
-class _Builder:
-    """Adds nodes and constants to a graph."""
-
-    def __init__(self, model: onnx.ModelProto, tensors: dict[str, Tensor]) -> None:
-        self.model, self.tensors = model, tensors
-        self._makers = _makers(model)
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def maker(self, name: str) -> onnx.NodeProto | None:
-        """The node that makes a tensor."""
-        node = self._makers.get(name)
-        return self.maker(node.input[0]) if node is not None and node.op_type == "Identity" else node
-
-    def add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
-        return output
-
-    def constant(self, name: str, values: npt.NDArray[Any] | Sequence[int]) -> str:
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
-        return name
-
-    def tensor(self, name: str) -> Tensor:
-        if name not in self.tensors:
-            raise _Unknown
-        return self.tensors[name]
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self.tensor(name).shape
-
-    def values(self, name: str) -> npt.NDArray[Any]:
-        values = self.tensor(name).values
-        if values is None:
-            raise _Unknown
-        return values
-
-
-def _without_splits(model: onnx.ModelProto, tensors: dict[str, Tensor]) -> onnx.ModelProto:
-    """A copy where channels that are concatenated, and split again behind other operators, go their own ways."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    apart = _Apart(copy, tensors)
-    kept = []
-    for node in copy.graph.node:
-        ways = None
-        if node.op_type == "Split" and all(name in tensors for name in (*node.output, node.input[0])):
-            shapes = [tensors[name].shape for name in node.output]
-            if attribute(node, "axis", 0) % len(shapes[0]) == CHANNELS:
-                ways = apart.ways(node.input[0], [shape[CHANNELS] for shape in shapes])
-        if ways is None:
-            kept.append(node)
-        else:
-            kept += [helper.make_node("Identity", [a], [b], name=b) for a, b in zip(ways, node.output, strict=True)]
-    nodes = [*kept, *apart.nodes]
-    rest = list(copy.graph.initializer)
-    straight = onnx.ModelProto()
-    straight.CopyFrom(copy)
-    for listed, wanted in ((straight.graph.node, nodes), (straight.graph.initializer, [*rest, *apart.constants])):
-        del listed[:]
-        listed.extend(wanted)
-    return straight
-
-
-class _Apart(_Builder):
-    """Finds the tensors that channels come from."""
-
-    def ways(self, name: str, sizes: Sequence[int]) -> list[str] | None:
-        """Tensors of so many channels each that make up a tensor; None if it is made otherwise."""
-        node = self.maker(name)
-        if node is None or name not in self.tensors or node.op_type not in ("Concat", "Reshape"):
-            return None
-        shape = self.shape(name)
-        axis = attribute(node, "axis", 0) % len(shape)
-        sources = node.input if node.op_type == "Concat" else node.input[:1]
-        if any(source not in self.tensors for source in sources):
-            return None
-        if node.op_type == "Concat" and axis == CHANNELS:
-            return list(sources) if [self.shape(source)[CHANNELS] for source in sources] == list(sizes) else None
-        if node.op_type == "Reshape" and self.shape(sources[0])[: CHANNELS + 1] != shape[: CHANNELS + 1]:
-            return None
-        found = [self.ways(source, sizes) for source in sources]
-        if None in found:
-            return None
-        return [
-            self._part(node, axis, number, size, [way[number] for way in found if way])
-            for number, size in enumerate(sizes)
-        ]
-
-    def _part(self, node: onnx.NodeProto, axis: int, number: int, size: int, sources: Sequence[str]) -> str:
-        name = f"{node.output[0]}/part{number}"
-        whole = self.tensor(node.output[0])
-        shape = (*whole.shape[:CHANNELS], size, *whole.shape[CHANNELS + 1 :])
-        self.tensors[name] = Tensor(shape, whole.dtype)
-        if node.op_type == "Concat":
-            return self.add("Concat", sources, name, axis=axis)
-        return self.add("Reshape", [*sources, self.constant(f"{name}/shape", shape)], name)
-
-
-class _Gathering(_Builder):
+class _Gathering(Builder):
     """Makes, of tensors with an axis of A anchors, those of the best K."""
 
     def __init__(self, model: onnx.ModelProto, tensors: dict[str, Tensor], top: onnx.NodeProto) -> None:
@@ -213,12 +106,12 @@ class _Gathering(_Builder):
             axis: of its anchors.
 
         Raises:
-            _Unknown: nothing that is known here gathers them.
+            Unknown: nothing that is known here gathers them.
         """
         if self.axes.setdefault(name, axis) != axis:
-            raise _Unknown
+            raise Unknown
         if name not in self.done:
-            node = self._makers.get(name)
+            node = self.makers.get(name)
             inputs = self._inputs(node, axis) if node is not None and node.op_type in MOVED else None
             if node is None or inputs is None:
                 self.done[name] = self._gathered(name, axis)
@@ -281,7 +174,7 @@ class _Gathering(_Builder):
 
     def _fixed(self, name: str) -> str:
         """A constant that exporters reckon out of the shapes of what is not made any longer."""
-        if name not in self._makers:
+        if name not in self.makers:
             return name
         if name not in self.done:
             self.done[name] = self.constant(f"{name}/fixed", self.values(name))
@@ -292,7 +185,7 @@ class _Gathering(_Builder):
         values = self.values(name)
         values = np.moveaxis(values.reshape((1,) * (rank - values.ndim) + values.shape), axis, 0)
         if values.shape[1] != 1:
-            raise _Unknown
+            raise Unknown
         out = f"{name}/best{axis}"
         if out not in self.done:
             rows = self.add("Gather", [self.constant(f"{out}/all", values[:, 0]), self.index], f"{out}/rows", axis=0)
@@ -305,7 +198,7 @@ class _Gathering(_Builder):
         """Gather here."""
         shape, out = self.shape(name), f"{name}/best"
         if shape[0] != BATCH:
-            raise _Unknown
+            raise Unknown
         maps = self._maps(name, shape[CHANNELS]) if axis == 2 and len(shape) == 3 and name not in self.needed else None
         if maps:
             return self._of_maps(maps, shape[CHANNELS], out)
