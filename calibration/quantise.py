@@ -11,7 +11,7 @@ from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-from export.graphs import in_order, read_by
+from export.graphs import in_order, makers_of, read_by
 
 
 def quantised(
@@ -79,7 +79,7 @@ def _keep_float(model: onnx.ModelProto, names: Collection[str]) -> None:
     again, and convolutions that are to stay float. Only a residual addition gains by it: its identity need not be kept
     in float beside the quantised one.
     """
-    makers = {name: node for node in model.graph.node for name in node.output}
+    makers = makers_of(model)
     floats = {
         node.output[0]: makers[node.input[0]].input[0]
         for node in model.graph.node

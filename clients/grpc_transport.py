@@ -127,7 +127,7 @@ def _arguments(request: Request) -> dict[str, Any]:
 
 
 def _tensors(result: InferResult) -> Tensors:
-    response = result.get_response()
+    response = result.get_response()  # its outputs are read once; as_numpy looks for each among all
     outputs = zip(response.outputs, response.raw_output_contents, strict=True)
     return {o.name: np.frombuffer(raw, triton_to_np_dtype(o.datatype)).reshape(o.shape) for o, raw in outputs}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import onnx
 
@@ -13,6 +14,16 @@ from export.errors import ExportError
 def opset_of(model: onnx.ModelProto) -> int:
     """The version of ONNX's own operators that a model uses."""
     return next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+
+
+def makers_of(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """The node that makes each tensor."""
+    return {name: node for node in model.graph.node for name in node.output if name}
+
+
+def attribute_of(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    """The value of an attribute, or what holds where it is left out."""
+    return next((onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
 def in_order(model: onnx.ModelProto) -> onnx.ModelProto:

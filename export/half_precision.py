@@ -9,7 +9,7 @@ import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from export.contract import OUTPUT
-from export.graphs import in_order, part_of, read_by
+from export.graphs import in_order, makers_of, part_of, read_by
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
@@ -69,7 +69,7 @@ def _without_detours(model: onnx.ModelProto, names: Collection[str]) -> onnx.Mod
 
 def _before(model: onnx.ModelProto, names: Iterable[str]) -> set[str]:
     """The nodes with these names and all that they need."""
-    makers = {name: node for node in model.graph.node for name in node.output if name}
+    makers = makers_of(model)
     nodes = [node for node in model.graph.node if node.name in set(names)]
     found: set[str] = set()
     while nodes:
@@ -86,7 +86,7 @@ def last_convolutions(model: onnx.ModelProto) -> set[str]:
     A convolution that takes the mean of a distribution (it reads a Softmax; distribution focal loss,
     https://arxiv.org/abs/2006.04388) is arithmetic of the head too, so it counts as one and so do those before it.
     """
-    makers = {name: node for node in model.graph.node for name in node.output if name}
+    makers = makers_of(model)
     found: set[str] = set()
     seen: set[str] = set()
     tensors = [value.name for value in model.graph.output]
@@ -105,7 +105,7 @@ def last_convolutions(model: onnx.ModelProto) -> set[str]:
 
 def logits_of(model: onnx.ModelProto) -> set[str]:
     """The last convolutions without those that decode: those that no other one stands behind."""
-    makers = {name: node for node in model.graph.node for name in node.output if name}
+    makers = makers_of(model)
     last = last_convolutions(model)
     return {node.name for node in model.graph.node if node.name in last and not _reads_softmax(node, makers)}
 

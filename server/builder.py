@@ -10,12 +10,8 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from export.graphs import makers_of
 from server.tensors import Tensor
-
-
-def makers_of(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
-    """Which node makes each tensor."""
-    return {name: node for node in model.graph.node for name in node.output}
 
 
 class Unknown(Exception):

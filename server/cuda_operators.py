@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
-from export.graphs import part_of
-from server.tensors import Tensor, measured
+from export.graphs import attribute_of, part_of
+from server.builder import Builder
+from server.tensors import measured
 
 PLANES = 3
 AVERAGE = 2  # pixels along each side
@@ -36,48 +38,56 @@ def with_cuda_operators(model: onnx.ModelProto) -> onnx.ModelProto:
         a new graph.
     """
     source = model.graph.input[0]
-    read = {node.input[0] for node in model.graph.node if node.op_type in ("AveragePool", "Resize")}
-    values = measured(model, read - {source.name})
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    read = {name for node in model.graph.node for name in _read(node)}
+    build = Builder(model, measured(model, read - {source.name, ""}))
     sizes = [dim.dim_value for dim in source.type.tensor_type.shape.dim]
-    nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        pixels = values.get(node.input[0] if node.input else "")
         if node.op_type == "Conv":
-            nodes.append(_one_group(node, constants))
-        elif node.op_type == "AveragePool" and pixels and _averages(node) and pixels.shape[1] <= MOST_CHANNELS:
-            nodes.append(_as_convolution(node, pixels, constants))
-        elif node.op_type == "Resize" and pixels and len(pixels.shape) == 4:
-            nodes += _repeated(node, pixels.shape, constants)
+            _as_one_group(node, build)
+        elif node.op_type == "AveragePool" and _averages(node) and 0 < _channels(node, build) <= MOST_CHANNELS:
+            _as_convolution(node, build)
+        elif node.op_type == "Resize" and (times := _times(node, build)):
+            _as_expansion(node, times, build)
         elif node.op_type == "Cast" and node.input[0] == source.name and sizes[1] == PLANES:
-            nodes += _channels_last(node, sizes, constants)
+            _with_channels_last(node, sizes, build)
         else:
-            nodes.append(node)
+            build.nodes.append(node)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    for listed, wanted in ((copy.graph.node, nodes), (copy.graph.initializer, constants.values())):
-        del listed[:]
-        listed.extend(wanted)
-    del copy.graph.value_info[:]
+    del copy.graph.value_info[:], copy.graph.node[:]
+    copy.graph.node.extend(build.nodes)
+    copy.graph.initializer.extend(build.constants)
     return part_of(copy, copy.graph.input, copy.graph.output)
 
 
-def _one_group(node: onnx.NodeProto, constants: dict[str, TensorProto]) -> onnx.NodeProto:
-    groups = next((a.i for a in node.attribute if a.name == "group"), 1)
-    tensor = constants.get(node.input[1])
-    if tensor is None or not 1 < groups <= MOST_GROUPS or groups * tensor.dims[1] > MOST_CHANNELS:
-        return node
-    name = f"{node.output[0]}/dense"
-    constants[name] = numpy_helper.from_array(_dense(numpy_helper.to_array(tensor), groups), name)
+def _read(node: onnx.NodeProto) -> Sequence[str]:
+    """The inputs of a node that have to be known."""
+    if node.op_type == "Conv":
+        return node.input[1:2]
+    return node.input if node.op_type in ("AveragePool", "Resize") else ()
+
+
+def _channels(node: onnx.NodeProto, build: Builder) -> int:
+    """Of a batch of pictures; 0 where they are not known."""
+    pixels = build.tensors.get(node.input[0])
+    return pixels.shape[1] if pixels and len(pixels.shape) == 4 else 0
+
+
+def _as_one_group(node: onnx.NodeProto, build: Builder) -> None:
+    groups, known = attribute_of(node, "group", 1), build.tensors.get(node.input[1])
+    weights = known.values if known else None
+    if weights is None or not 1 < groups <= MOST_GROUPS or groups * weights.shape[1] > MOST_CHANNELS:
+        build.nodes.append(node)
+        return
     convolution = onnx.NodeProto()
     convolution.CopyFrom(node)
-    convolution.input[1] = name
+    convolution.input[1] = build.constant(f"{node.output[0]}/dense", _dense(weights, groups))
     del convolution.attribute[:]
     convolution.attribute.extend(a for a in node.attribute if a.name != "group")
-    return convolution
+    build.nodes.append(convolution)
 
 
-def _dense(weights: np.ndarray, groups: int) -> np.ndarray:
+def _dense(weights: npt.NDArray[Any], groups: int) -> npt.NDArray[Any]:
     """Each group's weights at its own inputs, zeros at the others: [M, C / groups, ...] to [M, C, ...]."""
     outputs, inputs, *kernel = weights.shape
     dense = np.zeros((outputs, groups, inputs, *kernel), weights.dtype)
@@ -88,75 +98,60 @@ def _dense(weights: np.ndarray, groups: int) -> np.ndarray:
 
 def _averages(node: onnx.NodeProto) -> bool:
     """Whether a pooling takes the mean of 2 x 2 pixels inside the picture, wherever they begin."""
-    found = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     return (
-        found.get("kernel_shape") == [AVERAGE] * 2
-        and set(found.get("strides", [1])) == {1}
-        and set(found.get("dilations", [1])) == {1}
-        and not any(found.get("pads", []))
-        and found.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID")
+        attribute_of(node, "kernel_shape", None) == [AVERAGE] * 2
+        and set(attribute_of(node, "strides", [1])) == {1}
+        and set(attribute_of(node, "dilations", [1])) == {1}
+        and not any(attribute_of(node, "pads", []))
+        and attribute_of(node, "auto_pad", b"NOTSET") in (b"NOTSET", b"VALID")
     )
 
 
-def _as_convolution(node: onnx.NodeProto, pixels: Tensor, constants: dict[str, TensorProto]) -> onnx.NodeProto:
+def _as_convolution(node: onnx.NodeProto, build: Builder) -> None:
     """A quarter of each of four pixels of the same channel, nothing of the others: exact in every float type.
 
     With a bias of zeros cuDNN compiles a kernel for it; without, it has taken one for 32 channels that is five times as
     slow and wants planes.
     """
-    name, channels = f"{node.output[0]}/quarters", pixels.shape[1]
-    weights = np.full((channels, 1, AVERAGE, AVERAGE), 1 / AVERAGE**2, pixels.dtype)
-    for key, values in ((name, _dense(weights, channels)), (f"{name}/bias", np.zeros(channels, weights.dtype))):
-        constants[key] = numpy_helper.from_array(values, key)
-    return helper.make_node("Conv", [node.input[0], name, f"{name}/bias"], node.output, node.name)
+    pixels, channels, out = node.input[0], _channels(node, build), node.output[0]
+    quarters = np.full((channels, 1, AVERAGE, AVERAGE), 1 / AVERAGE**2, build.tensor(pixels).dtype)
+    weights = build.constant(f"{out}/quarters", _dense(quarters, channels))
+    bias = build.constant(f"{out}/bias", np.zeros(channels, quarters.dtype))
+    build.add("Conv", [pixels, weights, bias], out)
 
 
-def _repeated(
-    node: onnx.NodeProto, shape: Sequence[int], constants: dict[str, TensorProto]
-) -> Iterator[onnx.NodeProto]:
-    """Each pixel so many times; the node itself where it enlarges otherwise."""
-    found = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    how = [found.get(key) for key in ("mode", "coordinate_transformation_mode", "nearest_mode")]
-    scales = constants.get(node.input[2]) if len(node.input) > 2 else None
-    times = [] if scales is None else numpy_helper.to_array(scales).tolist()
+def _times(node: onnx.NodeProto, build: Builder) -> tuple[int, int] | None:
+    """How often each pixel is repeated downwards and to the right; None where pictures are enlarged otherwise."""
+    how = [attribute_of(node, key, None) for key in ("mode", "coordinate_transformation_mode", "nearest_mode")]
+    stored = len(node.input) > 2 and node.input[2] not in build.makers
+    scales = build.tensors.get(node.input[2]) if stored else None
+    times = [] if scales is None or scales.values is None else scales.values.tolist()
     if how != NEAREST or len(times) != 4 or times[:2] != [1, 1] or not all(map(float.is_integer, times)):
-        yield node
-        return
-    _, channels, height, width = shape
-    _, _, down, right = map(int, times)
-    name = node.output[0]
-    for key, numbers in (
-        ("apart", [0, height, 1, width, 1, channels]),
-        ("times", [1, 1, down, 1, right, 1]),
-        ("together", [0, down * height, right * width, channels]),
-    ):
-        constants[f"{name}/{key}"] = numpy_helper.from_array(np.array(numbers, np.int64), f"{name}/{key}")
-    steps: tuple[tuple[str, list[str], dict[str, Any]], ...] = (
-        ("Transpose", [], {"perm": [0, 2, 3, 1]}),
-        ("Reshape", [f"{name}/apart"], {}),
-        ("Expand", [f"{name}/times"], {}),
-        ("Reshape", [f"{name}/together"], {}),
-        ("Transpose", [], {"perm": [0, 3, 1, 2]}),
-    )
-    names = [node.input[0], *(f"{name}/step{i}" for i in range(1, len(steps))), name]
-    for (operator, more, attributes), before, after in zip(steps, names[:-1], names[1:], strict=True):
-        yield helper.make_node(operator, [before, *more], [after], f"{after}/repeated", **attributes)
+        return None
+    return (int(times[2]), int(times[3])) if _channels(node, build) else None
 
 
-def _channels_last(
-    node: onnx.NodeProto, shape: Sequence[int], constants: dict[str, TensorProto]
-) -> Iterator[onnx.NodeProto]:
+def _as_expansion(node: onnx.NodeProto, times: tuple[int, int], build: Builder) -> None:
+    (_, channels, height, width), (down, right), out = build.shape(node.input[0]), times, node.output[0]
+    apart = build.constant(f"{out}/apart", [0, height, 1, width, 1, channels])
+    often = build.constant(f"{out}/times", [1, 1, down, 1, right, 1])
+    together = build.constant(f"{out}/together", [0, down * height, right * width, channels])
+    pixels = build.add("Transpose", [node.input[0]], f"{out}/last", perm=[0, 2, 3, 1])
+    pixels = build.add("Reshape", [pixels, apart], f"{out}/single")
+    pixels = build.add("Expand", [pixels, often], f"{out}/repeated")
+    pixels = build.add("Reshape", [pixels, together], f"{out}/larger")
+    build.add("Transpose", [pixels], out, perm=[0, 3, 1, 2])
+
+
+def _with_channels_last(node: onnx.NodeProto, shape: Sequence[int], build: Builder) -> None:
     """ONNX Runtime transposes to channels last before the first convolution; this transposition undoes that one."""
-    source, name = node.input[0], f"{node.output[0]}/planes"
-    for key, numbers in (("shape", [0, *shape[2:], 1]), ("sizes", [1] * PLANES)):
-        constants[f"{name}/{key}"] = numpy_helper.from_array(np.array(numbers, np.int64), f"{name}/{key}")
+    name = f"{node.output[0]}/planes"
     planes = [f"{name}/{i}" for i in range(PLANES)]
-    yield helper.make_node("Split", [source, f"{name}/sizes"], planes, f"{name}/split", axis=1)
-    for plane in planes:
-        yield helper.make_node("Reshape", [plane, f"{name}/shape"], [f"{plane}/last"], f"{plane}/reshape")
-    yield helper.make_node("Concat", [f"{plane}/last" for plane in planes], [f"{name}/last"], f"{name}/concat", axis=3)
-    yield helper.make_node("Transpose", [f"{name}/last"], [f"{name}/first"], f"{name}/transpose", perm=[0, 3, 1, 2])
+    sizes, target = build.constant(f"{name}/sizes", [1] * PLANES), build.constant(f"{name}/shape", [0, *shape[2:], 1])
+    build.nodes.append(helper.make_node("Split", [node.input[0], sizes], planes, f"{name}/split", axis=1))
+    last = [build.add("Reshape", [plane, target], f"{plane}/last") for plane in planes]
+    pixels = build.add("Concat", last, f"{name}/last", axis=3)
     cast = onnx.NodeProto()
     cast.CopyFrom(node)
-    cast.input[0] = f"{name}/first"
-    yield cast
+    cast.input[0] = build.add("Transpose", [pixels], f"{name}/first", perm=[0, 3, 1, 2])
+    build.nodes.append(cast)

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from export.errors import ExportError
-from export.graphs import part_of
+from export.graphs import attribute_of, part_of
 from export.half_precision import halved, name_nodes
 from export.onnx_file import read_network
 from server.cuda_operators import with_cuda_operators
@@ -75,7 +75,7 @@ def without_quantisers(model: onnx.ModelProto) -> onnx.ModelProto:
 def _dequantised(node: onnx.NodeProto, constants: dict[str, TensorProto]) -> np.ndarray:
     """What a DequantizeLinear makes of a constant (ONNX, operator DequantizeLinear)."""
     values, scale, *zero = (numpy_helper.to_array(constants[name]) for name in node.input if name)
-    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+    axis = attribute_of(node, "axis", 1)
     shape = [-1 if number == axis % values.ndim else 1 for number in range(values.ndim)] if scale.ndim else []
     whole = values.astype(np.int32) - (zero[0].astype(np.int32).reshape(shape) if zero else 0)
     return (whole * scale.astype(np.float64).reshape(shape)).astype(scale.dtype)

@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from export.graphs import in_order, opset_of, part_of
-from server.builder import Builder, Unknown, makers_of
+from export.graphs import attribute_of, in_order, makers_of, opset_of, part_of
+from server.builder import Builder, Unknown
 from server.straight import CHANNELS, without_splits
-from server.tensors import BATCH, Tensor, attribute, measured
+from server.tensors import BATCH, Tensor, measured
 
 ELEMENTWISE = {"Add", "Cast", "Div", "Exp", "Identity", "Mul", "Pow", "Sigmoid", "Sub"}
 MOVED = ELEMENTWISE | {"Concat", "Conv", "ReduceMax", "ReduceSum", "Reshape", "Slice", "Softmax", "Split", "Transpose"}
@@ -131,7 +131,7 @@ class _Gathering(Builder):
         if operator in ELEMENTWISE:
             return [self._broadcast(name, axis, len(shape)) for name in node.input]
         if operator in ("Concat", "Softmax", "Split"):
-            if attribute(node, "axis", -1 if operator == "Softmax" else 0) % len(shape) == axis:
+            if attribute_of(node, "axis", -1 if operator == "Softmax" else 0) % len(shape) == axis:
                 return None
             return [self.of(i, axis) for i in node.input] if operator == "Concat" else [self.of(first, axis), *others]
         if operator == "Slice":
@@ -149,7 +149,7 @@ class _Gathering(Builder):
     def _own(self, node: onnx.NodeProto, before: tuple[int, ...], shape: tuple[int, ...], axis: int) -> int | None:
         """Where the anchors are in front of a node; None where it takes them apart."""
         if node.op_type == "Transpose":
-            return int(attribute(node, "perm", None)[axis])
+            return int(attribute_of(node, "perm", None)[axis])
         if node.op_type == "Conv":
             alone = axis > CHANNELS and _sums(node, self.model) and before[CHANNELS + 1 :] == shape[CHANNELS + 1 :]
             return axis if alone else None
@@ -157,7 +157,7 @@ class _Gathering(Builder):
             if len(node.input) < 2:
                 return None
             gone = {int(a) % len(before) for a in self.values(node.input[1])}
-            left = [a for a in range(len(before)) if attribute(node, "keepdims", 1) or a not in gone]
+            left = [a for a in range(len(before)) if attribute_of(node, "keepdims", 1) or a not in gone]
             return left[axis] if left[axis] not in gone else None
         if not before[0] == shape[0] == BATCH or BATCH in before[1:] + shape[1:]:
             return None
@@ -176,9 +176,10 @@ class _Gathering(Builder):
         """A constant that exporters reckon out of the shapes of what is not made any longer."""
         if name not in self.makers:
             return name
-        if name not in self.done:
-            self.done[name] = self.constant(f"{name}/fixed", self.values(name))
-        return self.done[name]
+        out = f"{name}/fixed"
+        if out not in self.done:
+            self.done[out] = self.constant(out, self.values(name))
+        return self.done[out]
 
     def _chosen(self, name: str, axis: int, rank: int) -> str:
         """Of a constant, which gets all axes of the tensor that it is broadcast to."""
@@ -213,7 +214,7 @@ class _Gathering(Builder):
     def _maps(self, name: str, channels: int) -> list[str] | None:
         """The maps [N, C, h, w] that a tensor [N, C, A] lines up; None if it is made otherwise."""
         node = self.maker(name)
-        if node is None or node.op_type != "Concat" or attribute(node, "axis", 0) % 3 != 2:
+        if node is None or node.op_type != "Concat" or attribute_of(node, "axis", 0) % 3 != 2:
             return None
         pieces = [self.maker(piece) for piece in node.input]
         maps = [piece.input[0] for piece in pieces if piece is not None and piece.op_type == "Reshape"]
@@ -226,7 +227,7 @@ class _Gathering(Builder):
         casts = [node for name in maps if (node := self.maker(name)) is not None and node.op_type == "Cast"]
         kinds = {self.tensor(node.input[0]).dtype for node in casts}
         if len(casts) == len(maps) and len(kinds) == 1:  # K rows are cast in less time than all
-            maps, kind = [node.input[0] for node in casts], attribute(casts[0], "to", None)
+            maps, kind = [node.input[0] for node in casts], attribute_of(casts[0], "to", None)
         rows = []
         for number, name in enumerate(maps):
             last = self.add("Transpose", [name], f"{out}/last{number}", perm=[0, 2, 3, 1])

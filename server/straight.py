@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import onnx
 from onnx import helper
 
+from export.graphs import attribute_of
 from server.builder import Builder
-from server.tensors import Tensor, attribute
+from server.tensors import Tensor
 
 CHANNELS = 1  # their axis
 
@@ -21,7 +22,7 @@ def without_splits(model: onnx.ModelProto, tensors: dict[str, Tensor]) -> onnx.M
         ways = None
         if node.op_type == "Split" and all(name in tensors for name in (*node.output, node.input[0])):
             shapes = [tensors[name].shape for name in node.output]
-            if attribute(node, "axis", 0) % len(shapes[0]) == CHANNELS:
+            if attribute_of(node, "axis", 0) % len(shapes[0]) == CHANNELS:
                 ways = apart.ways(node.input[0], [shape[CHANNELS] for shape in shapes])
         if ways is None:
             kept.append(node)
@@ -44,7 +45,7 @@ class _Apart(Builder):
         if node is None or name not in self.tensors or node.op_type not in ("Concat", "Reshape"):
             return None
         shape = self.shape(name)
-        axis = attribute(node, "axis", 0) % len(shape)
+        axis = attribute_of(node, "axis", 0) % len(shape)
         sources = node.input if node.op_type == "Concat" else node.input[:1]
         if any(source not in self.tensors for source in sources):
             return None
@@ -65,5 +66,5 @@ class _Apart(Builder):
         shape = (*whole.shape[:CHANNELS], sizes[number], *whole.shape[CHANNELS + 1 :])
         self.tensors[name] = Tensor(shape, whole.dtype)
         if node.op_type == "Concat":
-            return self.add("Concat", sources, name, axis=attribute(node, "axis", 0))
+            return self.add("Concat", sources, name, axis=attribute_of(node, "axis", 0))
         return self.add("Reshape", [*sources, self.constant(f"{name}/shape", shape)], name)

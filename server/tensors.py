@@ -1,4 +1,4 @@
-"""What is known of the tensors of a served graph, and of its operators' attributes."""
+"""What is known of the tensors of a served graph."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
+
+from export.graphs import part_of
+from export.network import Runner
 
 BATCH = 0  # a size that is as large as the batch
 
@@ -46,16 +48,11 @@ def measured(model: onnx.ModelProto, names: Collection[str]) -> dict[str, Tensor
     if not made:
         return tensors
     image = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim[1:]]
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    del copy.graph.output[:]
-    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in made)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    ones, twos = (session.run(made, {source: np.zeros((count, *image), np.uint8)}) for count in (1, 2))
+    runner = Runner(part_of(model, model.graph.input, [onnx.ValueInfoProto(name=name) for name in made]))
+    ones, twos = (runner.run(np.zeros((count, *image), np.uint8)) for count in (1, 2))
     of_pixels = _of_pixels(model)
-    for name, one, two in zip(made, ones, twos, strict=True):
+    for name in made:
+        one, two = ones[name], twos[name]
         if one.ndim == two.ndim:
             shape = tuple(a if a == b else BATCH for a, b in zip(one.shape, two.shape, strict=True))
             fixed = name not in of_pixels and np.array_equal(one, two)
@@ -70,8 +67,3 @@ def _of_pixels(model: onnx.ModelProto) -> set[str]:
         if node.op_type != "Shape" and found.intersection(node.input):
             found.update(node.output)
     return found
-
-
-def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    """An attribute of an operator, or what it is where it is left out."""
-    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)

@@ -32,9 +32,25 @@ def network(
         helper.make_node("Conv", ["c2", "w3", "b3"], ["y"], "third"),
     ]
     dtype = helper.tensor_dtype_to_np_dtype(kind)
-    weights = [numpy_helper.from_array(rng.normal(size=shape).astype(dtype), name) for name, shape in shapes.items()]
-    images = helper.make_tensor_value_info("images", TensorProto.UINT8, sizes)
-    graph = helper.make_graph(nodes, "g", [images], [helper.make_tensor_value_info("y", kind, list("Ncij"))], weights)
+    weights = {name: rng.normal(size=shape).astype(dtype) for name, shape in shapes.items()}
+    return model_of(nodes, weights, sizes, opset, kind)
+
+
+def model_of(
+    nodes: list[onnx.NodeProto],
+    constants: dict[str, np.ndarray],
+    sizes: tuple[Any, ...] = ("N", 3, 12, 10),
+    opset: int = 20,
+    kind: int = TensorProto.FLOAT,
+) -> onnx.ModelProto:
+    """From uint8 ``images`` to ``y``."""
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, sizes)],
+        [helper.make_tensor_value_info("y", kind, list("Ncij"))],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
 
@@ -102,14 +118,7 @@ def test_a_few_groups_are_one_with_zeros_between(groups: int, left: int) -> None
         helper.make_node("Conv", ["x", "w", "b"], ["y"], "grouped", group=groups, pads=[1] * 4, strides=[2, 1]),
     ]
     constants = {"w": weights, "b": rng.normal(size=32).astype(np.float32)}
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, ("N", 16, 12, 10))],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, list("Ncij"))],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    model = model_of(nodes, constants, ("N", 16, 12, 10))
     fast = with_cuda_operators(model)
     onnx.checker.check_model(fast, full_check=True)
     convolution = next(node for node in fast.graph.node if node.op_type == "Conv")
@@ -132,14 +141,7 @@ def enlarging(
         helper.make_node("Conv", ["x", "w"], ["c"], "first"),
         helper.make_node("Resize", ["c", "", "scales" if scales else "", *(["sizes"] if sizes else [])], ["y"], **how),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, ("N", 3, 12, 10))],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, list("Ncij"))],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return model_of(nodes, constants)
 
 
 REPEATED = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
