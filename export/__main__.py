@@ -22,10 +22,11 @@ from export.labels import read_labels
 from export.network import Network, prepare
 from export.onnx_file import read_network
 from export.pixels import PixelFormat
-from export.proof import BOX_TOLERANCE, SCORE_TOLERANCE, Proof, prove
+from export.proof import BOX_TOLERANCE, SCORE_TOLERANCE, Nms, Proof, prove
+from export.prove import make_proof
 from export.recognise import Reading, Wishes, recognise
 from export.repository import Settings, write_repository
-from export.samples import samples
+from export.samples import letterbox_of, samples
 from export.served_graph import MOST, rows_of, served_graph
 from server.errors import ServerError
 
@@ -41,6 +42,20 @@ class Place(str, Enum):
     top_left = "top-left"
 
 
+class Classes(str, Enum):
+    """What --classes takes."""
+
+    best = "best"
+    all = "all"
+
+
+class Rounding(str, Enum):
+    """What --rounding takes."""
+
+    nearest = "nearest"
+    down = "down"
+
+
 def main(
     network: Annotated[Path, typer.Argument(metavar="MODEL.onnx", exists=True, dir_okay=False, help="The network.")],
     repository: Annotated[
@@ -53,6 +68,9 @@ def main(
     ] = None,
     size: Annotated[str | None, typer.Option(help="S or HxW in pixels, for a graph that leaves it open.")] = None,
     top_k: Annotated[int, typer.Option(min=1, max=MOST, help="Candidates of an image that leave the network.")] = 1000,
+    max_detections: Annotated[
+        int, typer.Option(min=1, max=MOST, help="Detections of an image that are answered, the best ones.")
+    ] = 100,
     head: Annotated[
         HeadName | None, typer.Option(help="Layout of the predictions, where it is not recognised.")
     ] = None,
@@ -64,6 +82,16 @@ def main(
     ] = None,
     std: Annotated[str | None, typer.Option(help="Then divided by: three numbers, likewise.")] = None,
     letterbox: Annotated[Place | None, typer.Option(help="Where images lay in training.")] = None,
+    rounding: Annotated[
+        Rounding | None, typer.Option(help="How the sizes of letterboxed images were rounded in training.")
+    ] = None,
+    classes: Annotated[
+        Classes,
+        typer.Option(
+            help="Which classes of a box may be found: the best alone, or all, as Ultralytics' and YOLOv5's validation "
+            "counts."
+        ),
+    ] = Classes.best,
     images: Annotated[
         Path | None,
         typer.Option(
@@ -84,7 +112,9 @@ def main(
             head.value if head else None,
             _pixels(input_format, mean, std),
             None if letterbox is None else letterbox is Place.centred,
+            None if rounding is None else rounding is Rounding.nearest,
             read_labels(labels) if labels else None,
+            classes is Classes.all,
         )
         with working(f"Reading {network.name} and running it on two pictures of noise"):
             prepared = prepare(read_network(network), _size(size))
@@ -94,13 +124,23 @@ def main(
         if inspect:
             return
         with working("Holding the served graph against the original"):
-            pictures = samples(images, (prepared.height, prepared.width), reading.centred)
+            nms = Nms.of_the_repository(reading.head.final)
+            pictures = samples(images, letterbox_of(prepared, reading))
             proof = prove(prepared, reading, graph, pictures)
         _check(proof)
         settings = Settings(
-            prepared.height, prepared.width, rows_of(graph), reading.labels, reading.centred, reading.head.final
+            prepared.height,
+            prepared.width,
+            rows_of(graph),
+            reading.labels,
+            reading.centred,
+            reading.nearest,
+            reading.head.final,
+            max_detections,
         )
-        removed = write_repository(target, graph.SerializeToString(deterministic=True), settings)
+        content = graph.SerializeToString(deterministic=True)
+        carried = make_proof(graph, content, pictures, nms.score, nms.iou)
+        removed = write_repository(target, content, carried.to_bytes(), settings)
     except (ExportError, ServerError) as error:
         leave("export", str(error))
     except OSError as error:
@@ -145,8 +185,9 @@ def _show(path: Path, network: Network, reading: Reading, graph: onnx.ModelProto
     for name, value in (
         ("head", f"{reading.head.name}: {reading.head.families}"),
         ("input", f"{network.height}x{network.width} (height x width), {reading.pixels}"),
-        ("letterbox", "centred" if reading.centred else "top-left"),
+        ("letterbox", f"{'centred' if reading.centred else 'top-left'}, sizes rounded {_rounding(reading)}"),
         ("classes", f"{len(reading.labels)}: {names}"),
+        ("found of a box", "every class" if reading.every_class else "the best class"),
         ("batch", "free" if network.free_batch else f"free; the file has {network.original.batch}"),
         ("operator set", f"{after}" if before == after else f"{after}; the file has {before}"),
         ("parameters", f"{cost.parameters / 1e6:.2f} million"),
@@ -159,6 +200,10 @@ def _show(path: Path, network: Network, reading: Reading, graph: onnx.ModelProto
     console.print(table)
     for note in reading.notes:
         console.print(f"Note: {note}", soft_wrap=True, highlight=False)
+
+
+def _rounding(reading: Reading) -> str:
+    return "to the nearest pixel" if reading.nearest else "down"
 
 
 def _factor(pair: tuple[int, int], what: str) -> str:

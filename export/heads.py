@@ -25,6 +25,7 @@ class Head:
         final: each row is a box, its score and its class, and no two rows are the same object.
         pixels: the input that these networks are trained on, None where families differ.
         centred: where the letterboxed image lies in training, as Letterbox has it.
+        nearest: how its size is rounded in training, likewise.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Head:
     final: bool = False
     pixels: PixelFormat | None = RGB01
     centred: bool = True
+    nearest: bool = True
 
 
 HEADS = {
@@ -44,8 +46,16 @@ HEADS = {
         Head("yolov6", "YOLOv6", "cxcywh", objectness=True),
         Head("yolov8", "YOLOv8, YOLOv9, YOLO11, YOLO12, and YOLOv10 and YOLO26 without end2end", "cxcywh"),
         Head("yolov10", "YOLOv10, YOLO26: end to end", "xyxy", final=True),
-        Head("yolox", "YOLOX with decoding", "cxcywh", objectness=True, pixels=BGR255, centred=False),
-        Head("yolox-raw", "YOLOX without decoding", "offsets", objectness=True, pixels=BGR255, centred=False),
+        Head("yolox", "YOLOX with decoding", "cxcywh", objectness=True, pixels=BGR255, centred=False, nearest=False),
+        Head(
+            "yolox-raw",
+            "YOLOX without decoding",
+            "offsets",
+            objectness=True,
+            pixels=BGR255,
+            centred=False,
+            nearest=False,
+        ),
         Head("xyxy", "LibreYOLO's YOLOv9, YOLOv7, RTMDet and PicoDet", "xyxy", pixels=None),
         Head("split", "PP-YOLOE, YOLO-NAS: boxes and scores apart", "xyxy", split=True, pixels=None),
     )

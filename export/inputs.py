@@ -25,12 +25,14 @@ class Convention:
         head: name of the layout.
         pixels: what the input takes.
         centred: where the letterboxed image lies.
+        nearest: how its size is rounded, as Letterbox has it.
         note: what the server does otherwise.
     """
 
     head: str
     pixels: PixelFormat
     centred: bool
+    nearest: bool = False
     note: str | None = None
 
 
@@ -41,10 +43,10 @@ LIBREYOLO: Mapping[str, Convention] = {
     "yolo9": Convention("xyxy", RGB01, False),
     "yolo9_e2e": Convention("xyxy", RGB01, False),
     "yolo9_p2": Convention("xyxy", RGB01, False),
-    "yolonas": Convention("split", RGB01, True, SMALLER),
+    "yolonas": Convention("split", RGB01, True, True, SMALLER),
     "rtmdet": Convention("xyxy", PixelFormat("bgr", IMAGENET[0][::-1], IMAGENET[1][::-1]), False),
-    "ppyoloe": Convention("split", PixelFormat("rgb", *IMAGENET), True, STRETCHED),
-    "picodet": Convention("xyxy", PixelFormat("rgb", *IMAGENET), True, STRETCHED),
+    "ppyoloe": Convention("split", PixelFormat("rgb", *IMAGENET), True, True, STRETCHED),
+    "picodet": Convention("xyxy", PixelFormat("rgb", *IMAGENET), True, True, STRETCHED),
 }
 
 
@@ -59,10 +61,10 @@ def convention_of(network: Network) -> Convention | None:
     return LIBREYOLO.get(network.metadata.get("model_family", ""))
 
 
-def read_input(
+def read_pixels(
     network: Network, head: Head, pixels: PixelFormat | None, centred: bool | None
-) -> tuple[PixelFormat, bool, list[str]]:
-    """Tell the input's format and the letterbox: as wished, as metadata says, or as the head's families have it.
+) -> tuple[PixelFormat, list[str]]:
+    """Tell the input's format: as wished, as metadata says, or as the head's families have it.
 
     Args:
         network: to read.
@@ -71,16 +73,12 @@ def read_input(
         centred: what the user said of the letterbox, likewise.
 
     Returns:
-        the format, whether images are centred, and what the user should know.
+        the format, and what the user should know.
 
     Raises:
         ExportError: it cannot be told, or is not possible with this graph.
     """
     convention = convention_of(network)
-    known, usually_centred = (convention.pixels, convention.centred) if convention else (head.pixels, head.centred)
-    pad = network.metadata.get("letterbox_pad", "").lower().replace("-", "").replace("_", "")
-    if pad in ("center", "centre", "topleft"):
-        usually_centred = pad != "topleft"
     if convention is None and (family := network.metadata.get("model_family")) and None in (pixels, centred):
         raise ExportError(
             f"it is not known how images are prepared for the family {family}, which the metadata names: say it with "
@@ -90,10 +88,22 @@ def read_input(
     if convention and convention.note and centred is None:
         notes.append(f"{convention.note}: measure with clients.evaluate")
     if pixels is None:
-        pixels = _usual(network, head, known)
+        pixels = _usual(network, head, convention.pixels if convention else head.pixels)
     if network.kind == TensorProto.UINT8 and (any(pixels.mean) or pixels.std != (1.0, 1.0, 1.0)):
         raise ExportError(f"the graph takes uint8, so --input can only be rgb-0-255 or bgr-0-255, not {pixels}")
-    return pixels, usually_centred if centred is None else centred, notes
+    return pixels, notes
+
+
+def read_letterbox(network: Network, head: Head, centred: bool | None, nearest: bool | None) -> tuple[bool, bool]:
+    """Tell where the letterboxed image lies and how its size is rounded, likewise.
+
+    Returns:
+        centred and nearest, as Letterbox has them.
+    """
+    family = convention_of(network) or head
+    pad = network.metadata.get("letterbox_pad", "").lower().replace("-", "").replace("_", "")
+    usually_centred = pad != "topleft" if pad in ("center", "centre", "topleft") else family.centred
+    return (usually_centred if centred is None else centred, family.nearest if nearest is None else nearest)
 
 
 def _usual(network: Network, head: Head, known: PixelFormat | None) -> PixelFormat:

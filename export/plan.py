@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import onnx
 import typer
 
@@ -20,7 +21,9 @@ from clients.progress import working
 from export.errors import ExportError
 from export.onnx_file import read_network
 from export.served_graph import image_size
-from export.tensorrt import HARDWARE, RUNTIMES, Options, Plan, build, gpu, load_runtime
+from export.served_proof import Comparison, ProofError, ServedProof, proof_of
+from export.surroundings import nms_module
+from export.tensorrt import HARDWARE, RUNTIMES, Options, Plan, build, gpu, load_runtime, run_plan
 from server.repository import TEMPLATE
 
 COMMAND = "export.plan"
@@ -54,8 +57,9 @@ def main(
 ) -> None:
     """Build the plan that the repository's model ``yolo`` runs on a GPU, unless it is there and fits.
 
-    A plan fits one version of TensorRT and one kind of GPU: build it where it will be served. OUT.json says what it was
-    built from, with and for. Exit code 2: there is nothing to build with, or it was refused; an old plan stays.
+    A plan fits one version of TensorRT and one kind of GPU: build it where it will be served. It is kept if it finds
+    what the graph's proof says. OUT.json says what it was built from, with and for. Exit code 2: there is nothing to
+    build with, it was refused, or it finds something else; an old plan stays.
     """
     target = out or graph.with_suffix(".plan")
     cache = timing_cache or Path(f"{target}.timing")
@@ -67,8 +71,9 @@ def main(
             raise ExportError(f"batches must rise: {min_batch}, {best_batch}, {max_batch}")
         model = read_network(graph)
         image_size(model)
+        proof = ServedProof.carried_by(graph)
         trt = load_runtime(runtime.value)
-        origin = _origin(model, f"{runtime.value} {trt.__version__}", options)
+        origin = _origin(model, proof_of(graph), f"{runtime.value} {trt.__version__}", options)
         if _fits(target, origin):
             typer.echo(f"{target} is there and fits")
             return
@@ -80,23 +85,47 @@ def main(
         start = time.perf_counter()
         with working(f"Building {target.name} with {origin['runtime']}, which takes minutes"):
             plan = build(trt, model, options, cache.read_bytes() if cache.exists() else b"")
-        record = _record(origin, plan, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        comparison = _proved(trt, plan, proof, options) if origin["gpu"] and not compute_capability else None
+        record = _record(origin, plan, comparison, seconds)
         files = {Path(f"{target}.json"): f"{json.dumps(record, indent=2)}\n".encode(), target: plan.content}
         write_together({cache: plan.timing_cache, **files} if plan.timing_cache else files)
-    except ExportError as error:
+    except (ExportError, ProofError) as error:
         leave(COMMAND, f"{graph}: {error}")
     except OSError as error:
         leave(COMMAND, f"cannot write {target}: {error.strerror}")
     except KeyboardInterrupt:
         leave(COMMAND, "interrupted; nothing was written", INTERRUPTED)
-    typer.echo(f"{target}: {len(plan.content):,} bytes, built with {origin['runtime']}")
+    proved = f"proved: {comparison}" if comparison else "not proved: its GPU is not here"
+    typer.echo(f"{target}: {len(plan.content):,} bytes, built with {origin['runtime']}; {proved}")
 
 
-def _origin(model: onnx.ModelProto, runtime: str, options: Options) -> dict[str, Any]:
+def _proved(trt: Any, plan: Plan, proof: ServedProof, options: Options) -> Comparison:
+    """Run the pictures of the proof in the smallest batches and in large ones.
+
+    Raises:
+        ExportError: what is found is something else.
+    """
+    smallest, _, largest = options.batches
+    number = len(proof.pixels)
+    for count in (smallest, min(max(smallest, number), largest)):
+        batches = np.arange(-(-number // count) * count).reshape(-1, count) % number  # the last one is filled up
+        found = np.concatenate([run_plan(trt, plan.content, proof.pixels[batch]) for batch in batches])[:number]
+        comparison = proof.compare(list(found), nms_module(), "float16")
+        if not comparison.holds:
+            raise ExportError(
+                f"the plan finds something else than the graph ({comparison}), and was not written: report it with the "
+                "versions of TensorRT and driver, or build from the float graph"
+            )
+    return comparison
+
+
+def _origin(model: onnx.ModelProto, proof: Path, runtime: str, options: Options) -> dict[str, Any]:
     """What a plan has to be built from, with and for, to fit."""
     content = model.SerializeToString(deterministic=True)
     return {
         "graph_sha256": hashlib.sha256(content).hexdigest(),
+        "proof_sha256": hashlib.sha256(proof.read_bytes()).hexdigest(),
         "runtime": runtime,
         "gpu": gpu(),
         "options": json.loads(json.dumps(dataclasses.asdict(options))),
@@ -115,13 +144,14 @@ def _fits(target: Path, origin: dict[str, Any]) -> bool:
         return False
 
 
-def _record(origin: dict[str, Any], plan: Plan, seconds: float) -> dict[str, Any]:
+def _record(origin: dict[str, Any], plan: Plan, comparison: Comparison | None, seconds: float) -> dict[str, Any]:
     return {
         **origin,
         "plan_sha256": hashlib.sha256(plan.content).hexdigest(),
         "bytes": len(plan.content),
         "seconds": round(seconds, 1),
         "built": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "proof": comparison.document() if comparison else None,
         "layers": plan.layers,
     }
 

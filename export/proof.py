@@ -50,8 +50,15 @@ class Proof:
 
 
 @dataclass(frozen=True)
-class _Nms:
-    """The repository's NMS model, with its defaults."""
+class Nms:
+    """The repository's NMS model, with its defaults.
+
+    Attributes:
+        module: its postprocess.py.
+        score: lowest score of a detection.
+        iou: overlap from which two boxes are one.
+        most: detections of an image.
+    """
 
     module: Any
     score: float
@@ -59,7 +66,8 @@ class _Nms:
     most: int
 
     @classmethod
-    def of_the_repository(cls, final: bool) -> _Nms:
+    def of_the_repository(cls, final: bool) -> Nms:
+        """Read the project's own; where the network suppresses by itself, ``final``, every box passes."""
         config = read_config(TEMPLATE / "nms" / "config.pbtxt")
         score, iou = (float(config.parameters[f"{name}_threshold"].string_value) for name in ("score", "iou"))
         most = next(output.dims[0] for output in config.output if output.name == "boxes")
@@ -93,7 +101,7 @@ def prove(network: Network, reading: Reading, graph: onnx.ModelProto, images: np
     predictions = dict(zip(reading.outputs, (served[n] for n in predictions_in(network, reading)), strict=True))
     boxes, scores = _decoded(predictions, reading)
     box, score = _predictions(_decoded(original, reading), (boxes, scores), reading.head.final)
-    nms = _Nms.of_the_repository(reading.head.final)
+    nms = Nms.of_the_repository(reading.head.final)
     top_k = served[OUTPUT].shape[1]
     number = 0
     for i, candidates in enumerate(served[OUTPUT]):
@@ -155,12 +163,17 @@ def _rows(boxes: Floats, scores: Floats, reading: Reading) -> Floats:
     """[A, 6], x1, y1, x2, y2, score, class of one image, best first, equal scores in the order of the anchors."""
     if reading.head.final:
         rows = np.concatenate([boxes, scores], axis=1)
+    elif reading.every_class:
+        count, classes = scores.shape
+        order = np.argsort(-scores.max(1), kind="stable")  # equal scores in the order of their boxes
+        pairs = boxes[order].repeat(classes, 0), scores[order].ravel(), np.tile(np.arange(classes), count)
+        rows = np.column_stack(pairs)
     else:
         rows = np.column_stack([boxes, scores.max(1), scores.argmax(1).astype(np.float32)])
-    return rows[np.argsort(-rows[:, 4], kind="stable")]
+    return rows[np.argsort(-rows[:, 4], kind="stable")].astype(np.float32)
 
 
-def _suppressed(rows: Floats, nms: _Nms, least: float) -> Floats:
+def _suppressed(rows: Floats, nms: Nms, least: float) -> Floats:
     """Greedy class-wise non-maximum suppression, one pair at a time."""
     kept: list[Floats] = []
     for row in rows[rows[:, 4] >= np.float32(least)]:

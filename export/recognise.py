@@ -10,7 +10,7 @@ import numpy.typing as npt
 from export.contract import GRAPH
 from export.errors import ExportError
 from export.heads import HEADS, Head
-from export.inputs import convention_of, read_input
+from export.inputs import convention_of, read_letterbox, read_pixels
 from export.labels import labels_in
 from export.layout import Layout, find_layout, seen_in
 from export.network import Arrays, Network, noise
@@ -28,7 +28,9 @@ class Wishes:
     head: str | None = None
     pixels: PixelFormat | None = None
     centred: bool | None = None
+    nearest: bool | None = None
     labels: tuple[str, ...] | None = None
+    every_class: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,11 @@ class Reading:
         labels: their names.
         pixels: what the input takes.
         centred: where the letterboxed image lies.
+        nearest: how its size is rounded, as Letterbox has it.
         cells: float64 [A, 3], column, row and stride in pixels of the cell of each anchor; empty where the head does
             not need them.
         notes: what the user should know.
+        every_class: a box counts once for each class, with its score; else for the best one alone.
     """
 
     head: Head
@@ -55,8 +59,10 @@ class Reading:
     labels: tuple[str, ...]
     pixels: PixelFormat
     centred: bool
+    nearest: bool
     cells: npt.NDArray[np.float64]
     notes: tuple[str, ...] = ()
+    every_class: bool = False
 
 
 def recognise(network: Network, wishes: Wishes) -> Reading:
@@ -86,9 +92,22 @@ def recognise(network: Network, wishes: Wishes) -> Reading:
             raise ExportError("an end-to-end graph does not say how many classes it has: name them with --labels FILE")
         labels = tuple(f"class{i}" for i in range(classes))
         notes.append(f"no class names in the file: they are class0 to class{classes - 1}; --labels FILE names them")
-    pixels, centred, more = read_input(network, head, wishes.pixels, wishes.centred)
+    if wishes.every_class and head.final:
+        raise ExportError(f"{head.name} ({head.families}) answers with one class for each box: leave out --classes all")
+    pixels, more = read_pixels(network, head, wishes.pixels, wishes.centred)
+    centred, nearest = read_letterbox(network, head, wishes.centred, wishes.nearest)
     return Reading(
-        head, layout.outputs, layout.features_first, classes, labels, pixels, centred, cells, (*notes, *more)
+        head,
+        layout.outputs,
+        layout.features_first,
+        classes,
+        labels,
+        pixels,
+        centred,
+        nearest,
+        cells,
+        (*notes, *more),
+        wishes.every_class and classes > 1,
     )
 
 

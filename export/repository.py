@@ -13,15 +13,18 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from clients.files import write_together
 from export.contract import INPUT, OUTPUT
+from export.served_proof import proof_of
 from server.config import read_config
 from server.repository import TEMPLATE
 
 GRAPH = Path("yolo", "1", "model.onnx")
 PLAN = Path("yolo", "1", "model.plan")  # built from the graph
+DETECTIONS = ("boxes", "scores", "classes")  # outputs with a row for each detection
 PASS_ALL = "1"  # the overlap at which NMS lets every box pass
 DALI = {
     "HEIGHT, WIDTH": r"^HEIGHT, WIDTH = \d+, \d+",
     "CENTRED": r"^CENTRED = (True|False)",
+    "NEAREST": r"^NEAREST = (True|False)",
 }
 
 
@@ -35,7 +38,9 @@ class Settings:
         top_k: K, rows of the candidates.
         labels: class names in the network's order.
         centred: where a letterboxed image lies.
+        nearest: how its size is rounded.
         final: the network suppresses overlapping boxes by itself.
+        most: M, detections of an image that are answered.
     """
 
     height: int
@@ -43,10 +48,12 @@ class Settings:
     top_k: int
     labels: tuple[str, ...]
     centred: bool
+    nearest: bool
     final: bool
+    most: int = 100
 
 
-def write_repository(target: Path, graph: bytes, settings: Settings) -> list[Path]:
+def write_repository(target: Path, graph: bytes, proof: bytes, settings: Settings) -> list[Path]:
     """Write every file of a repository, all of them or none.
 
     Configurations that are there already keep what the model does not determine: batching, instances, thresholds.
@@ -54,6 +61,7 @@ def write_repository(target: Path, graph: bytes, settings: Settings) -> list[Pat
     Args:
         target: folder of the repository.
         graph: the served graph.
+        proof: of it, what a ServedProof's file holds.
         settings: what goes into the configurations.
 
     Returns:
@@ -63,7 +71,7 @@ def write_repository(target: Path, graph: bytes, settings: Settings) -> list[Pat
         ServerError: a configuration that is there is none of Triton's.
         OSError: a file cannot be written.
     """
-    files = {target / GRAPH: graph}
+    files = {target / GRAPH: graph, proof_of(target / GRAPH): proof}
     for folder in sorted(path.parent for path in TEMPLATE.glob("*/config.pbtxt")):
         there = target / folder.name / "config.pbtxt"
         files[there] = _config(there if there.exists() else folder / "config.pbtxt", settings)
@@ -89,11 +97,14 @@ def _config(source: Path, settings: Settings) -> bytes:
             tensor.dims[:] = [3, settings.height, settings.width]
         elif tensor.name == OUTPUT:
             tensor.dims[:] = [settings.top_k, 6]
+        elif tensor.name in DETECTIONS:
+            tensor.dims[0] = settings.most
     if "labels" in changed.parameters:
         values = {
             "input_height": str(settings.height),
             "input_width": str(settings.width),
             "letterbox": "centred" if settings.centred else "top-left",
+            "letterbox_rounding": "nearest" if settings.nearest else "down",
             "labels": json.dumps(settings.labels, ensure_ascii=False),
             "iou_threshold": _iou(changed, settings.final),
         }
@@ -118,7 +129,11 @@ def _iou(config: ModelConfig, final: bool) -> str:
 def _code(source: Path, settings: Settings) -> bytes:
     text = source.read_text()
     if source.name == "dali.py":
-        values = {"HEIGHT, WIDTH": f"{settings.height}, {settings.width}", "CENTRED": str(settings.centred)}
+        values = {
+            "HEIGHT, WIDTH": f"{settings.height}, {settings.width}",
+            "CENTRED": str(settings.centred),
+            "NEAREST": str(settings.nearest),
+        }
         for names, pattern in DALI.items():
             text, count = re.subn(pattern, f"{names} = {values[names]}", text, flags=re.MULTILINE)
             if count != 1:

@@ -11,24 +11,25 @@ import numpy.typing as npt
 
 from clients.files import find_images
 from export.errors import ExportError
-from server.modules import load_module
-from server.repository import TEMPLATE
+from export.network import Network
+from export.recognise import Reading
+from export.surroundings import nms_module
 from training.boards import Look, draw_board
 
-LOOKS: tuple[Look, ...] = ("photo", "binary", "photo", "binary")  # of the boards that are drawn
+LOOKS: tuple[Look, ...] = ("photo", "binary")  # of the boards that are drawn, in turn
+BOARDS = 8
 PAD = 114  # as the repository's dali.py has it
 MOST = 16  # pictures of a folder that are used
 
 Pixels = npt.NDArray[np.uint8]
 
 
-def samples(folder: Path | None, size: tuple[int, int], centred: bool) -> Pixels:
+def samples(folder: Path | None, letterbox: Any) -> Pixels:
     """Letterbox some pictures.
 
     Args:
         folder: with JPEGs or PNGs, the first MOST of which are used; None draws circuit boards.
-        size: height and width of the network's input.
-        centred: where in it the pictures lie.
+        letterbox: a Letterbox of the repository's NMS.
 
     Returns:
         uint8 [N, 3, H, W], RGB.
@@ -37,14 +38,18 @@ def samples(folder: Path | None, size: tuple[int, int], centred: bool) -> Pixels
         ExportError: the folder has no pictures, or one that cannot be read.
     """
     if folder is None:
-        pictures = [draw_board(seed, 640, 480, look).image for seed, look in enumerate(LOOKS)]
+        pictures = [draw_board(seed, 640, 480, look).image for seed, look in enumerate(LOOKS * (BOARDS // 2))]
     else:
         files, _ = find_images([str(folder)])
         if not files:
             raise ExportError(f"there are no JPEGs or PNGs in {folder}")
         pictures = [_read(file) for file in files[:MOST]]
-    letterbox = load_module(TEMPLATE / "nms" / "1" / "postprocess.py").Letterbox(*size, centred)
     return np.stack([letterboxed(picture, letterbox) for picture in pictures])
+
+
+def letterbox_of(network: Network, reading: Reading) -> Any:
+    """How pictures are fitted into a network's input, a Letterbox of the repository's NMS."""
+    return nms_module().Letterbox(network.height, network.width, reading.centred, reading.nearest)
 
 
 def _read(file: Path) -> Pixels:

@@ -152,16 +152,20 @@ def _tail(network: Network, reading: Reading, top_k: int) -> str:
         if half:
             text.add(f"full{i} = Cast <to = 1> (raw{i})")
     dims = network.outputs[reading.outputs[0]]
-    top_k = min(top_k, dims[1] if reading.features_first else dims[0])
-    text.constant("k", [top_k])
+    anchors = dims[1] if reading.features_first else dims[0]
+    rows = min(top_k, anchors * reading.classes if reading.every_class else anchors)
+    text.constant("k", [min(top_k, anchors)])
     text.constant("last", [-1])
     text.constant("features", [1 if reading.features_first else 2])  # their axis
     _score(text, reading, predictions)
-    text.add("best, index = TopK <axis = 1> (scores, k)", "best_column = Unsqueeze (best, last)")
+    text.add("best, index = TopK <axis = 1> (scores, k)")
+    if not reading.every_class:
+        text.add("best_column = Unsqueeze (best, last)")
     _gather(text, reading, predictions, dims[0])
     boxes = _decode(text, reading)
-    text.add(f"{OUTPUT} = Concat <axis = 2> ({boxes}, best_column, classes)")
-    text.signature = f"tail ({', '.join(inputs)}) => (float[N, {top_k}, 6] {OUTPUT})"
+    parts = _every_class(text, reading, boxes, rows) if reading.every_class else f"{boxes}, best_column, classes"
+    text.add(f"{OUTPUT} = Concat <axis = 2> ({parts})")
+    text.signature = f"tail ({', '.join(inputs)}) => (float[N, {rows}, 6] {OUTPUT})"
     return str(text)
 
 
@@ -202,6 +206,32 @@ def _gather(text: _Text, reading: Reading, predictions: list[str], features: int
         text.add(*(f"top{i} = GatherND <batch_dims = 1> ({name}, where)" for i, name in enumerate(predictions)))
 
 
+def _every_class(text: _Text, reading: Reading, boxes: str, rows: int) -> str:
+    """The best pairs of box and class, whose boxes, scores and classes are returned.
+
+    The K best boxes have among them those of the K best pairs: each box before one of them has a pair as good.
+    """
+    scores = "top1" if reading.head.split else "class_scores"
+    if reading.head.objectness:
+        text.add("every_score = Mul (class_scores, top_objects)")
+        scores = "every_score"
+    text.constant("flat", [0, -1])
+    text.constant("pairs_k", [rows])
+    text.constant("each", [reading.classes], "")
+    text.add(
+        f"pair_scores = Reshape ({scores}, flat)",
+        "pair_best, pair = TopK <axis = 1> (pair_scores, pairs_k)",
+        "pair_box = Div (pair, each)",
+        "pair_class = Mod (pair, each)",
+        "pair_where = Unsqueeze (pair_box, last)",
+        f"pair_boxes = GatherND <batch_dims = 1> ({boxes}, pair_where)",
+        "pair_column = Unsqueeze (pair_best, last)",
+        "pair_number = Cast <to = 1> (pair_class)",
+        "pair_classes = Unsqueeze (pair_number, last)",
+    )
+    return "pair_boxes, pair_column, pair_classes"
+
+
 def _decode(text: _Text, reading: Reading) -> str:
     """From the best rows to `classes` [N, K, 1] and x1, y1, x2, y2 in pixels [N, K, 4], whose name is returned."""
     head = reading.head
@@ -212,7 +242,10 @@ def _decode(text: _Text, reading: Reading) -> str:
     if not head.split:
         middle = "top_objects, " if head.objectness else ""
         text.add(f"{coded}, {middle}{class_scores} = Split <axis = 2> (top0, columns)")
-    text.add(f"class_index = ArgMax <axis = 2, keepdims = 1> ({class_scores})", "classes = Cast <to = 1> (class_index)")
+    if not reading.every_class:
+        text.add(
+            f"class_index = ArgMax <axis = 2, keepdims = 1> ({class_scores})", "classes = Cast <to = 1> (class_index)"
+        )
     if head.boxes == "xyxy":
         return coded
     text.constant("pairs", [2, 2])

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 
-from export.contract import INPUT
+from export.contract import INPUT, OUTPUT
 from export.errors import ExportError
 from export.plan_layers import HEADING, logged_layers
 from export.served_graph import image_size
@@ -128,6 +130,53 @@ def build(trt: Any, graph: onnx.ModelProto, options: Options, timing_cache: byte
         raise ExportError(f"the build failed: {messages.text()}")
     kept = bytes(config.get_timing_cache().serialize()) if times else b""
     return Plan(bytes(plan), kept, _layers(trt, messages, plan) or logged_layers(messages.layers) or None)
+
+
+def run_plan(trt: Any, plan: bytes, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Run a plan on the GPU at hand.
+
+    Args:
+        trt: of load_runtime.
+        plan: of a served graph.
+        images: uint8 [N, 3, H, W], as many as its largest batch at most.
+
+    Returns:
+        float32 [N, K, 6], the candidates.
+
+    Raises:
+        ExportError: the plan does not load or does not run here; with TensorRT's or CUDA's own words.
+    """
+    from cuda.bindings import runtime as cudart
+
+    def call(function: Any, *arguments: Any) -> Any:
+        code, *results = function(*arguments)
+        if code != cudart.cudaError_t.cudaSuccess:
+            raise ExportError(f"the plan does not run: CUDA says: {cudart.cudaGetErrorString(code)[1].decode()}")
+        return results[0] if results else None
+
+    messages = _messages(trt)
+    engine = trt.Runtime(messages).deserialize_cuda_engine(plan)
+    context = engine.create_execution_context() if engine else None
+    if not context or not context.set_input_shape(INPUT, images.shape):
+        raise ExportError(f"the plan does not load: {messages.text()}")
+    candidates = np.empty(tuple(context.get_tensor_shape(OUTPUT)), np.float32)
+    images = np.ascontiguousarray(images)
+    stream = call(cudart.cudaStreamCreate)
+    held = {name: call(cudart.cudaMalloc, array.nbytes) for name, array in ((INPUT, images), (OUTPUT, candidates))}
+    try:
+        kind = cudart.cudaMemcpyKind.cudaMemcpyDefault
+        for name, address in held.items():
+            context.set_tensor_address(name, int(address))
+        call(cudart.cudaMemcpyAsync, held[INPUT], images.ctypes.data, images.nbytes, kind, stream)
+        if not context.execute_async_v3(int(stream)):
+            raise ExportError(f"the plan does not run: {messages.text()}")
+        call(cudart.cudaMemcpyAsync, candidates.ctypes.data, held[OUTPUT], candidates.nbytes, kind, stream)
+        call(cudart.cudaStreamSynchronize, stream)
+    finally:
+        for address in held.values():
+            call(cudart.cudaFree, address)
+        call(cudart.cudaStreamDestroy, stream)
+    return candidates
 
 
 def _config(trt: Any, builder: Any, size: tuple[int, int], options: Options) -> Any:

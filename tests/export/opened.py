@@ -26,11 +26,13 @@ def opened(
     input: str | None = None,
     centred: bool | None = None,
     labels: tuple[str, ...] | None = None,
+    nearest: bool | None = None,
+    every_class: bool = False,
 ) -> tuple[Network, Reading]:
     """Check, prepare and recognise a network, with what the user may say of it."""
     prepared = prepare(checked(model), size)
     pixels = PixelFormat.parse(input) if input else None
-    return prepared, recognise(prepared, Wishes(head, pixels, centred, labels))
+    return prepared, recognise(prepared, Wishes(head, pixels, centred, nearest, labels, every_class))
 
 
 def opened_family(name: str, **options: Any) -> tuple[Network, Reading]:

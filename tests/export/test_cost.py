@@ -34,7 +34,7 @@ def network(
 
 def reading(*outputs: str) -> Reading:
     cells = np.empty((0, 3))
-    return Reading(HEADS["yolov8"], outputs or ("y",), False, 1, ("a",), PixelFormat("rgb"), True, cells)
+    return Reading(HEADS["yolov8"], outputs or ("y",), False, 1, ("a",), PixelFormat("rgb"), True, True, cells)
 
 
 BATCHES = [1, 4, "N"]

@@ -10,18 +10,23 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import onnx
 import pytest
 
 from calibration.quantise import quantised_in
+from export import plan as module
 from export.errors import ExportError
+from export.network import Runner
 from export.plan_layers import convolution_types
+from export.prove import write_graph
 from export.served_graph import served_graph
-from export.tensorrt import Options, build, gpu, load_runtime
+from export.tensorrt import Options, Plan, build, gpu, load_runtime
+from tests.clients.commands import run
 from tests.conftest import REPOSITORY, ROOT
 from tests.export.layouts import FAMILIES
-from tests.export.opened import family_network, opened_family
+from tests.export.opened import family_network, opened_family, pictures
 
 GRAPH = REPOSITORY / "yolo" / "1" / "model.onnx"
 OPTIONS = Options((1, 8, 32), compute_capability="8.9")
@@ -76,14 +81,14 @@ def test_the_default_graph_becomes_a_plan_with_its_origin_beside_it(tmp_path: Pa
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with graph.onnx, and model.plan that was built of it."""
     folder = tmp_path_factory.mktemp("plan")
-    onnx.save(served_graph(*opened_family("yolov8"), 100), folder / "graph.onnx")
+    write_graph(folder / "graph.onnx", served_graph(*opened_family("yolov8"), 100), pictures(2))
     result = plan(folder / "graph.onnx", "--out", folder / "model.plan", *RTX)
     assert result.returncode == 0, result.stderr
     return folder
 
 
 @built
-@pytest.mark.parametrize("change", ["options", "graph", "plan", "record"])
+@pytest.mark.parametrize("change", ["options", "graph", "proof", "plan", "record"])
 def test_a_plan_that_does_not_fit_is_built_again(small: Path, tmp_path: Path, change: str) -> None:
     shutil.copytree(small, tmp_path, dirs_exist_ok=True)
     graph, target = tmp_path / "graph.onnx", tmp_path / "model.plan"
@@ -91,7 +96,9 @@ def test_a_plan_that_does_not_fit_is_built_again(small: Path, tmp_path: Path, ch
     if change == "options":
         options += ["--max-batch", "16"]
     elif change == "graph":
-        onnx.save(served_graph(*opened_family("yolov8", seed=1), 100), graph)
+        write_graph(graph, served_graph(*opened_family("yolov8", seed=1), 100), pictures(2))
+    elif change == "proof":
+        write_graph(graph, onnx.load(graph), pictures(3, seed=1))
     elif change == "plan":
         target.write_bytes(target.read_bytes()[:-1])
     else:
@@ -99,7 +106,47 @@ def test_a_plan_that_does_not_fit_is_built_again(small: Path, tmp_path: Path, ch
     result = plan(graph, "--out", target, *options)
     assert result.returncode == 0, result.stderr
     assert "built with tensorrt-rtx" in result.stdout
+    assert "not proved: its GPU is not here" in result.stdout
     assert "is there and fits" in plan(graph, "--out", target, *options).stdout
+
+
+def stand_in(graph: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ONNX Runtime compute the pictures of a plan: TensorRT builds and runs none without a GPU."""
+    runner = Runner(graph)
+    monkeypatch.setattr(module, "load_runtime", lambda name: SimpleNamespace(__version__="11.2"))
+    monkeypatch.setattr(module, "gpu", lambda: {"name": "a GPU", "compute_capability": "9.0"})
+    monkeypatch.setattr(module, "build", lambda *arguments: Plan(b"a plan", b"", None))
+    monkeypatch.setattr(module, "run_plan", lambda trt, content, images: runner.run(images)["candidates"])
+
+
+def test_a_plan_is_kept_where_it_finds_what_the_proof_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs it here is ONNX Runtime; with TensorRT itself this has to be seen on a GPU."""
+    graph = served_graph(*opened_family("yolov8"), 100)
+    write_graph(tmp_path / "graph.onnx", graph, pictures(2))
+    stand_in(graph, monkeypatch)
+    result = run(module.main, tmp_path / "graph.onnx", "--out", tmp_path / "model.plan")
+    assert result.exit_code == 0, result.stderr
+    assert "; proved: " in result.stdout
+    record = json.loads((tmp_path / "model.plan.json").read_text())
+    assert record["proof"]["holds"]
+    assert record["proof"]["detections"] > 0
+    assert (tmp_path / "model.plan").read_bytes() == b"a plan"
+
+
+def test_a_plan_of_another_graph_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_graph(tmp_path / "graph.onnx", served_graph(*opened_family("yolov8"), 100), pictures(2))
+    (tmp_path / "model.plan").write_bytes(b"the old one")
+    stand_in(served_graph(*opened_family("yolov8", seed=1), 100), monkeypatch)
+    result = run(module.main, tmp_path / "graph.onnx", "--out", tmp_path / "model.plan")
+    assert result.exit_code == 2
+    assert "the plan finds something else than the graph (" in result.stderr
+    assert (tmp_path / "model.plan").read_bytes() == b"the old one"
+    assert not (tmp_path / "model.plan.json").exists()
+
+
+def test_a_graph_without_its_proof_gets_no_plan(tmp_path: Path) -> None:
+    onnx.save(served_graph(*opened_family("yolov8"), 100), tmp_path / "graph.onnx")
+    assert "graph.proof.npz is missing" in refused(plan(tmp_path / "graph.onnx"))
 
 
 @built

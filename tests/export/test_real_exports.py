@@ -20,7 +20,7 @@ from export.onnx_file import read_network
 from export.pixels import PixelFormat
 from export.proof import BOX_TOLERANCE, SCORE_TOLERANCE, prove
 from export.recognise import Reading, Wishes, recognise
-from export.samples import samples
+from export.samples import letterbox_of, samples
 from export.served_graph import served_graph
 from server.late_decoding import decode_late
 from server.modules import load_module
@@ -70,9 +70,9 @@ def drawn(family: str) -> Any:
 
 
 @lru_cache
-def drawn_samples(size: tuple[int, int], centred: bool) -> Pixels:
+def drawn_samples(letterbox: Any) -> Pixels:
     """The pictures of a proof, which take half a second to draw."""
-    return samples(None, size, centred)
+    return samples(None, letterbox)[:4]
 
 
 @pytest.fixture(scope="module", params=CASES, ids=str)
@@ -103,7 +103,7 @@ def answers(export: Export, images: npt.NDArray[np.uint8]) -> tuple[Floats, Floa
 
 
 def test_the_answers_vary_over_the_anchors_and_from_picture_to_picture(export: Export) -> None:
-    boxes, scores = answers(export, drawn_samples(export.case.size, export.reading.centred))
+    boxes, scores = answers(export, drawn_samples(letterbox_of(export.network, export.reading)))
     best, kind = scores.max(2), scores.argmax(2)
     assert best.std(1).max() > 0.04
     assert min(len(np.unique(of_one)) for of_one in kind) >= 20  # of 80 classes
@@ -130,13 +130,13 @@ def test_a_network_sees_the_pixels_that_libreyolos_own_inference_gives_it(export
     picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "picture.png"), picture[..., ::-1])
     wanted = prepared(export.original, picture, export.case.size).numpy()
-    pixels = samples(tmp_path, export.case.size, export.reading.centred)
+    pixels = samples(tmp_path, letterbox_of(export.network, export.reading))
     np.testing.assert_allclose(export.reading.pixels.apply(pixels), wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_the_served_graph_detects_the_same(export: Export) -> None:
     graph = served_graph(export.network, export.reading, TOP_K)
-    proof = prove(export.network, export.reading, graph, drawn_samples(export.case.size, export.reading.centred))
+    proof = prove(export.network, export.reading, graph, drawn_samples(letterbox_of(export.network, export.reading)))
     assert proof.holds, proof
     assert proof.detections > 150
 
@@ -147,7 +147,7 @@ def test_decoding_after_the_choice_of_the_best_changes_nothing(export: Export) -
     softmaxes = [node.output[0] for node in late.graph.node if node.op_type == "Softmax"]
     if "yolo9" in export.case.family:
         assert all(TOP_K in tensor.shape for tensor in measured(late, softmaxes).values())
-    images = drawn_samples(export.case.size, export.reading.centred)[:2]
+    images = drawn_samples(letterbox_of(export.network, export.reading))[:2]
     [before], [after] = (Runner(model).run(images).values() for model in (graph, late))
     np.testing.assert_allclose(after, before, rtol=1e-6)
 
@@ -156,7 +156,7 @@ def test_a_graph_with_the_channels_the_other_way_round_is_refused(export: Export
     pixels = export.reading.pixels
     swapped = dataclasses.replace(pixels, order="rgb" if pixels.order == "bgr" else "bgr")
     graph = served_graph(export.network, dataclasses.replace(export.reading, pixels=swapped), TOP_K)
-    proof = prove(export.network, export.reading, graph, drawn_samples(export.case.size, export.reading.centred))
+    proof = prove(export.network, export.reading, graph, drawn_samples(letterbox_of(export.network, export.reading)))
     assert not proof.holds
     assert proof.box > 4 * BOX_TOLERANCE
     assert proof.score > 10 * SCORE_TOLERANCE
@@ -195,7 +195,7 @@ def test_a_trained_yolox_finds_the_characters_of_a_drawn_picture(characters: Net
     cv2.imwrite(str(tmp_path / "picture.png"), picture[..., ::-1])
     reading = recognise(characters, Wishes())
     graph = served_graph(characters, reading, TOP_K)
-    pixels = samples(tmp_path, (416, 416), reading.centred)
+    pixels = samples(tmp_path, letterbox_of(characters, reading))
     proof = prove(characters, reading, graph, pixels)
     assert proof.holds, proof
     candidates = Runner(graph).run(pixels)["candidates"]

@@ -67,21 +67,24 @@ def test_an_input_that_differs_between_families_is_asked_for(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "head", "input", "centred"),
+    ("family", "head", "input", "centred", "nearest"),
     [
-        ("yolo9", "xyxy", "rgb-0-1", False),
-        ("rtmdet", "xyxy", "bgr-0-255 --mean 103.53,116.28,123.675 --std 57.375,57.12,58.395", False),
-        ("picodet", "xyxy", "rgb-0-255 --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375", True),
-        ("ppyoloe", "split", "rgb-0-255 --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375", True),
-        ("yolonas", "split", "rgb-0-1", True),
-        ("yolox", "yolox", "bgr-0-255", False),
+        ("yolo9", "xyxy", "rgb-0-1", False, False),
+        ("rtmdet", "xyxy", "bgr-0-255 --mean 103.53,116.28,123.675 --std 57.375,57.12,58.395", False, False),
+        ("picodet", "xyxy", "rgb-0-255 --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375", True, True),
+        ("ppyoloe", "split", "rgb-0-255 --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375", True, True),
+        ("yolonas", "split", "rgb-0-1", True, True),
+        ("yolox", "yolox", "bgr-0-255", False, False),
     ],
 )
-def test_metadata_of_libreyolo_says_what_the_input_takes(family: str, head: str, input: str, centred: bool) -> None:
+def test_metadata_of_libreyolo_says_what_the_input_takes(
+    family: str, head: str, input: str, centred: bool, nearest: bool
+) -> None:
     model = family_network(FAMILIES[head])
     model.metadata_props.add(key="model_family", value=family)
     _, reading = opened(model)
-    assert (reading.head.name, str(reading.pixels), reading.centred) == (head, input, centred)
+    assert (reading.head.name, str(reading.pixels)) == (head, input)
+    assert (reading.centred, reading.nearest) == (centred, nearest)
     assert bool(reading.notes) == (family in ("ppyoloe", "picodet", "yolonas"))  # prepared otherwise in training
 
 
@@ -92,6 +95,13 @@ def test_metadata_says_where_the_letterbox_lies(pad: str, centred: bool) -> None
         model.metadata_props.add(key=key, value=value)
     assert opened(model)[1].centred is centred
     assert opened(model, centred=not centred)[1].centred is not centred, "the user goes first"
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("yolov8", True), ("yolov5", True), ("yolox", False)])
+def test_sizes_are_rounded_as_the_family_does(name: str, nearest: bool) -> None:
+    """Ultralytics and YOLOv5: round(h * r); YOLOX: int(h * r)."""
+    assert opened(family_network(FAMILIES[name]))[1].nearest is nearest
+    assert opened(family_network(FAMILIES[name]), nearest=not nearest)[1].nearest is not nearest, "the user goes first"
 
 
 def test_a_family_that_is_not_known_is_asked_about() -> None:

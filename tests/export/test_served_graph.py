@@ -9,10 +9,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from export.errors import ExportError
 from export.pixels import PixelFormat
+from export.proof import prove
 from export.served_graph import IR_VERSION, served_graph
+from server.late_decoding import decode_late
 from tests.export.layouts import FAMILIES
-from tests.export.opened import best_rows, family_network, opened, opened_family, pictures, run
+from tests.export.opened import ASKED, best_rows, family_network, opened, opened_family, pictures, run
 
 
 @pytest.mark.parametrize("count", [1, 3])  # the batch size stays free
@@ -33,6 +36,37 @@ def test_the_candidates_are_the_networks_best_rows(name: str, classes: int, coun
         swapped = np.abs(candidates[i] - wanted).max(1) > 0.05  # neighbours may change places by rounding
         assert swapped.mean() < 0.05
         np.testing.assert_allclose(candidates[i][~swapped], wanted[~swapped], atol=0.05)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("classes", [3, 12])
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name != "yolov10"])
+def test_every_class_of_a_box_may_be_a_candidate(name: str, classes: int, count: int) -> None:
+    family = FAMILIES[name]
+    model = family_network(family, classes=classes)
+    network, reading = opened(model, input=family.input if name in ASKED else None, every_class=True)
+    images = pictures(count)
+    graph = served_graph(network, reading, 1500)
+    [candidates] = run(graph, images)
+    assert candidates.shape == (count, 1500, 6)
+    np.testing.assert_allclose(run(decode_late(graph), images)[0], candidates, atol=1e-3)
+    for i in range(count):
+        outputs = run(network.original.model, network.typed(reading.pixels.apply(images[i : i + 1])))
+        boxes, scores = (array[0] for array in family.read(outputs))
+        best = np.argsort(-scores, axis=None, kind="stable")[:1500]
+        anchors, kinds = np.unravel_index(best, scores.shape)
+        assert len(np.unique(anchors)) < 1500, "some boxes are found twice"
+        wanted = np.column_stack([boxes[anchors], scores[anchors, kinds], kinds]).astype(np.float32)
+        np.testing.assert_allclose(candidates[i, :, 4], wanted[:, 4], atol=1e-5)
+        swapped = np.abs(candidates[i] - wanted).max(1) > 0.05  # neighbours may change places by rounding
+        assert swapped.mean() < 0.1
+    proof = prove(network, reading, graph, pictures(2))
+    assert proof.holds, proof
+
+
+def test_an_end_to_end_network_has_one_class_a_box() -> None:
+    with pytest.raises(ExportError, match="answers with one class for each box: leave out --classes all"):
+        opened(family_network(FAMILIES["yolov10"]), every_class=True)
 
 
 @pytest.mark.parametrize("size", [(320, 320), (416, 416), (640, 640), (384, 640), (1280, 1280)], ids=str)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.model_repository.postprocess import postprocess
 from tests.server.references import placed
 
-LETTERBOXES = [postprocess.Letterbox(*place) for place in [(640, 640), (384, 672), (384, 672, False)]]
+LETTERBOXES = [postprocess.Letterbox(*place) for place in [(640, 640), (384, 672), (384, 672, False), (640, 640, False, False)]]
 SIDES = st.integers(1, 10_000)
 
 
@@ -37,10 +37,17 @@ def test_the_image_is_centred_and_as_large_as_fits(
     assert postprocess.Letterbox(*target).place(*size) == place
 
 
+def test_sizes_may_be_rounded_down() -> None:
+    assert postprocess.Letterbox(640, 640, nearest=False).place(1280, 641) == (0, 160, 640, 320)
+    assert postprocess.Letterbox(640, 640, nearest=False).place(1, 10_000) == (319, 0, 1, 640)  # a row is never lost
+
+
 @settings(max_examples=500, deadline=None)
 @given(SIDES, SIDES)
-def test_the_geometry_is_that_of_exact_fractions(height: int, width: int) -> None:
-    assert postprocess.Letterbox(640, 640).place(height, width) == placed(height, width)
+@pytest.mark.parametrize("nearest", [True, False])
+def test_the_geometry_is_that_of_exact_fractions(nearest: bool, height: int, width: int) -> None:
+    letterbox = postprocess.Letterbox(640, 640, nearest=nearest)
+    assert letterbox.place(height, width) == placed(height, width, nearest=nearest)
 
 
 @settings(max_examples=300, deadline=None)
@@ -66,11 +73,15 @@ def test_at_the_top_left_it_has_the_same_size_and_no_border_before_it(
     assert postprocess.Letterbox(*target, centred=False).place(height, width) == (0, 0, *size)
 
 
-def test_the_configuration_says_where_the_image_lies() -> None:
+def test_the_configuration_says_how_the_image_is_fitted() -> None:
     values = {"input_height": "384", "input_width": "640", "letterbox": "top-left"}
     assert postprocess.Letterbox.from_parameters(values) == postprocess.Letterbox(384, 640, centred=False)
     with pytest.raises(ValueError, match="letterbox must be one of centred, top-left, got 'middle'"):
         postprocess.Letterbox.from_parameters(values | {"letterbox": "middle"})
+    down = postprocess.Letterbox.from_parameters(values | {"letterbox_rounding": "down"})
+    assert down == postprocess.Letterbox(384, 640, centred=False, nearest=False)
+    with pytest.raises(ValueError, match="letterbox_rounding must be one of nearest, down, got 'up'"):
+        postprocess.Letterbox.from_parameters(values | {"letterbox_rounding": "up"})
 
 
 def test_boxes_that_reach_into_the_border_are_clipped_to_the_image() -> None:

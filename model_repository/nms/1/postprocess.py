@@ -20,6 +20,7 @@ AT_ONCE = 1 << 15  # pairs of rows whose numbers stay in a core's cache: as many
 FEW = 4  # pairs of a row, at least, where there are very many rows
 
 PLACES = ("centred", "top-left")  # where a letterboxed image may lie
+ROUNDINGS = ("nearest", "down")  # of its height and width to whole pixels
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,12 @@ def _threshold(name: str, value: object) -> float:
     return number
 
 
+def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise ValueError(f"the parameter {name} must be one of {', '.join(choices)}, got {value!r}")
+    return value
+
+
 @dataclass(frozen=True)
 class Letterbox:
     """How images of all sizes are fitted into the network's input.
@@ -69,23 +76,27 @@ class Letterbox:
         width: of the network's input, in pixels.
         centred: the image is in the middle, the odd pixel of the border on the right and the bottom; else it is at the
             top left and all of the border on the right and the bottom.
+        nearest: height and width of the resized image are rounded to the nearest pixel; else down.
     """
 
     height: int
     width: int
     centred: bool = True
+    nearest: bool = True
 
     @classmethod
     def from_parameters(cls, values: Mapping[str, str]) -> Letterbox:
         """Read it from the parameters of the model's configuration.
 
         Raises:
-            ValueError: ``letterbox`` is neither "centred" nor "top-left".
+            ValueError: ``letterbox`` is neither "centred" nor "top-left", or ``letterbox_rounding``, where it is given,
+                neither "nearest" nor "down".
         """
-        where = values["letterbox"]
-        if where not in PLACES:
-            raise ValueError(f"the parameter letterbox must be one of {', '.join(PLACES)}, got {where!r}")
-        return cls(int(values["input_height"]), int(values["input_width"]), where == PLACES[0])
+        place = _choice("letterbox", values["letterbox"], PLACES)
+        rounding = _choice("letterbox_rounding", values.get("letterbox_rounding", ROUNDINGS[0]), ROUNDINGS)
+        return cls(
+            int(values["input_height"]), int(values["input_width"]), place == PLACES[0], rounding == ROUNDINGS[0]
+        )
 
     def place(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Where an image lies in the network's input.
@@ -95,15 +106,16 @@ class Letterbox:
             width: of the original image, in pixels.
 
         Returns:
-            top, left, height, width of the resized image inside the input, in pixels. Integer arithmetic, rounded half
-            up, at least one pixel.
+            top, left, height, width of the resized image inside the input, in pixels. Integer arithmetic, halves
+            rounded up where it rounds to the nearest, at least one pixel.
         """
         if height * self.width >= width * self.height:
             numerator, denominator = self.height, height
         else:
             numerator, denominator = self.width, width
-        new_height = max((2 * height * numerator + denominator) // (2 * denominator), 1)
-        new_width = max((2 * width * numerator + denominator) // (2 * denominator), 1)
+        half = denominator if self.nearest else 0
+        new_height = max((2 * height * numerator + half) // (2 * denominator), 1)
+        new_width = max((2 * width * numerator + half) // (2 * denominator), 1)
         if not self.centred:
             return 0, 0, new_height, new_width
         return (self.height - new_height) // 2, (self.width - new_width) // 2, new_height, new_width

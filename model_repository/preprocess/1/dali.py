@@ -5,6 +5,8 @@ with ``device="cpu"``. The geometry is integer arithmetic, so that DALI, the NMS
 agree on every image size.
 """
 
+import math
+
 import nvidia.dali.fn as fn
 import nvidia.dali.math as dmath
 import nvidia.dali.types as types
@@ -14,6 +16,7 @@ from nvidia.dali.plugin.triton import autoserialize
 HEIGHT, WIDTH = 640, 640  # the network's input
 PAD = 114  # grey level of the border, as YOLO is trained
 CENTRED = True  # False leaves the image at the top left, as YOLOX is trained
+NEAREST = True  # the letterboxed size is rounded to the nearest pixel, as Ultralytics does; False: down
 
 
 @autoserialize
@@ -39,27 +42,15 @@ def preprocess(device: str = "gpu"):
         hw_decoder_load=32.0,
     )
 
-    height, width = image_size[0], image_size[1]
-    by_height = height * WIDTH >= width * HEIGHT  # which side fills the network's input
-    by_width = 1 - by_height
-    numerator = by_height * HEIGHT + by_width * WIDTH
-    denominator = by_height * height + by_width * width
-    new_height = dmath.max((2 * height * numerator + denominator) // (2 * denominator), 1)
-    new_width = dmath.max((2 * width * numerator + denominator) // (2 * denominator), 1)
-
-    resized = fn.resize(
-        pixels,
-        size=fn.cast(fn.stack(new_height, new_width), dtype=types.FLOAT),
-        interp_type=types.INTERP_LINEAR,
-        antialias=False,
-    )
-    # One pass writes border and planes. The crop begins (input - output) * position before the image: a whole number.
+    resized = fn.resize(pixels, size=_fitted(image_size), interp_type=types.INTERP_LINEAR, antialias=False)
+    # One pass writes border and planes. The crop begins (input - output) * position before the image, cut to a whole
+    # number of pixels, so that the odd one is on the right and the bottom.
     boxed = fn.crop_mirror_normalize(
         resized,
         crop=(HEIGHT, WIDTH),
-        crop_pos_y=_share(HEIGHT - new_height),
-        crop_pos_x=_share(WIDTH - new_width),
-        rounding="round",
+        crop_pos_y=0.5 if CENTRED else 0.0,
+        crop_pos_x=0.5 if CENTRED else 0.0,
+        rounding="truncate",
         out_of_bounds_policy="pad",
         fill_values=[PAD],
         mean=[0.0],
@@ -70,6 +61,12 @@ def preprocess(device: str = "gpu"):
     return boxed, image_size
 
 
-def _share(border):
-    """The part of a border that is before the image: half of it, less the odd pixel, or nothing."""
-    return fn.cast(border // 2, dtype=types.FLOAT) / dmath.max(border, 1) if CENTRED else 0.0
+def _fitted(image_size):
+    """The size that an image is resized to: integer arithmetic, at least one pixel."""
+    common = math.lcm(HEIGHT, WIDTH)
+    # The side that fills the network's input, measured so that the image is resized by common / longest.
+    longest = fn.reductions.max(image_size * types.Constant([common // HEIGHT, common // WIDTH], dtype=types.INT64))
+    scaled = image_size * types.Constant([common, common], dtype=types.INT64)
+    if NEAREST:
+        scaled += longest // 2
+    return fn.cast(dmath.max(scaled // longest, 1), dtype=types.FLOAT)

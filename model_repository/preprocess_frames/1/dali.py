@@ -4,7 +4,10 @@ Triton's DALI backend serialises it by itself; the server for machines without t
 with ``device="cpu"``.
 """
 
+import math
+
 import nvidia.dali.fn as fn
+import nvidia.dali.math as dmath
 import nvidia.dali.types as types
 from nvidia.dali import pipeline_def
 from nvidia.dali.plugin.triton import autoserialize
@@ -12,6 +15,7 @@ from nvidia.dali.plugin.triton import autoserialize
 HEIGHT, WIDTH = 640, 640  # the network's input
 PAD = 114  # grey level of the border, as YOLO is trained
 CENTRED = True  # False leaves the image at the top left, as YOLOX is trained
+NEAREST = True  # the letterboxed size is rounded to the nearest pixel, as Ultralytics does; False: down
 
 
 @autoserialize
@@ -26,19 +30,24 @@ def preprocess_frames(device: str = "gpu"):
         ``images`` uint8 [3, HEIGHT, WIDTH] RGB and ``image_size`` int32 [2]: height, width of the frame.
     """
     pixels = fn.external_source(name="frames", device=device, dtype=types.UINT8, ndim=3, layout="HWC")
-
-    # As Triton's backend runs pipelines, what is known of frames on a GPU stays there, and integers cannot be reckoned
-    # from it as in preprocess. DALI's own scale, a float32, gives the same sizes up to 8192 x 8192 but for 36, where a
-    # long side of 5888 or 6912 leaves the other one pixel short.
-    resized, image_size = fn.resize(
-        pixels,
-        size=[HEIGHT, WIDTH],
-        mode="not_larger",
-        interp_type=types.INTERP_LINEAR,
-        antialias=False,
-        subpixel_scale=False,
-        save_attrs=True,  # the sizes before
-    )
+    if NEAREST:
+        # DALI's own scale, a float32, rounded to the nearest: the sizes of preprocess up to 8192 x 8192 but for 36,
+        # where a long side of 5888 or 6912 leaves the other one pixel short.
+        resized, image_size = fn.resize(
+            pixels,
+            size=[HEIGHT, WIDTH],
+            mode="not_larger",
+            interp_type=types.INTERP_LINEAR,
+            antialias=False,
+            subpixel_scale=False,
+            save_attrs=True,  # the sizes before
+        )
+    else:
+        # Integer arithmetic, as in preprocess, with the sizes of frames on a GPU brought to the CPU. Eight frames take
+        # 0.4 ms longer so, and of DALI's executors only the newer one does it, which Triton's backend takes where the
+        # environment has DALI_USE_EXEC2=1 (server/installation.py); with the older one the model does not load.
+        image_size = pixels.shape(dtype=types.INT32, device="cpu")[0:2]
+        resized = fn.resize(pixels, size=_rounded_down(image_size), interp_type=types.INTERP_LINEAR, antialias=False)
     # One pass writes border and planes. The crop begins (input - output) * position before the image, cut to a whole
     # number of pixels, so that the odd one is on the right and the bottom.
     boxed = fn.crop_mirror_normalize(
@@ -55,3 +64,12 @@ def preprocess_frames(device: str = "gpu"):
         output_layout="CHW",
     )
     return boxed, image_size
+
+
+def _rounded_down(image_size):
+    """The size that a frame is resized to, at least one pixel."""
+    common = math.lcm(HEIGHT, WIDTH)
+    # The side that fills the network's input, measured so that the frame is resized by common / longest.
+    longest = fn.reductions.max(image_size * types.Constant([common // HEIGHT, common // WIDTH], dtype=types.INT64))
+    scaled = image_size * types.Constant([common, common], dtype=types.INT64)
+    return fn.cast(dmath.max(scaled // longest, 1), dtype=types.FLOAT)

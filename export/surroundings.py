@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import onnx
 
-from calibration.errors import CalibrationError
 from export.labels import labels_in, read_labels
 from export.served_graph import image_size
 from server.config import read_config
 from server.modules import load_module
 from server.repository import TEMPLATE
+
+NMS_CONFIG = Path("nms", "config.pbtxt")
+SHAPE = {"letterbox": "centred"}  # of a graph in no repository
 
 
 @dataclass(frozen=True)
@@ -23,15 +26,17 @@ class Surroundings:
 
     Attributes:
         name: of the repository, or of the graph where it is in none.
-        labels: class names in the network's order.
+        labels: class names in the network's order; none where nothing names them.
         letterbox: a Letterbox of the repository's NMS.
         nms: its module postprocess.py.
+        thresholds: defaults of the repository's NMS, or of the project's own where the graph is in no repository.
     """
 
     name: str
     labels: tuple[str, ...]
     letterbox: Any
     nms: Any
+    thresholds: Any
 
 
 def surroundings(model: onnx.ModelProto, path: Path, labels: Path | None, letterbox: str | None) -> Surroundings:
@@ -44,18 +49,29 @@ def surroundings(model: onnx.ModelProto, path: Path, labels: Path | None, letter
         letterbox: "centred" or "top-left".
 
     Raises:
-        CalibrationError: nothing says what the classes are called.
         ExportError: the labels cannot be read.
         ServerError: the configuration cannot be read.
     """
-    nms = load_module(TEMPLATE / "nms" / "1" / "postprocess.py")
+    nms = nms_module()
     found, name, folders = {}, path.stem, path.resolve().parents
-    if len(folders) > 2 and (config := folders[2] / "nms" / "config.pbtxt").is_file():
-        found = {key: value.string_value for key, value in read_config(config).parameters.items()}
+    if len(folders) > 2 and (folders[2] / NMS_CONFIG).is_file():
+        found = _parameters(folders[2])
         name = folders[2].name
+    usual = _parameters(TEMPLATE) | found
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    names = read_labels(labels) if labels else json.loads(found.get("labels", "null")) or labels_in(metadata)
-    if not names:
-        raise CalibrationError(f"nothing says what the classes of {path} are called: give --labels")
-    place = letterbox or found.get("letterbox", nms.PLACES[0])
-    return Surroundings(name, tuple(names), nms.Letterbox(*image_size(model), place == nms.PLACES[0]), nms)
+    names = read_labels(labels) if labels else json.loads(found.get("labels", "null")) or labels_in(metadata) or ()
+    size = dict(zip(("input_height", "input_width"), map(str, image_size(model)), strict=True))
+    place = {"letterbox": letterbox} if letterbox else {}
+    thresholds = nms.Thresholds(*(float(usual[f"{key}_threshold"]) for key in ("score", "iou")))
+    fitted = nms.Letterbox.from_parameters({**SHAPE, **found, **size, **place})
+    return Surroundings(name, tuple(names), fitted, nms, thresholds)
+
+
+def nms_module() -> ModuleType:
+    """The repository's NMS, nms/1/postprocess.py."""
+    return load_module(TEMPLATE / "nms" / "1" / "postprocess.py")
+
+
+def _parameters(repository: Path) -> dict[str, str]:
+    config = read_config(repository / NMS_CONFIG)
+    return {key: value.string_value for key, value in config.parameters.items()}

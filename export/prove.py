@@ -1,0 +1,172 @@
+"""Command line: python -m export.prove, and what makes the proof that a served graph carries."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import onnx
+import typer
+
+from clients.command import INTERRUPTED, leave
+from clients.files import write_together, write_whole
+from clients.progress import working
+from export.errors import ExportError
+from export.network import Runner
+from export.onnx_file import read_network
+from export.samples import samples
+from export.served_proof import ARITHMETICS, GREYS, Floats, Pixels, ServedProof, detections, proof_of
+from export.surroundings import nms_module, surroundings
+from server.errors import ServerError
+
+COMMAND = "export.prove"
+PICTURES = 4  # of a proof
+FEW = 12  # detections; where the threshold leaves fewer, it is lowered to compare as many
+LOWEST = 0.001  # scores below are noise
+TINTS = ((1.0, 0.3, 0.3), (0.3, 0.3, 1.0))  # red and blue light, which show a network whose planes are swapped
+
+
+def make_proof(graph: onnx.ModelProto, content: bytes, pictures: Pixels, score: float, iou: float) -> ServedProof:
+    """Choose pictures that tell right from wrong, and note what ONNX Runtime finds in them on the CPU.
+
+    Half of the pictures are those in which most is found; the other half, under coloured light, those whose detections
+    change most when red and blue change places.
+
+    Args:
+        graph: that is served.
+        content: of its file.
+        pictures: uint8 [N, 3, H, W], RGB, letterboxed.
+        score: the repository's threshold; lowered where it leaves next to nothing.
+        iou: the repository's threshold.
+
+    Raises:
+        ExportError: nothing is found in any picture.
+    """
+    runner, nms = Runner(graph), nms_module()
+    plain = [smooth(picture) for picture in pictures]
+    run = partial(_candidates, runner)
+    with working("Choosing the pictures of the proof"):
+        found = sorted(
+            ((picture, run(picture)) for picture in plain), key=lambda pair: -_number(pair[1], nms, score, iou)
+        )
+        tinted = [tint(picture, light) for picture, _ in found[:PICTURES] for light in TINTS]
+        pairs = [(picture, run(picture), run(picture[::-1])) for picture in tinted]
+    pairs.sort(key=lambda pair: -_difference(pair[1], pair[2], nms, score, iou))
+    half = PICTURES // 2
+    chosen, candidates = zip(*found[:half], *(pair[:2] for pair in pairs[:half]), strict=True)
+    threshold = _threshold(candidates, nms, score, iou)
+    return ServedProof(
+        np.stack(chosen),
+        tuple(rows[rows[:, 4] >= threshold / 2] for rows in candidates),
+        hashlib.sha256(content).hexdigest(),
+        arithmetic_of(graph),
+        threshold,
+        iou,
+    )
+
+
+def write_graph(path: Path, graph: onnx.ModelProto, pictures: Pixels) -> None:
+    """Put a graph with its proof into a repository that is there, both or neither.
+
+    Args:
+        path: REPOSITORY/yolo/1/model.onnx.
+        graph: to be served.
+        pictures: of make_proof.
+
+    Raises:
+        ExportError: the graph finds nothing in the pictures.
+        OSError: a file cannot be written.
+    """
+    content = graph.SerializeToString(deterministic=True)
+    thresholds = surroundings(graph, path, None, None).thresholds
+    proof = make_proof(graph, content, pictures, thresholds.score, thresholds.iou)
+    write_together({path: content, proof_of(path): proof.to_bytes()})
+
+
+def smooth(picture: Pixels) -> Pixels:
+    """Take the sensor's noise and the finest grey levels out of a picture uint8 [3, H, W], which then is small."""
+    pixels = cv2.bilateralFilter(np.ascontiguousarray(picture.transpose(1, 2, 0)), 9, 40, 9)
+    return _coarse(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+
+def tint(picture: Pixels, light: Sequence[float]) -> Pixels:
+    """A picture of smooth() under light of these shares of red, green and blue."""
+    factors = np.array(light, np.float32)[:, None, None]
+    return _coarse(picture * factors)
+
+
+def _coarse(pixels: npt.NDArray[Any]) -> Pixels:
+    return np.asarray(pixels // GREYS * GREYS, np.uint8)
+
+
+def arithmetic_of(graph: onnx.ModelProto) -> str:
+    """What most of a graph computes in, one of ARITHMETICS."""
+    if any(node.op_type == "QuantizeLinear" for node in graph.graph.node):
+        return "int8"
+    halves = sum(t.data_type == onnx.TensorProto.FLOAT16 for t in graph.graph.initializer)
+    return ARITHMETICS[1] if 2 * halves > len(graph.graph.initializer) else ARITHMETICS[0]
+
+
+def _candidates(runner: Runner, picture: Pixels) -> Floats:
+    [found] = runner.run(np.ascontiguousarray(picture[None])).values()
+    return np.asarray(found[0], np.float32)
+
+
+def _number(candidates: Floats, nms: Any, score: float, iou: float) -> int:
+    return len(detections(candidates, nms, score, iou))
+
+
+def _difference(one: Floats, other: Floats, nms: Any, score: float, iou: float) -> float:
+    """How much the scores of the detections in two answers differ in all."""
+    kept = [detections(rows, nms, score, iou) for rows in (one, other)]
+    classes = np.unique(np.concatenate(kept)[:, 5])
+    first, second = (np.array([rows[rows[:, 5] == c, 4].sum() for c in classes]) for rows in kept)
+    return float(np.abs(first - second).sum())
+
+
+def _threshold(candidates: Sequence[Floats], nms: Any, score: float, iou: float) -> float:
+    scores = np.sort(np.concatenate([detections(rows, nms, LOWEST, iou)[:, 4] for rows in candidates]))[::-1]
+    if not len(scores):
+        raise ExportError(
+            "the network finds nothing in the pictures of the proof: give pictures with what it detects, --images DIR"
+        )
+    return min(score, float(scores[min(FEW, len(scores)) - 1]))
+
+
+def main(
+    graph: Annotated[Path, typer.Argument(metavar="GRAPH.onnx", exists=True, dir_okay=False, help="A served graph.")],
+    images: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Pictures to choose from.  [default: drawn circuit boards]"),
+    ] = None,
+) -> None:
+    """Make the proof that a served graph carries, in a file beside it, where export or calibration left none.
+
+    Exit code 2: it is no served graph, or it finds nothing in the pictures.
+    """
+    target = proof_of(graph)
+    try:
+        content = graph.read_bytes()
+        model = read_network(graph)
+        around = surroundings(model, graph, None, None)
+        pictures = samples(images, around.letterbox)
+        proof = make_proof(model, content, pictures, around.thresholds.score, around.thresholds.iou)
+        write_whole(target, proof.to_bytes())
+    except (ExportError, ServerError) as error:
+        leave(COMMAND, f"{graph}: {error}")
+    except OSError as error:
+        leave(COMMAND, f"cannot write {target}: {error.strerror}")
+    except KeyboardInterrupt:
+        leave(COMMAND, "interrupted; nothing was written", INTERRUPTED)
+    number = sum(_number(rows, around.nms, proof.score, proof.iou) for rows in proof.candidates)
+    typer.echo(f"{target}: {number} detections in {len(proof.pixels)} pictures")
+
+
+if __name__ == "__main__":
+    typer.run(main)

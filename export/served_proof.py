@@ -1,0 +1,262 @@
+"""The proof that a served graph carries: pictures, and what ONNX Runtime finds in them on a CPU.
+
+Whoever is about to serve the graph runs the pictures first, and compares. This file needs NumPy alone: the Python
+models of the server import it from their own folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+SUFFIX = ".proof.npz"  # in place of the graph's own: model.onnx has model.proof.npz
+GREYS = 8  # pictures have every eighth grey level, so that their noise takes few bytes
+MOST = 100  # detections of a picture that are compared; of those near K, one runtime may have another
+ARITHMETICS = ("float32", "float16", "int8")  # from exact to coarse
+
+Floats = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
+
+
+class ProofError(ValueError):
+    """A file is no proof; says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far two runtimes may be apart.
+
+    Attributes:
+        pixels: coordinates that differ by no more are the same: the overlap of small boxes says nothing of them.
+        overlap: lowest intersection over union of a detection and its counterpart.
+        mean_overlap: lowest mean of those.
+        score: largest difference of their scores.
+        mean_score: largest mean of those.
+    """
+
+    pixels: float
+    overlap: float
+    mean_overlap: float
+    score: float
+    mean_score: float
+
+
+# The coarser arithmetic of graph and runtime counts. docs/arithmetic.md says what right and wrong runtimes show.
+TOLERANCES = {
+    "float32": Tolerance(0.1, 0.99, 0.999, 0.005, 0.001),
+    "float16": Tolerance(0.25, 0.95, 0.99, 0.02, 0.005),
+    "int8": Tolerance(0.25, 0.80, 0.97, 0.5, 0.03),
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two runtimes find in the same pictures.
+
+    Attributes:
+        detections: of the reference.
+        alone: of both sides, those without a counterpart on the other.
+        pixels: largest difference of a coordinate between counterparts, in pixels of the network's input.
+        overlap: lowest intersection over union of counterparts; 1 where their coordinates are the same.
+        mean_overlap: their mean.
+        score: largest difference of scores.
+        mean_score: their mean.
+        tolerance: what is allowed.
+    """
+
+    detections: int
+    alone: int
+    pixels: float
+    overlap: float
+    mean_overlap: float
+    score: float
+    mean_score: float
+    tolerance: Tolerance
+
+    @property
+    def holds(self) -> bool:
+        """Whether both find the same."""
+        allowed = self.tolerance
+        return (
+            self.alone == 0
+            and self.overlap >= allowed.overlap
+            and self.mean_overlap >= allowed.mean_overlap
+            and self.score <= allowed.score
+            and self.mean_score <= allowed.mean_score
+        )
+
+    def __str__(self) -> str:
+        """Two figures where it holds, all of them where it does not."""
+        if self.holds:
+            return f"{self.detections} detections, at most {self.pixels:.2g} px and {self.score:.2g} apart"
+        found = f"{self.alone} without a counterpart beside {self.detections} detections"
+        if not np.isfinite(self.pixels):
+            return found
+        return (
+            f"{found}, overlap {self.overlap:.2f} (mean {self.mean_overlap:.3f}), "
+            f"scores {self.score:.2f} apart (mean {self.mean_score:.3f})"
+        )
+
+    def document(self) -> dict[str, object]:
+        """For JSON."""
+        return {"holds": self.holds, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class ServedProof:
+    """What a served graph must find.
+
+    Attributes:
+        pixels: uint8 [P, 3, H, W], RGB, letterboxed.
+        candidates: for each picture float32 [R, 6], x1, y1, x2, y2 in its pixels, score, class, best first: those of
+            at least half of ``score``.
+        graph_sha256: of the graph's file.
+        arithmetic: of the graph, one of ARITHMETICS.
+        score: detections from this score on are compared.
+        iou: overlap at which NMS takes two boxes for one; 1 for networks that suppress by themselves.
+    """
+
+    pixels: Pixels
+    candidates: tuple[Floats, ...]
+    graph_sha256: str
+    arithmetic: str
+    score: float
+    iou: float
+
+    def to_bytes(self) -> bytes:
+        """The file's content; the same proof gives the same bytes."""
+        about = {key: getattr(self, key) for key in ("graph_sha256", "arithmetic", "score", "iou")}
+        file = io.BytesIO()
+        np.savez_compressed(
+            file,
+            pixels=self.pixels // GREYS,
+            rows=np.concatenate(self.candidates),
+            counts=np.array([len(rows) for rows in self.candidates]),
+            about=np.frombuffer(json.dumps(about).encode(), np.uint8),
+        )
+        return file.getvalue()
+
+    @classmethod
+    def read(cls, path: Path) -> ServedProof:
+        """Read a proof's file.
+
+        Raises:
+            ProofError: there is none, or it is damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                ends = np.cumsum(file["counts"])[:-1]
+                candidates = tuple(np.split(file["rows"], ends))
+                return cls(file["pixels"] * np.uint8(GREYS), candidates, **json.loads(bytes(file["about"])))
+        except OSError as error:
+            raise ProofError(f"cannot read {path}: {error.strerror or error}") from None
+        except Exception as error:  # zipfile, zlib, NumPy and json have an error of their own for each kind of damage
+            raise ProofError(f"{path} is no proof, or a damaged one: {type(error).__name__}") from None
+
+    @classmethod
+    def carried_by(cls, graph: Path) -> ServedProof:
+        """Read the proof beside a graph's file.
+
+        Raises:
+            ProofError: there is none, or it is another graph's; says how to make it.
+        """
+        path = proof_of(graph)
+        remedy = f"`python -m export.prove {graph} --images DIR` makes it, of pictures with what the network detects"
+        if not path.is_file():
+            raise ProofError(f"{path} is missing, with which the graph proves that it is right where it runs: {remedy}")
+        try:
+            proof = cls.read(path)
+        except ProofError as error:
+            raise ProofError(f"{error}: {remedy}") from None
+        if proof.graph_sha256 != hashlib.sha256(graph.read_bytes()).hexdigest():
+            raise ProofError(
+                f"{path} is the proof of another graph: where the graph has been moved, move its proof along; else "
+                f"{remedy}"
+            )
+        return proof
+
+    def compare(self, found: Sequence[Floats], nms: Any, arithmetic: str) -> Comparison:
+        """Hold what a runtime finds against the proof.
+
+        Each detection of either side, which is a candidate that NMS leaves, must have its like among the candidates of
+        the other: of the same class, near to it and of nearly the same score. Among candidates, since of two that score
+        nearly the same, either runtime may leave another.
+
+        Args:
+            found: for each picture the runtime's candidates float32 [K, 6], best first.
+            nms: the repository's, the module postprocess.py.
+            arithmetic: the runtime's, one of ARITHMETICS.
+        """
+        tolerance = TOLERANCES[max(arithmetic, self.arithmetic, key=ARITHMETICS.index)]
+        number = sum(len(detections(rows, nms, self.score, self.iou)) for rows in self.candidates)
+        pairs = []
+        for wanted, others in zip(self.candidates, found, strict=True):
+            others = np.asarray(others, np.float32)
+            if not np.isfinite(others).all():
+                others = others[:0]  # nothing that it says can be trusted
+            for one, other in ((wanted, others), (others, wanted)):
+                pairs.append(_counterparts(detections(one, nms, self.score, self.iou), other, tolerance.pixels))
+        alone, overlaps, scores, pixels = np.concatenate(pairs).T
+        both = alone == 0
+        if not both.any():
+            return Comparison(number, len(alone), np.inf, 0, 0, 1, 1, tolerance)
+        return Comparison(
+            number,
+            int(alone.sum()),
+            float(pixels[both].max()),
+            float(overlaps[both].min()),
+            float(overlaps[both].mean()),
+            float(scores[both].max()),
+            float(scores[both].mean()),
+            tolerance,
+        )
+
+
+def proof_of(graph: Path) -> Path:
+    """Where the proof of a graph's file lies."""
+    return graph.with_suffix(SUFFIX)
+
+
+def detections(candidates: Floats, nms: Any, score: float, iou: float) -> Floats:
+    """The best candidates float32 [K, 6] of one picture that NMS leaves, MOST at most: float32 [D, 6]."""
+    kept = nms.non_maximum_suppression(candidates, nms.Thresholds(score, iou), MOST)
+    return np.asarray(kept, np.float32)
+
+
+def _counterparts(rows: Floats, others: Floats, same: float) -> npt.NDArray[np.float64]:
+    """The like of each row among others: float64 [N, 4].
+
+    Args:
+        rows: float32 [N, 6], x1, y1, x2, y2, score, class.
+        others: float32 [M, 6].
+        same: coordinates that differ by no more are the same.
+
+    Returns:
+        whether it has none (0 or 1), and its overlap with the row, difference of score and largest difference of a
+        coordinate.
+    """
+    found = np.zeros((len(rows), 4))
+    found[:, 0] = 1
+    if not len(rows) or not len(others):
+        return found
+    sides = np.minimum(rows[:, None, 2:4], others[None, :, 2:4]) - np.maximum(rows[:, None, :2], others[None, :, :2])
+    both = sides.clip(0).prod(2)
+    areas = [(r[:, 2:4] - r[:, :2]).clip(0).prod(1) for r in (rows, others)]
+    overlap = both / np.maximum(areas[0][:, None] + areas[1][None] - both, 1e-9)
+    pixels = np.abs(rows[:, None, :4] - others[None, :, :4]).max(2)
+    overlap[pixels <= same] = 1
+    score = np.abs(rows[:, None, 4] - others[None, :, 4])
+    fits = (rows[:, None, 5] == others[None, :, 5]) & (overlap >= 0.5)
+    nearest = np.where(fits, 1 - overlap + score, np.inf).argmin(1)
+    each = np.arange(len(rows))
+    found[:, 0] = ~fits[each, nearest]
+    found[:, 1], found[:, 2], found[:, 3] = (of[each, nearest] for of in (overlap, score, pixels))
+    return found
