@@ -7,23 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 from calibration.errors import CalibrationError
 from calibration.finish import finished
 from calibration.layers import Convolution, convolutions, read_float_graph
-from calibration.measure import Judge, Run, noise_to_signal, onnxruntime_engine, openvino_engine
+from calibration.measure import Judge, noise_to_signal
 from calibration.pictures import Pictures, annotated, find_pictures, read_pictures
 from calibration.quantise import quantised
 from calibration.ranges import METHODS, Ranges, collect, read_ranges, sha256_of
 from calibration.record import Clock, Method, Record
+from calibration.runtimes import RUNTIMES, Run, Runtime, onnxruntime_engine, openvino_engine, proved_runtime
 from calibration.search import Search, sensitivity
-from calibration.surroundings import Surroundings, surroundings
 from clients.coco import AnnotationError, read_annotations, unknown_names
-from clients.files import write_whole
+from clients.files import write_together
 from clients.progress import working
+from export.errors import ExportError
+from export.prove import make_proof
+from export.served_proof import ServedProof, proof_of
+from export.surroundings import Surroundings, surroundings
 
 AUTO = "auto"  # the calibrator that takes the best of all for each tensor
+POOL = 8  # pictures that those of a proof are chosen from
 
 
 @dataclass(frozen=True)
@@ -55,18 +61,20 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """An INT8 graph, and what is known of it, ready for JSON."""
+    """An INT8 graph, its proof, and what is known of it, ready for JSON."""
 
     graph: onnx.ModelProto
+    proof: ServedProof
     document: dict[str, Any]
 
     def write(self, path: Path) -> None:
-        """Write the graph, whole or not at all.
+        """Write the graph, and its proof beside it, both or neither.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: one cannot be written.
         """
-        write_whole(path, self.graph.SerializeToString(deterministic=True))
+        content = self.graph.SerializeToString(deterministic=True)
+        write_together({path: content, proof_of(path): self.proof.to_bytes()})
 
 
 def calibrate(path: Path, folder: Path, annotations: Path | None, wishes: Wishes) -> Calibrated:
@@ -84,6 +92,8 @@ def calibrate(path: Path, folder: Path, annotations: Path | None, wishes: Wishes
     """
     model = read_float_graph(path)
     layers, around = convolutions(model), surroundings(model, path, wishes.labels, wishes.letterbox)
+    if not around.labels:
+        raise CalibrationError(f"nothing says what the classes of {path} are called: give --labels")
     whole, clock = openvino_engine(model), Clock()
     pictures, judge = _material(folder, annotations, around, whole, wishes)
     few = judge.narrowed(wishes.sensitivity_images)
@@ -97,10 +107,12 @@ def calibrate(path: Path, folder: Path, annotations: Path | None, wishes: Wishes
             "the float graph finds nothing of what is annotated, so INT8 has nothing to lose: are the annotations of "
             "these images, and the labels in the network's order?"
         )
+    with clock.timed("runtime"), working("Proving the runtime"):
+        runtime = _runtime(model, next(iter(values.values())), layers, judge)
     with clock.timed("sensitivity"):
         with working("Each method by itself"):
-            methods = _methods(model, values, layers, whole, judge, few)
-        alone = sensitivity(model, values, layers, few)
+            methods = _methods(model, values, layers, runtime, judge, few)
+        alone = sensitivity(model, values, layers, few, runtime)
     best = alone.best(model)
     mixed = {tensor: values[method][tensor] for tensor, method in best.items()}
 
@@ -109,7 +121,7 @@ def calibrate(path: Path, folder: Path, annotations: Path | None, wishes: Wishes
         return finished(quantised(model, mixed, names), wishes.rest)
 
     least = before.overall.ap50_95 * (1 - wishes.max_drop)
-    search = Search(layers, least, lambda floats: judge.precision(openvino_engine(made(floats))))
+    search = Search(layers, least, lambda floats: judge.precision(runtime.load(made(floats))))
     with clock.timed("search"), working("Searching for what has to stay float"):
         step = search.run(
             {layer.name: alone.noise[best[layer.input]][layer.name] for layer in layers if not layer.last}
@@ -131,8 +143,10 @@ def calibrate(path: Path, folder: Path, annotations: Path | None, wishes: Wishes
     images = {"ranges": len(pictures), "evaluation": len(judge.pictures), "sensitivity": len(few.pictures)}
     return Calibrated(
         graph,
+        _proof(graph, judge),
         {
             **record.document(elsewhere),
+            "runtime": {"name": runtime.name, "proof": runtime.said},
             "calibrator": wishes.calibrator,
             "rest": wishes.rest,
             "max_drop": wishes.max_drop,
@@ -179,18 +193,37 @@ def _ranges(
     return {method: found for method in methods if (found := fresh.get(method) or known[method])}
 
 
+def _runtime(
+    model: onnx.ModelProto, values: Mapping[str, tuple[float, float]], layers: Sequence[Convolution], judge: Judge
+) -> Runtime:
+    """The runtime to measure in, proved with all but the last convolutions in INT8."""
+    graph = quantised(model, values, [layer.name for layer in layers if not layer.last])
+    try:
+        return proved_runtime(graph, _proof(graph, judge), judge.around.nms)
+    except ExportError:  # so little is left of the detections that nothing can be compared
+        return RUNTIMES[-1]
+
+
+def _proof(graph: onnx.ModelProto, judge: Judge) -> ServedProof:
+    """The proof of a graph, made of some of the pictures that graphs are judged by."""
+    pictures = np.stack([pixels for pixels, _ in judge.pictures.spread(POOL)])
+    thresholds = judge.around.thresholds
+    content = graph.SerializeToString(deterministic=True)
+    return make_proof(graph, content, pictures, thresholds.score, thresholds.iou)
+
+
 def _methods(
     model: onnx.ModelProto,
     values: Mapping[str, Mapping[str, tuple[float, float]]],
     layers: Sequence[Convolution],
-    whole: Run,
+    runtime: Runtime,
     judge: Judge,
     few: Judge,
 ) -> dict[str, Method]:
     """What each method by itself does, with all but the last convolutions in INT8."""
     names = [layer.name for layer in layers if not layer.last]
-    expected, found = few.candidates(whole), {}
+    expected, found = few.candidates(runtime.load(model)), {}
     for method, ranges in values.items():
-        run = openvino_engine(quantised(model, ranges, names))
+        run = runtime.load(quantised(model, ranges, names))
         found[method] = Method(noise_to_signal(expected, few.candidates(run)), judge.precision(run).overall.ap50_95)
     return found

@@ -2,65 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-import onnxruntime as ort
-import openvino as ov
 from supervision.detection.utils.iou_and_nms import box_iou_batch
 
 from calibration.pictures import Pictures
-from calibration.surroundings import Surroundings
+from calibration.runtimes import Candidates, Run
 from clients.coco import AnnotationError, Annotations, Result, evaluate
 from clients.detections import OUTPUTS, Detections
-from server.models.graph import read_graph
+from export.surroundings import Surroundings
 
 SCORE, IOU = 0.001, 0.6  # as clients.evaluate has them
 MOST = 100  # detections of an image, as the repository has it
 SEEN = 0.05  # candidates below this score are no signal
 SURE = 0.25  # detections of the float graph that stand for annotations where there are none
-
-Candidates = npt.NDArray[np.float32]  # [K, 6]
-Run = Callable[[npt.NDArray[np.uint8]], Candidates]
-
-
-def openvino_engine(model: onnx.ModelProto) -> Run:
-    """Compile a served graph as the server on the CPU does: one image, float32 where it is not INT8.
-
-    Returns:
-        from pixels uint8 [3, H, W] to candidates float32 [K, 6].
-    """
-    core = ov.Core()
-    graph = read_graph(core, model.SerializeToString())
-    request = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
-
-    def run(pixels: npt.NDArray[np.uint8]) -> Candidates:
-        request.infer({0: pixels[None]})
-        return np.array(request.get_output_tensor(0).data[0])
-
-    return run
-
-
-def onnxruntime_engine(model: onnx.ModelProto) -> Run:
-    """The same with ONNX Runtime, which computes what Q/DQ pairs say, step by step."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    session = ort.InferenceSession(
-        model.SerializeToString(),
-        options,
-        providers=["CPUExecutionProvider"],
-        disabled_optimizers=["WeightBiasQuantization"],  # it divides biases by scales in float16, where they overflow
-    )
-    source = session.get_inputs()[0].name
-
-    def run(pixels: npt.NDArray[np.uint8]) -> Candidates:
-        return np.asarray(session.run(None, {source: pixels[None]})[0][0])
-
-    return run
 
 
 @dataclass(frozen=True)

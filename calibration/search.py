@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import onnx
 
 from calibration.layers import Convolution
-from calibration.measure import Judge, Run, noise_to_signal, openvino_engine
+from calibration.measure import Judge, noise_to_signal
 from calibration.quantise import quantised, readers
+from calibration.runtimes import Run, Runtime
 from clients.coco import Result
 from clients.progress import tracked
 
@@ -44,6 +45,7 @@ def sensitivity(
     ranges: Mapping[str, Values],
     layers: Sequence[Convolution],
     judge: Judge,
+    runtime: Runtime,
 ) -> Sensitivity:
     """Quantise one convolution at a time, by each method, and compare the detections with the float graph's.
 
@@ -52,8 +54,9 @@ def sensitivity(
         ranges: of each method.
         layers: all of them; the last ones are not measured, since they stay float.
         judge: of few pictures.
+        runtime: to measure in.
     """
-    expected = judge.candidates(openvino_engine(model))
+    expected = judge.candidates(runtime.load(model))
     noise: dict[str, dict[str, float]] = {method: {} for method in ranges}
     precisions: dict[str, float] = {}
     inner = [layer for layer in layers if not layer.last]
@@ -62,7 +65,7 @@ def sensitivity(
         for method, values in ranges.items():
             span = next((known for known in measured if _alike(known, values[layer.input])), None)
             if span is None:
-                span, run = values[layer.input], openvino_engine(quantised(model, values, [layer.name]))
+                span, run = values[layer.input], runtime.load(quantised(model, values, [layer.name]))
                 measured[span] = noise_to_signal(expected, judge.candidates(run)), run
             noise[method][layer.name] = measured[span][0]
         _, best = min(measured.values(), key=lambda pair: pair[0])

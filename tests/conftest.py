@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import onnx
 import pytest
 
 from bench.float_graph import NETWORK, float_repository
+from calibration.runtimes import Run, openvino_engine
 from server.process import TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
 REPOSITORY = ROOT / "model_repository"
+
+
+def has_vnni() -> bool:
+    """Whether OpenVINO multiplies INT8 without saturation here, as processors with VNNI do if they are let."""
+    flags = Path("/proc/cpuinfo").read_text().split()
+    return "ONEDNN_MAX_CPU_ISA" not in os.environ and not {"avx512_vnni", "avx_vnni", "amx_int8"}.isdisjoint(flags)
+
+
+def right_openvino(model: onnx.ModelProto) -> Run:
+    """OpenVINO as it computes INT8 graphs right on this processor."""
+    return openvino_engine(model, int8=has_vnni())
 
 
 @pytest.fixture(scope="session", autouse=True)

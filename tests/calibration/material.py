@@ -11,7 +11,7 @@ import numpy.typing as npt
 import PIL.Image
 
 from calibration.pictures import Pictures, find_pictures, read_pictures
-from calibration.surroundings import Surroundings
+from export.surroundings import Surroundings
 from server.modules import load_module
 from server.repository import TEMPLATE
 from tests.export.opened import pictures
@@ -47,7 +47,7 @@ def pixels_of(some: Pictures) -> Pixels:
 
 def around(some: Pictures, *labels: str) -> Surroundings:
     """What calibration knows beside the graph."""
-    return Surroundings("a graph", labels, some.letterbox, NMS)
+    return Surroundings("a graph", labels, some.letterbox, NMS, NMS.Thresholds(0.25, 0.45))
 
 
 def rows(*found: Sequence[Any]) -> npt.NDArray[np.float32]:

@@ -19,16 +19,19 @@ from PIL import Image
 
 from calibration.__main__ import main
 from calibration.layers import read_float_graph
-from calibration.measure import Judge, openvino_engine
+from calibration.measure import Judge
 from calibration.pictures import read_pictures
 from calibration.quantise import quantised_in
-from calibration.surroundings import surroundings
+from calibration.runtimes import openvino_engine
+from export.surroundings import surroundings
 from tests.calibration.small import LAYERS, images, repository
 from tests.clients.commands import completed
 from tests.conftest import REPOSITORY, ROOT
 
 Calibrate = Callable[..., subprocess.CompletedProcess[str]]
 DEEP = ("--max-drop", "30 %", "--calibrator", "minmax", "--sensitivity-images", 4)
+
+pytestmark = pytest.mark.computes
 
 
 def start(*arguments: object) -> list[str]:
@@ -80,6 +83,7 @@ def coco(folder: Path, target: Path, name: str = "kind0") -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_it_writes_an_int8_graph_and_a_report_and_the_same_again_from_the_ranges(
     graph: Path, pictures: Path, tmp_path: Path
 ) -> None:

@@ -13,15 +13,16 @@ import pytest
 from onnx import TensorProto
 
 from calibration.finish import REST, compact, finished
-from calibration.measure import noise_to_signal, onnxruntime_engine, openvino_engine
+from calibration.measure import noise_to_signal
 from calibration.pictures import Pictures
 from calibration.quantise import quantised, quantised_in
+from calibration.runtimes import onnxruntime_engine
 from export.graphs import opset_of
 from export.half_precision import halved, last_convolutions
 from tests.calibration.conftest import Known
 from tests.calibration.graphs import INNER, UNSORTED, example, family_graph, nodes_of, served, types_in, weights_of
 from tests.calibration.material import pixels_of
-from tests.conftest import ROOT
+from tests.conftest import ROOT, right_openvino
 from tests.export.layouts import FAMILIES
 from tests.export.opened import run
 
@@ -201,12 +202,12 @@ class TestFinished:
         onnx.checker.check_model(model, full_check=True)
         one, other = (
             np.stack([engine(pixels) for pixels in pixels_of(colours)])
-            for engine in (onnxruntime_engine(model), openvino_engine(model))
+            for engine in (onnxruntime_engine(model), right_openvino(model))
         )
         # ONNX Runtime computes float16 where OpenVINO on the CPU takes float32.
         assert np.abs(one - other).mean() < (0.02 if rest == "fp16" else 1e-3) * one.std()
 
-    @pytest.mark.parametrize("engine", [onnxruntime_engine, openvino_engine], ids=["ONNX Runtime", "OpenVINO"])
+    @pytest.mark.parametrize("engine", [onnxruntime_engine, right_openvino], ids=["ONNX Runtime", "OpenVINO"])
     def test_the_default_network_finds_nearly_the_same(
         self, rest: str, engine: object, yolov9: Known, int8_yolov9: onnx.ModelProto, boards: Pictures
     ) -> None:

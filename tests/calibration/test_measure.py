@@ -10,21 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from calibration.measure import (
-    SEEN,
-    SURE,
-    Candidates,
-    Judge,
-    Run,
-    noise_to_signal,
-    onnxruntime_engine,
-    openvino_engine,
-)
+from calibration.measure import SEEN, SURE, Candidates, Judge, noise_to_signal
 from calibration.pictures import Pictures
+from calibration.runtimes import Run, onnxruntime_engine
 from clients.coco import AnnotationError, Annotations
 from tests.calibration.conftest import Known
 from tests.calibration.graphs import UNSORTED, example
 from tests.calibration.material import around, coloured, pixels_of, rows, saved
+from tests.conftest import right_openvino
 
 BOX = (0, 0, 10, 10)
 FAR = (50, 50, 70, 90)
@@ -86,7 +79,7 @@ def test_numbers_of_pictures_that_differ_are_an_error() -> None:
 
 
 class TestEngines:
-    @pytest.mark.parametrize("engine", [onnxruntime_engine, openvino_engine], ids=["ONNX Runtime", "OpenVINO"])
+    @pytest.mark.parametrize("engine", [onnxruntime_engine, right_openvino], ids=["ONNX Runtime", "OpenVINO"])
     def test_a_later_run_leaves_what_an_earlier_one_found(self, engine: Any, colours: Pictures) -> None:
         run, (first, second, *_) = engine(example()), pixels_of(colours)
         found = run(first)
@@ -96,7 +89,7 @@ class TestEngines:
         assert (found.shape, found.dtype) == ((8, 6), np.float32)
 
     def test_they_agree_on_a_float_graph(self, colours: Pictures) -> None:
-        one, other = onnxruntime_engine(example(UNSORTED)), openvino_engine(example(UNSORTED))
+        one, other = onnxruntime_engine(example(UNSORTED)), right_openvino(example(UNSORTED))
         for pixels in pixels_of(colours):
             np.testing.assert_allclose(one(pixels), other(pixels), atol=1e-4)
 
@@ -224,7 +217,7 @@ class TestJudgeOfItself:
 
     def test_the_default_network_too(self, yolov9: Known, boards: Pictures) -> None:
         names = ("open", "short", "mousebite", "spur", "copper", "pin-hole")
-        run, few = openvino_engine(yolov9.model), boards.spread(3)
+        run, few = right_openvino(yolov9.model), boards.spread(3)
         judge = Judge.of_itself(run, few, around(few, *names))
         assert len(judge.annotations.boxes) > 3
         assert 0.97 < judge.precision(run).overall.ap50_95 <= 1  # what it is not sure of costs nothing that is better

@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.layers import Convolution, convolutions
-from calibration.measure import Judge, openvino_engine
+from calibration.measure import Judge
 from calibration.pictures import Pictures
+from calibration.runtimes import Runtime, openvino_engine
 from calibration.search import RETURNS, Search, Sensitivity, sensitivity
 from clients.coco import Precision, Result
 from tests.calibration.graphs import INNER, as_read, example
 from tests.calibration.material import around
+from tests.conftest import right_openvino
 
 FLOAT = 0.8  # precision of the float graph
 
@@ -180,7 +182,7 @@ def alone(
         "nearly as good": {name: (low * 1.005, high * 1.005) for name, (low, high) in measured.items()},
         "coarse": {name: (low * 60, high * 60) for name, (low, high) in measured.items()},
     }
-    return sensitivity(model, ranges, convolutions(model), judge)
+    return sensitivity(model, ranges, convolutions(model), judge, Runtime("OpenVINO", right_openvino))
 
 
 class TestSensitivity:
