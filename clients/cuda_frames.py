@@ -12,6 +12,7 @@ import numpy as np
 from clients.errors import DetectionError
 from clients.frames import Pixels, Shape
 from clients.region import unique_name
+from clients.request import FRAMES
 from clients.shared_frames import SharedFrames
 from clients.transport import Transport
 
@@ -24,8 +25,8 @@ class CudaFrames(SharedFrames):
 
     kind = "cuda"
     demands = (
-        "a server that uses the same GPU under the same number (containers: with the host's pid namespace) and allows "
-        "shared memory of clients"
+        "a server that uses the same GPU (containers: with the host's pid namespace) and allows shared memory of "
+        "clients"
     )
 
     def __init__(self, shape: Shape, transport: Transport) -> None:
@@ -50,6 +51,18 @@ class CudaFrames(SharedFrames):
         fields = {"raw_handle": handle, "device_id": self.device, "byte_size": size}
         free = partial(cuda.destroy_shared_memory_region, self._memory)
         super().__init__(shape, transport, name, view, fields, free)
+
+    def register(self) -> None:
+        """See SharedFrames; refuses frames on another GPU than the server's, where the server names its own."""
+        told = self._transport.config(FRAMES).get("parameters", {}).get("gpu_uuid", {}).get("string_value")
+        ours = device_uuid(self.device)
+        if told not in (None, ours):
+            raise DetectionError(
+                f"the frames lie on GPU {self.device} ({ours}), and the server uses {told}: make them there "
+                f"(CUDA_VISIBLE_DEVICES={told}, or torch.cuda.set_device), or start the server with --gpu {ours}"
+            )
+        self._fields["device_id"] = self.device if told is None else 0  # the server sees no GPU but its own
+        super().register()
 
     def _copy(self, pixels: Pixels) -> None:
         from tritonclient.utils import cuda_shared_memory as cuda
@@ -90,6 +103,21 @@ def current_device() -> int:
         return int(_call(runtime.cudaGetDevice))
     except DetectionError as error:
         raise DetectionError(f"transport 'cuda' needs an NVIDIA GPU and its driver on this machine; {error}") from None
+
+
+def device_uuid(number: int) -> str:
+    """The UUID of a GPU, as nvidia-smi writes it.
+
+    Args:
+        number: of the GPU, as CUDA counts in this process.
+
+    Raises:
+        DetectionError: there is no such GPU.
+    """
+    from cuda.bindings import runtime
+
+    digits = bytes(_call(runtime.cudaGetDeviceProperties, number).uuid.bytes[:16]).hex()
+    return "GPU-" + "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -13,11 +13,14 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from clients.command import INTERRUPTED, leave
+from clients.cuda_frames import device_uuid
 from clients.files import write_together
 from deploy.configurations import Sample, files, served
 from deploy.pipelines import DEFINITION, SERIALISED, serialise
 from export import plan
 from export.errors import ExportError
+from export.served_proof import proof_of
+from export.tensorrt import gpu
 from server.config import read_config
 from server.errors import ServerError
 from server.repository import ONNX_HINT, TEMPLATE
@@ -47,8 +50,9 @@ def main(
         configs = _configurations(repository)
         _check_target(models)
         sample = read_sample()
+        uuid = device_uuid(0) if gpu() else None
         for name, config in configs.items():
-            _copy(repository / name, models / name, config, sample)
+            _copy(repository / name, models / name, config, sample, uuid)
         for stale in sorted(path.parent for path in models.glob("*/config.pbtxt")):
             if stale.name not in configs:
                 shutil.rmtree(stale)
@@ -107,14 +111,14 @@ def read_sample() -> Sample:
     return Sample(jpeg, pixels.tobytes(), pixels.shape[0], pixels.shape[1])
 
 
-def _copy(source: Path, target: Path, config: ModelConfig, sample: Sample) -> None:
+def _copy(source: Path, target: Path, config: ModelConfig, sample: Sample, uuid: str | None) -> None:
     """A model's configuration, code and warm-up; the graph is not served, and what is built comes later."""
-    changed = served(config, sample)
+    changed = served(config, sample, uuid)
     plain = (source / "config.pbtxt").read_bytes()
     text = plain if changed == config else text_format.MessageToString(changed, as_utf8=True).encode()
     written = {target / "config.pbtxt": text}
     for path in sorted((source / "1").glob("*")):
-        if path.is_file() and path.name not in (*BUILT, GRAPH, DEFINITION):
+        if path.is_file() and path.name not in (*BUILT, GRAPH, proof_of(Path(GRAPH)).name, DEFINITION):
             written[target / "1" / path.name] = path.read_bytes()
     for name, content in files(changed, sample).items():
         written[target / "warmup" / name] = content

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelWarmup
 
 from deploy.pipelines import SERIALISED
+from server.config import on_gpu
 
 JPEG, FRAME = "board.jpg", "board.rgb"  # in a model's folder `warmup`, where Triton looks for them
 BATCHES = (1, 8)  # a lone request, and one of each of 8 cameras
@@ -29,7 +30,7 @@ class Sample:
     width: int
 
 
-def served(config: ModelConfig, sample: Sample) -> ModelConfig:
+def served(config: ModelConfig, sample: Sample, gpu: str | None = None) -> ModelConfig:
     """The configuration of a model in the container.
 
     DALI models load the serialised pipeline. A model is ready only when it has decoded a real JPEG, letterboxed a real
@@ -39,12 +40,13 @@ def served(config: ModelConfig, sample: Sample) -> ModelConfig:
     Args:
         config: of the repository.
         sample: to warm up with.
+        gpu: UUID of the GPU at hand, which ensembles tell their clients.
 
     Returns:
         a new configuration.
     """
     changed = ModelConfig()
-    changed.CopyFrom(config)
+    changed.CopyFrom(on_gpu(config, gpu) if gpu and config.platform == "ensemble" else config)
     if config.backend == "dali":
         changed.default_model_filename = SERIALISED
     if not config.model_warmup:

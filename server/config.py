@@ -15,6 +15,7 @@ from server.errors import ServerError
 STAND_INS = {"dali": "dali.py", "tensorrt": "model.onnx"}
 
 Device = Literal["cpu", "gpu"]  # where the stand-ins compute
+Arithmetic = Literal["auto", "int8", "float"]  # what the network computes in; auto: the fastest that is right
 
 
 def read_config(path: Path) -> ModelConfig:
@@ -45,7 +46,20 @@ def stand_in_for(config: ModelConfig, native: Collection[str] = ()) -> str | Non
     return None if backend in native else STAND_INS.get(backend)
 
 
-def as_python_model(config: ModelConfig, device: Device = "cpu") -> ModelConfig:
+def on_gpu(config: ModelConfig, uuid: str) -> ModelConfig:
+    """The configuration of an ensemble with a parameter that tells clients which GPU the server uses.
+
+    Args:
+        config: of the ensemble.
+        uuid: of the GPU.
+    """
+    told = ModelConfig()
+    told.CopyFrom(config)
+    told.parameters["gpu_uuid"].string_value = uuid
+    return told
+
+
+def as_python_model(config: ModelConfig, device: Device = "cpu", arithmetic: Arithmetic = "auto") -> ModelConfig:
     """Derive the configuration of a Python model: only backend, model file and instances change.
 
     On the CPU, instances are of its kind. Where DALI's backend has several, a Python model has one: each would be a
@@ -54,16 +68,19 @@ def as_python_model(config: ModelConfig, device: Device = "cpu") -> ModelConfig:
     Args:
         config: of a DALI or TensorRT model.
         device: where it computes.
+        arithmetic: what a network computes in.
 
     Returns:
-        a new configuration with the same tensors, batching and parameters; on a GPU with one more parameter, which
-        keeps inputs there.
+        a new configuration with the same tensors, batching and parameters, and one more parameter for a network, its
+        arithmetic, and one on a GPU, which keeps inputs there.
     """
     derived = ModelConfig()
     derived.CopyFrom(config)
     derived.backend = "python"
     derived.ClearField("platform")
     derived.ClearField("default_model_filename")
+    if config.platform == "tensorrt_plan":
+        derived.parameters["arithmetic"].string_value = arithmetic
     if config.backend == "dali":
         for group in derived.instance_group:
             group.count = 1

@@ -1,18 +1,61 @@
-"""What serving on a GPU needs of the machine."""
+"""What serving on a GPU needs of the machine, and which GPU it is."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from clients.cuda_frames import device_uuid
 from server.errors import ServerError
 
 PROVIDER = "CUDAExecutionProvider"
+ALL = "all"
 
 
-def check_gpu() -> None:
-    """Refuse to start on a machine or an installation that cannot serve on a GPU.
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU.
+
+    Attributes:
+        number: as CUDA counts in this process.
+        uuid: "GPU-..." as nvidia-smi shows it.
+        name: of its model.
+    """
+
+    number: int
+    uuid: str
+    name: str
+
+
+def find_gpu(wanted: str = "0") -> Gpu:
+    """The GPU to serve on.
+
+    Args:
+        wanted: its number, as CUDA counts, or its UUID or the beginning of that.
 
     Raises:
-        ServerError: there is no GPU, or the ONNX Runtime that is installed cannot use one; says what to do.
+        ServerError: there is no such GPU, or the ONNX Runtime that is installed cannot use one; says what to do.
     """
+    if wanted == ALL:
+        raise ServerError(
+            "--gpu all: one server uses one GPU. Start a server for each, on ports of its own: --gpu 0; --gpu 1 "
+            "--http-port 8010 --grpc-port 8011 --metrics-port 8012; and so on"
+        )
+    gpus = _gpus()
+    found = [gpu for gpu in gpus if wanted == str(gpu.number) or (len(wanted) > 4 and gpu.uuid.startswith(wanted))]
+    if len(found) != 1:
+        there = ", ".join(f"{gpu.number} ({gpu.uuid}, {gpu.name})" for gpu in gpus)
+        raise ServerError(f"--gpu {wanted} is {'several' if found else 'none'} of the GPUs here: {there}")
+    import onnxruntime
+
+    if PROVIDER not in onnxruntime.get_available_providers():
+        raise ServerError(
+            "--device gpu needs onnxruntime-gpu, and onnxruntime for the CPU is installed: run `make gpu`"
+        )
+    return found[0]
+
+
+def _gpus() -> list[Gpu]:
+    """All GPUs that CUDA sees in this process."""
     from cuda.bindings import runtime
 
     code, count = runtime.cudaGetDeviceCount()
@@ -21,9 +64,5 @@ def check_gpu() -> None:
         raise ServerError(
             f"--device gpu needs an NVIDIA GPU and its driver: CUDA says: {why}; leave it out for the CPU"
         )
-    import onnxruntime
-
-    if PROVIDER not in onnxruntime.get_available_providers():
-        raise ServerError(
-            "--device gpu needs onnxruntime-gpu, and onnxruntime for the CPU is installed: run `make gpu`"
-        )
+    names = [runtime.cudaGetDeviceProperties(number)[1].name.rstrip(b"\0").decode() for number in range(count)]
+    return [Gpu(number, device_uuid(number), name) for number, name in enumerate(names)]

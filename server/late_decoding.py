@@ -32,8 +32,8 @@ def decode_late(model: onnx.ModelProto) -> onnx.ModelProto:
         a graph that computes the same; the given one where nothing can be gained.
     """
     nodes = model.graph.node
-    top = next((node for node in reversed(nodes) if node.op_type == "TopK"), None)
-    chosen = _chosen_by(model, top.output[1]) if top is not None else None
+    choices = ((node, _chosen_by(model, node.output[1])) for node in reversed(nodes) if node.op_type == "TopK")
+    top, chosen = next((pair for pair in choices if pair[1] is not None), (None, None))
     if top is None or chosen is None or opset_of(model) < SINCE:
         return model
     predictions, axis = chosen.input[0], 2 if chosen.op_type == "GatherElements" else 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import itertools
+import json
 import os
 import re
 import shutil
@@ -19,12 +20,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from server.config import Device
+from server.config import Arithmetic, Device
 from server.errors import ServerError
-from server.gpu import check_gpu
+from server.gpu import Gpu, find_gpu
 from server.installation import Installation, find_installation, link_backends
-from server.repository import compose
+from server.repository import RECORD, compose
 
 PREFIX = "triton-yolo-"  # of the runtime folder and of shared memory; the process id follows
 SHARED_MEMORY = Path("/dev/shm")
@@ -76,6 +78,13 @@ class Addresses:
                     ) from None
 
 
+class Proved(NamedTuple):
+    """What a network computes in, and one line on why and how well."""
+
+    arithmetic: str
+    line: str
+
+
 def free_addresses() -> Addresses:
     """Three ports of 127.0.0.1 that nobody listens on at the moment."""
     with contextlib.ExitStack() as stack:
@@ -99,6 +108,8 @@ class TritonServer:
         log: Callable[[str], None],
         device: Device = "cpu",
         backends: Path | None = None,
+        arithmetic: Arithmetic = "auto",
+        gpu: str = "0",
     ) -> None:
         """Prepare; nothing is started.
 
@@ -108,10 +119,13 @@ class TritonServer:
             log: takes each line that the server writes.
             device: where decoding and the network run.
             backends: folder with more of Triton's backends, built for this server; their models run as they are.
+            arithmetic: what the network computes in.
+            gpu: number or UUID of the GPU, where the device is one; the server sees no other.
         """
         self.repository, self.addresses, self.log = repository.resolve(), addresses, log
         self.device: Device = device
-        self.backends = backends
+        self.backends, self.arithmetic, self.wanted_gpu = backends, arithmetic, gpu
+        self.gpu: Gpu | None = None
         self.last_lines: deque[str] = deque(maxlen=200)
         self.name = f"{PREFIX}{os.getpid()}-{next(_numbers)}-"
         self.process: subprocess.Popen[str] | None = None
@@ -124,9 +138,9 @@ class TritonServer:
         """
         sweep()
         installation = find_installation()
-        self.addresses.check_free()
         if self.device == "gpu":
-            check_gpu()
+            self.gpu = find_gpu(self.wanted_gpu)
+        self.addresses.check_free()
         try:
             self._start(installation)
         except BaseException:
@@ -139,10 +153,12 @@ class TritonServer:
         models, backends = self.folder / "models", self.folder / "backends"
         models.mkdir()
         native = link_backends(installation, self.backends, backends)
-        self.models = compose(self.repository, models, self.device, native)
+        uuid = self.gpu.uuid if self.gpu else None
+        self.models = compose(self.repository, models, self.device, native, self.arithmetic, uuid)
+        alone = {"CUDA_VISIBLE_DEVICES": uuid} if uuid else {}  # whatever uses CUDA in there sees this GPU as number 0
         self.process = subprocess.Popen(
             [str(installation.binary), *self._flags(models, backends)],
-            env=installation.environment(),
+            env=installation.environment() | alone,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -200,6 +216,11 @@ class TritonServer:
                 return
             time.sleep(0.1)
         raise ServerError(f"tritonserver was not ready after {seconds:.0f} s: {self.complaint()}")
+
+    def proved(self) -> dict[str, Proved]:
+        """What each network computes in and how that was proved, by model, once the server is ready."""
+        records = {path: json.loads(path.read_text()) for path in sorted(self.folder.glob(f"models/*/1/{RECORD}"))}
+        return {path.parents[1].name: Proved(told["arithmetic"], told["line"]) for path, told in records.items()}
 
     def complaint(self) -> str:
         """Why the server gave up, on one line, with the paths that the user knows."""

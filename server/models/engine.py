@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,23 @@ class Engine:
         self._copy(candidates.ctypes.data, self.candidates, candidates.nbytes)
         call(runtime.cudaStreamSynchronize, self.stream)
         return candidates
+
+    def ways(self) -> Iterator[Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]]:
+        """The ways in which images may be run, for the proof: one for each batch size, filled up with the same images.
+
+        Each takes images uint8 [N, 3, H, W] in the host's memory and returns candidates float32 [N, K, 6].
+        """
+        for size in self.sizes:
+            yield partial(self._filled, size)
+
+    def _filled(self, size: int, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Candidates of images out of batches of one size."""
+        found = []
+        for start in range(0, len(images), size):
+            part = images[start : start + size]
+            batch = np.ascontiguousarray(part[np.arange(size) % len(part)])
+            found.append(self.run([(batch.ctypes.data, size)])[: len(part)].copy())
+        return np.concatenate(found)
 
     def _copy(self, target: int, source: int, size: int) -> None:
         kind = runtime.cudaMemcpyKind.cudaMemcpyDefault  # from the host or the GPU, whichever the address belongs to

@@ -2,57 +2,65 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import openvino as ov
 import triton_python_backend_utils as pb_utils
-from graph import read_graph
+from openvino_engine import Engine
+from proved import NotProved, Trial, choose, record, show_in_metrics, try_out
+from served_proof import ServedProof, proof_of
+
+GRAPH, FLOAT_GRAPH = "model.onnx", "float.onnx"  # the second where the first has Q/DQ pairs: without them
+# Flags of processors whose INT8 instructions do not saturate (proc(5)); OpenVINO's kernels for others do.
+INT8_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
+REMEDY = "no arithmetic finds what it must on this processor, so that nothing is served"
 
 
 class TritonPythonModel:
     """Letterboxed pixels to candidate boxes."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Compile the graph for one image twice: all cores on one image, and a core for each of several.
+        """Compile the graph in the arithmetic that is right here, and fastest.
 
-        A batch runs as single images side by side: no padding to a batch size, and the same result alone and in any
-        batch.
+        INT8 is taken without trying others where the processor has instructions for it.
         """
-        core = ov.Core()
-        graph = read_graph(core, Path(args["model_repository"], args["model_version"], "model.onnx"))
-        self.cores = len(os.sched_getaffinity(0))
-        self.alone, self.together = (
-            ov.AsyncInferQueue(core.compile_model(graph, "CPU", _options(self.cores, streams)), streams)
-            for streams in (1, self.cores)
-        )
-        for queue in (self.alone, self.together):
-            queue.set_callback(_store)
+        start = time.perf_counter()
+        folder = Path(args["model_repository"], args["model_version"])
+        config = json.loads(args["model_config"])
+        wanted = config["parameters"]["arithmetic"]["string_value"]
+        try:
+            chosen, made = choose(_trials(folder, wanted), _is_known_to_be_fastest)
+        except NotProved as error:
+            raise pb_utils.TritonModelException(f"{REMEDY}: {error}") from None
+        line = record(folder, chosen, made, time.perf_counter() - start)
+        pb_utils.Logger.log_info(f"{config['name']}: {line}")
+        self.metrics = show_in_metrics(pb_utils.MetricFamily, config["name"], chosen)
+        self.engine = chosen.engine
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Run the images of all requests; few for the cores go one after the other, each on all cores."""
+        """Run the images of all requests."""
         batches = [pb_utils.get_input_tensor_by_name(request, "images").as_numpy() for request in requests]
-        queue = self.alone if sum(map(len, batches)) < self.cores else self.together
-        results: list[dict[int, np.ndarray]] = [{} for _ in batches]
-        for batch, result in zip(batches, results, strict=True):
-            for i in range(len(batch)):
-                queue.start_async({0: ov.Tensor(batch[i : i + 1], shared_memory=True)}, (result, i))
-        queue.wait_all()
         return [
-            pb_utils.InferenceResponse(
-                [pb_utils.Tensor("candidates", np.concatenate([result[i] for i in sorted(result)]))]
-            )
-            for result in results
+            pb_utils.InferenceResponse([pb_utils.Tensor("candidates", candidates)])
+            for candidates in self.engine.run(batches)
         ]
 
 
-def _options(cores: int, streams: int) -> dict[str, Any]:
-    # Left to itself OpenVINO takes bfloat16 where the processor has it, and boxes move by pixels.
-    return {"INFERENCE_NUM_THREADS": cores, "NUM_STREAMS": streams, "INFERENCE_PRECISION_HINT": "f32"}
+def _trials(folder: Path, wanted: str) -> Iterator[Trial]:
+    """INT8 before float, where the graph has both."""
+    proof = ServedProof.read(proof_of(folder / GRAPH))
+    graphs = {"int8": GRAPH, "float32": FLOAT_GRAPH} if proof.arithmetic == "int8" else {"float32": GRAPH}
+    for arithmetic, graph in graphs.items():
+        if wanted == "auto" or arithmetic.startswith(wanted):
+            yield try_out(arithmetic, Engine(folder / graph), proof)
 
 
-def _store(request: ov.InferRequest, where: tuple[dict[int, np.ndarray], int]) -> None:
-    result, i = where
-    result[i] = request.get_output_tensor(0).data.copy()
+def _is_known_to_be_fastest(trial: Trial) -> bool:
+    if trial.arithmetic != "int8":
+        return True
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    return not INT8_FLAGS.isdisjoint(flags) and "ONEDNN_MAX_CPU_ISA" not in os.environ

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
 from device_memory import address_of
 from engine import Engine
+from proved import NotProved, choose, record, show_in_metrics, try_out
+from served_proof import ServedProof, proof_of
+
+GRAPH = "model.onnx"
 
 
 class TritonPythonModel:
     """Letterboxed pixels on the GPU to candidate boxes, which leave it."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load the graph for the batch sizes that the configuration names, and run each."""
+        """Load the graph for the batch sizes that the configuration names, run each, and prove each."""
         config = json.loads(args["model_config"])
         image = [int(size) for size in config["input"][0]["dims"]]
-        graph = Path(args["model_repository"], args["model_version"], "model.onnx")
-        self.engine = Engine(graph, image, _batch_sizes(config), int(args["model_instance_device_id"]))
+        folder = Path(args["model_repository"], args["model_version"])
+        self.engine = Engine(folder / GRAPH, image, _batch_sizes(config), int(args["model_instance_device_id"]))
+        start = time.perf_counter()
+        proof = ServedProof.read(proof_of(folder / GRAPH))
+        try:
+            chosen, made = choose([try_out("float16", self.engine, proof)], lambda trial: True)
+        except NotProved as error:
+            raise pb_utils.TritonModelException(f"the network finds something else on this GPU: {error}") from None
+        line = record(folder, chosen, made, time.perf_counter() - start)
+        pb_utils.Logger.log_info(f"{config['name']}: {line}")
+        self.metrics = show_in_metrics(pb_utils.MetricFamily, config["name"], chosen)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Run the images of all requests as one batch."""

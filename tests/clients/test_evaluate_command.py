@@ -13,6 +13,9 @@ from clients.evaluate import main
 from tests.clients.commands import run
 from training.boards import CLASSES, draw_board
 
+pytestmark = pytest.mark.computes
+
+
 IDS = (70, 3, 1000, 12, 5, 41)
 
 

@@ -11,7 +11,7 @@ import pytest
 from clients import DetectionError
 from clients.cuda_frames import current_device
 from server.errors import ServerError
-from server.gpu import check_gpu
+from server.gpu import find_gpu
 from server.process import TritonServer, free_addresses
 from tests.conftest import REPOSITORY
 
@@ -24,7 +24,7 @@ def gpu() -> int:
     """The number of the GPU."""
     try:
         number = current_device()
-        check_gpu()
+        find_gpu(str(number))
         return number
     except (DetectionError, ServerError) as error:
         pytest.skip(str(error))

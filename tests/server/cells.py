@@ -11,8 +11,10 @@ from onnx import numpy_helper, parser
 
 from export.network import prepare
 from export.pixels import PixelFormat
+from export.prove import write_graph
 from export.recognise import Wishes, recognise
 from export.served_graph import rows_of, served_graph
+from tests.export.opened import pictures
 
 CELL, GRID = 16, 40  # GRID x GRID cells of CELL pixels
 
@@ -55,5 +57,5 @@ def copy_with_cells(repository: Path, target: Path) -> Path:
     network = prepare(cells_network(), None)
     reading = recognise(network, Wishes("xyxy", PixelFormat.parse("rgb-0-1")))
     graph = target / "yolo" / "1" / "model.onnx"
-    onnx.save(served_graph(network, reading, rows_of(onnx.load(graph))), graph)
+    write_graph(graph, served_graph(network, reading, rows_of(onnx.load(graph))), pictures(2, (640, 640)))
     return target

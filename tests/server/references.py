@@ -22,11 +22,12 @@ def upright(encoded: bytes) -> Pixels:
 
 
 def placed(
-    height: int, width: int, target: tuple[int, int] = (SIDE, SIDE), centred: bool = True
+    height: int, width: int, target: tuple[int, int] = (SIDE, SIDE), centred: bool = True, nearest: bool = True
 ) -> tuple[int, int, int, int]:
-    """Top, left, height, width of an image in the letterbox: scaled by min(H/h, W/w), rounded half up."""
+    """Top, left, height, width of an image in the letterbox: scaled by min(H/h, W/w), rounded half up or down."""
     scale = min(Fraction(target[0], height), Fraction(target[1], width))
-    new_height, new_width = (max(int(side * scale + Fraction(1, 2)), 1) for side in (height, width))
+    half = Fraction(1, 2) if nearest else 0
+    new_height, new_width = (max(int(side * scale + half), 1) for side in (height, width))
     top, left = ((target[0] - new_height) // 2, (target[1] - new_width) // 2) if centred else (0, 0)
     return top, left, new_height, new_width
 
@@ -57,9 +58,10 @@ def letterbox(
     resize: Callable[[Pixels, int, int], Pixels] = bilinear,
     target: tuple[int, int] = (SIDE, SIDE),
     centred: bool = True,
+    nearest: bool = True,
 ) -> Pixels:
     """The network's input, uint8 [3, H, W]."""
-    top, left, height, width = placed(*pixels.shape[:2], target, centred)
+    top, left, height, width = placed(*pixels.shape[:2], target, centred, nearest)
     canvas = np.full((*target, 3), PAD, np.uint8)
     canvas[top : top + height, left : left + width] = resize(pixels, height, width)
     return np.ascontiguousarray(canvas.transpose(2, 0, 1))
@@ -93,9 +95,10 @@ def detections(
     iou: float,
     target: tuple[int, int] = (SIDE, SIDE),
     centred: bool = True,
+    nearest: bool = True,
 ) -> list:
     """Boxes in original pixels with score and class, out of one image's candidates [K, 6]."""
-    top, left, new_height, new_width = placed(height, width, target, centred)
+    top, left, new_height, new_width = placed(height, width, target, centred, nearest)
     rows = suppress([[float(v) for v in row] for row in candidates if row[4] >= score], score, iou, 100)
     across, down = width / new_width, height / new_height
     return [

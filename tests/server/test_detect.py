@@ -18,6 +18,8 @@ from training.boards import Look, draw_board
 
 PIXELS, SCORE = 0.5, 1e-3  # tolerances: original pixels, score
 
+pytestmark = pytest.mark.computes
+
 
 def network(path: str) -> ort.InferenceSession:
     return ort.InferenceSession(path, providers=["CPUExecutionProvider"])

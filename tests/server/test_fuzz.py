@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 
+import pytest
 from tritonclient.utils import InferenceServerException
 
 from server.process import TritonServer
@@ -27,6 +28,7 @@ DEADLINE = 240  # seconds for all
 GROWTH = 40e6  # bytes: buffers for a batch fuller than any before; an output lost with each image would be 400 MB
 
 
+@pytest.mark.slow
 def test_two_thousand_damaged_images_leave_the_server_as_it_was(fresh: TritonServer) -> None:
     client = Client(fresh.addresses)
     sound = jpeg(picture(9, 333, 444))

@@ -11,7 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from server.errors import ServerError
-from server.gpu_graph import gpu_graph, without_quantisers
+from server.gpu_graph import gpu_graph
+from server.quantisers import without_quantisers
 from tests.conftest import REPOSITORY
 from tests.server.references import letterbox
 from training.boards import draw_board

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import os
 import shutil
 import signal
@@ -17,6 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
+from export.served_proof import ServedProof, proof_of
 from server.process import PREFIX, Addresses, free_addresses
 from tests.conftest import REPOSITORY
 from tests.server.pictures import jpeg, picture
@@ -234,7 +237,11 @@ def test_a_wrong_field_in_a_configuration_is_refused(tmp_path: Path) -> None:
 
 def test_a_model_that_does_not_load_is_refused_with_its_reason(tmp_path: Path) -> None:
     repository = shutil.copytree(REPOSITORY, tmp_path / "repository")
-    (repository / "yolo/1/model.onnx").write_bytes(b"no graph")
+    graph = repository / "yolo/1/model.onnx"
+    proof = dataclasses.replace(ServedProof.carried_by(graph), arithmetic="float32")
+    graph.write_bytes(b"no graph")
+    proof = dataclasses.replace(proof, graph_sha256=hashlib.sha256(b"no graph").hexdigest())
+    proof_of(graph).write_bytes(proof.to_bytes())
     error = one_line_error(tmp_path, "--repository", str(repository))
     assert "failed to load 'yolo'" in error
     assert f'Unable to read the model: "{repository}/yolo/1/model.onnx"' in error

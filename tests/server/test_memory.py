@@ -13,6 +13,8 @@ from tests.server.processes import descriptors, resident
 from tests.server.test_bad_images import flipped
 from tests.server.wire import Client, concurrently
 
+pytestmark = pytest.mark.slow
+
 IMAGES = [jpeg(picture(seed, 240, 320)) for seed in range(8)] + [jpeg(picture(8, 960, 1280))]
 LARGE = picture(0, 600, 800)  # 1.4 MB decoded
 

@@ -6,15 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnxruntime
 import pytest
 
+from server import gpu
+from server.config import read_config
 from server.errors import ServerError
-from server.gpu import check_gpu
+from server.gpu import Gpu, find_gpu
+from server.repository import compose
+from tests.conftest import REPOSITORY
 
 
 def test_a_gpu_that_is_not_there_is_one_line_and_status_2(tmp_path: Path) -> None:
     try:
-        check_gpu()
+        find_gpu()
     except ServerError as error:
         expected = str(error)
     else:
@@ -25,3 +30,37 @@ def test_a_gpu_that_is_not_there_is_one_line_and_status_2(tmp_path: Path) -> Non
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [f"python -m server: {expected}"]
     assert expected.startswith("--device gpu needs ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (
+            ["--gpu", "all"],
+            "--gpu all: one server uses one GPU. Start a server for each, on ports of its own: --gpu 0; ",
+        ),
+        (["--gpu", "0", "--device", "cpu"], "--gpu 0 and --device cpu contradict each other"),
+    ],
+)
+def test_what_is_no_one_gpu_is_refused(arguments: list[str], complaint: str, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "server", *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"python -m server: {complaint}")
+
+
+def test_a_gpu_is_named_by_number_or_uuid(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = [Gpu(0, "GPU-2e5c5773-4166", "one"), Gpu(1, "GPU-9c9ac8df-903a", "another")]
+    monkeypatch.setattr(gpu, "_gpus", lambda: there)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [gpu.PROVIDER])
+    assert find_gpu("1") == find_gpu("GPU-9c9a") == find_gpu("GPU-9c9ac8df-903a") == there[1]
+    for wanted, why in (("2", "none"), ("GPU-", "none"), ("GPU-1234", "none")):
+        with pytest.raises(ServerError, match=f"--gpu {wanted} is {why} of the GPUs here: 0 .GPU-2e5c5773-4166, one"):
+            find_gpu(wanted)
+
+
+def test_clients_are_told_which_gpu_it_is(tmp_path: Path) -> None:
+    """A client's number for it may be another, since the server sees its own GPU alone."""
+    compose(REPOSITORY, tmp_path, gpu="GPU-9c9ac8df-903a")
+    for name in ("detect", "detect_frames"):
+        config = read_config(tmp_path / name / "config.pbtxt")
+        assert config.parameters["gpu_uuid"].string_value == "GPU-9c9ac8df-903a"

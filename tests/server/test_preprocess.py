@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from server.process import TritonServer, free_addresses
 from tests.server.pictures import ENCODINGS, picture
 from tests.server.references import PAD, bilinear, letterbox, opencv, placed, upright
+from tests.server.rounding import SIZES as ROUNDED
+from tests.server.rounding import assert_rounded_down, rounding_down
 from tests.server.wire import Answer, Client
 
 SIZES = [  # height, width
@@ -88,3 +93,17 @@ def test_a_white_image_fills_exactly_its_place(
     wanted = np.full((640, 640), PAD, np.uint8)
     wanted[top : top + height, left : left + width] = 255
     np.testing.assert_array_equal(answer["images"][0], np.stack([wanted] * 3))
+
+
+def test_sizes_are_rounded_down_where_the_repository_says_so(cells_repository: Path, tmp_path: Path) -> None:
+    repository = rounding_down(cells_repository, tmp_path / "repository")
+    with TritonServer(repository, free_addresses(), log=lambda line: None) as running:
+        running.wait_until_ready()
+        client = Client(running.addresses)
+        assert_rounded_down(client)
+        for size in ROUNDED:
+            answer = client.detect(ENCODINGS["PNG RGB"](np.full((*size, 3), 255, np.uint8)), "preprocess")
+            top, left, height, width = placed(*size, nearest=False)
+            inside = answer["images"][0][0] == 255
+            assert inside.sum() == height * width
+            assert inside[top : top + height, left : left + width].all()
