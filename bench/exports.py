@@ -25,7 +25,7 @@ from export.onnx_file import read_network
 from export.pixels import PixelFormat
 from export.proof import prove
 from export.recognise import Reading, Wishes, recognise
-from export.samples import samples
+from export.samples import letterbox_of, samples
 from export.served_graph import served_graph
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -107,7 +107,7 @@ def _export(path: Path, size: int | None, said: tuple[PixelFormat, ...], row: di
         "options": [*([f"--size {side}"] if side else []), *([f"--input {wished}"] if wished else [])],
     }
     graph = served_graph(network, reading, TOP_K)
-    proof = prove(network, reading, graph, _pictures((network.height, network.width), reading.centred))
+    proof = prove(network, reading, graph, _pictures(letterbox_of(network, reading)))
     row |= {
         "box": _number(proof.box),
         "score": _number(proof.score),
@@ -128,8 +128,8 @@ def _read(network: Network, said: tuple[PixelFormat, ...]) -> tuple[Reading, Pix
 
 
 @lru_cache(maxsize=4)
-def _pictures(size: tuple[int, int], centred: bool) -> npt.NDArray[np.uint8]:
-    return samples(None, size, centred)
+def _pictures(letterbox: Any) -> npt.NDArray[np.uint8]:
+    return samples(None, letterbox)
 
 
 def _number(value: float) -> float | None:

@@ -9,8 +9,10 @@ from bench.errors import BenchError
 from export.errors import ExportError
 from export.network import prepare
 from export.onnx_file import read_network
+from export.prove import write_graph
 from export.recognise import Wishes, recognise
 from export.repository import GRAPH
+from export.samples import letterbox_of, samples
 from export.served_graph import rows_of, served_graph
 
 NETWORK = Path(__file__).resolve().parents[1] / "models" / "pcb-yolov9t-elan.onnx"  # of the default model
@@ -33,11 +35,12 @@ def float_repository(network: Path, repository: Path, folder: Path) -> Path:
     try:
         served = read_network(repository / GRAPH)
         prepared = prepare(read_network(network), None)
-        graph = served_graph(prepared, recognise(prepared, Wishes()), rows_of(served))
+        reading = recognise(prepared, Wishes())
+        graph = served_graph(prepared, reading, rows_of(served))
     except ExportError as error:
         raise BenchError(str(error)) from None
     if graph.graph.input != served.graph.input:
         raise BenchError(f"{repository} serves another network than {network}: its images have another size")
     shutil.copytree(repository, folder)
-    (folder / GRAPH).write_bytes(graph.SerializeToString(deterministic=True))
+    write_graph(folder / GRAPH, graph, samples(None, letterbox_of(prepared, reading)))
     return folder

@@ -18,13 +18,19 @@ import openvino as ov
 from server.config import read_config
 from server.models.graph import read_graph
 from server.modules import load_module
+from server.quantisers import float_graph
 
 
 class Stages:
     """Decode and letterbox, network, NMS: the repository's own definitions, called directly."""
 
-    def __init__(self, repository: Path) -> None:
-        """Load what the server would serve from ``repository``."""
+    def __init__(self, repository: Path, arithmetic: str = "int8") -> None:
+        """Load what the server would serve from ``repository``.
+
+        Args:
+            repository: model repository.
+            arithmetic: what the network computes in there, as the server has proved it; a float graph has no choice.
+        """
         self.cores = len(os.sched_getaffinity(0))
         self.definition = load_module(repository / "preprocess/1/dali.py").preprocess
         self.postprocess = load_module(repository / "nms/1/postprocess.py")
@@ -34,7 +40,8 @@ class Stages:
         self.letterbox = self.postprocess.Letterbox.from_parameters(values)
         self.most = next(o.dims[0] for o in nms.output if o.name == "boxes")
         core = ov.Core()
-        self.graph = read_graph(core, repository / "yolo/1/model.onnx")
+        path = repository / "yolo/1/model.onnx"
+        self.graph = read_graph(core, path if arithmetic == "int8" else float_graph(path).SerializeToString())
         self.compile: Callable[..., Any] = core.compile_model
 
     def decoder(self, threads: int, batch: int) -> Any:
@@ -135,17 +142,20 @@ def pipelined(stages: Stages, images: Sequence[np.ndarray]) -> Callable[[float],
     return run
 
 
-def loops(repository: Path, images: Sequence[np.ndarray]) -> Iterator[tuple[str, Callable[[float], float]]]:
+def loops(
+    repository: Path, images: Sequence[np.ndarray], arithmetic: str = "int8"
+) -> Iterator[tuple[str, Callable[[float], float]]]:
     """Every way to write the loop that was thought of; the best of them is what serving is held against.
 
     Args:
         repository: model repository with the served graph.
         images: encoded images, uint8 [n] each.
+        arithmetic: of Stages.
 
     Yields:
         a name, and a function that runs the loop for some seconds and returns images a second.
     """
-    stages = Stages(repository)
+    stages = Stages(repository, arithmetic)
     for name, loop in _all(stages, images):
         yield name, partial(_speed, loop)
 

@@ -21,10 +21,10 @@ from calibration.errors import CalibrationError
 from calibration.layers import convolutions, read_float_graph
 from calibration.pictures import find_pictures, read_pictures
 from calibration.ranges import METHODS, collect
-from calibration.surroundings import surroundings
 from clients.command import leave
 from clients.files import write_whole
 from export.repository import GRAPH
+from export.surroundings import surroundings
 from server.repository import TEMPLATE
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -19,6 +19,8 @@ from tests.conftest import REPOSITORY
 from tests.server.cells import copy_with_cells
 from training.boards import draw_board
 
+pytestmark = pytest.mark.computes
+
 
 @pytest.fixture(scope="module")
 def image() -> bytes:
@@ -27,7 +29,7 @@ def image() -> bytes:
 
 
 def test_the_loop_without_a_server_finds_what_the_server_finds(server: TritonServer, image: bytes) -> None:
-    stages = Stages(REPOSITORY)
+    stages = Stages(REPOSITORY, server.proved()["yolo"].arithmetic)
     (pixels,), (size,) = stages.decode(stages.decoder(1, 1), [np.frombuffer(image, np.uint8)])
     request = stages.network(1, 1).create_infer_request()
     request.infer({0: ov.Tensor(pixels[None], shared_memory=True)})

@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from server.process import TritonServer
+
+pytestmark = pytest.mark.computes
 
 
 def evaluate(server: TritonServer, images: Path, annotations: Path, result: Path) -> dict[str, float]:
@@ -23,6 +27,7 @@ def test_scans_of_boards_never_seen_in_training(server: TritonServer, deeppcb: P
     assert figures["map50_95"] >= 0.60
 
 
+@pytest.mark.slow
 def test_fresh_synthetic_boards(server: TritonServer, tmp_path: Path) -> None:
     boards = tmp_path / "boards"
     options = [

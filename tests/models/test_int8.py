@@ -17,15 +17,18 @@ import pytest
 
 from calibration.finish import finished
 from calibration.layers import convolutions, read_float_graph
-from calibration.measure import Judge, openvino_engine
+from calibration.measure import Judge
 from calibration.pictures import annotated, read_pictures
 from calibration.quantise import quantised, quantised_in
-from calibration.surroundings import surroundings
 from clients.coco import read_annotations
+from export.surroundings import surroundings
 from server.models.graph import read_graph
 from server.process import TritonServer
-from tests.conftest import REPOSITORY, ROOT
+from tests.conftest import REPOSITORY, ROOT, right_openvino
 from tests.models.test_default_model import evaluate
+
+pytestmark = pytest.mark.computes
+
 
 RESULTS = ROOT / "bench" / "results"
 GRAPH = REPOSITORY / "yolo" / "1" / "model.onnx"
@@ -101,6 +104,7 @@ def test_int8_loses_at_most_one_percent_through_the_server(
     assert int8 >= whole * (1 - BOUND)
 
 
+@pytest.mark.slow
 def test_a_depthwise_network_stays_within_one_percent_by_leaving_more_in_float(depthwise: Path, deeppcb: Path) -> None:
     report = report_of("pcb-yolox-nano")
     assert report["macs"]["share"] < report_of("pcb-yolov9t-elan")["macs"]["share"]
@@ -109,5 +113,5 @@ def test_a_depthwise_network_stays_within_one_percent_by_leaving_more_in_float(d
     labelled, around = read_annotations(deeppcb / "val.json"), surroundings(model, depthwise, None, None)
     ids = annotated(labelled, deeppcb / "images")
     judge = Judge.of_annotations(labelled, ids, read_pictures(list(ids), around.letterbox, len(ids)), around)
-    whole, int8 = (judge.precision(openvino_engine(one)).overall.ap50_95 for one in (model, graph))
+    whole, int8 = (judge.precision(right_openvino(one)).overall.ap50_95 for one in (model, graph))
     assert int8 >= whole * (1 - BOUND)

@@ -1,0 +1,237 @@
+"""Command line: python -m bench.arithmetic, what the network may be computed in on this processor."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+from unittest.mock import patch
+
+import numpy as np
+import onnx
+import typer
+from onnx import numpy_helper
+
+from bench.errors import BenchError
+from bench.float_graph import NETWORK, float_repository
+from bench.machine import describe_machine
+from calibration.measure import Judge
+from calibration.pictures import annotated, read_pictures
+from calibration.runtimes import Run, onnxruntime_engine, openvino_engine
+from clients.coco import AnnotationError, read_annotations
+from clients.command import leave
+from clients.files import write_whole
+from export.errors import ExportError
+from export.graphs import makers_of
+from export.onnx_file import read_network
+from export.repository import GRAPH
+from export.served_proof import Comparison, ServedProof
+from export.surroundings import surroundings
+from server import repository as composing
+from server.config import Device
+from server.errors import ServerError
+from server.models import graph as reading
+from server.process import TritonServer, free_addresses
+from server.quantisers import without_quantisers
+from server.repository import TEMPLATE
+
+ROOT = Path(__file__).resolve().parents[1]
+FORCED = {"native": {}, "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}  # environments, by name
+ARITHMETICS = ("int8", "float")
+STARTS = 5
+ROUNDS = 20
+UNPROVED = Path(__file__).with_name("unproved_yolo.py")
+
+
+def main(
+    images: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of labelled images.")],
+    annotations: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="COCO annotations of the images.")],
+    out: Annotated[Path, typer.Option(help="File for the results.")] = ROOT / "bench/results/arithmetic.json",
+    part: Annotated[str, typer.Option(hidden=True, help="What a process of its own measures.")] = "",
+) -> None:
+    """Measure every arithmetic of the default repository on the CPU, as it is and with AVX2 alone, and its proof.
+
+    Average precision through the server, or in one process where the server refuses to serve; seconds of a start with
+    the proof and without; milliseconds of an image in turn; and which faults the proof catches.
+    """
+    try:
+        if part:
+            typer.echo(json.dumps(_in_process(images, annotations)))
+            return
+        result = {
+            "measured_on": {**describe_machine(), "date": date.today().isoformat()},
+            **_measure(images, annotations),
+        }
+    except (AnnotationError, BenchError, ExportError, ServerError) as error:
+        leave("bench.arithmetic", str(error))
+    text = json.dumps(result, indent=2)
+    write_whole(out, f"{text}\n".encode())
+    typer.echo(text)
+
+
+def _measure(images: Path, annotations: Path) -> dict[str, Any]:
+    result: dict[str, Any] = {"images": len(read_annotations(annotations).images)}
+    for name, variables in FORCED.items():
+        typer.echo(f"{name}: in one process", err=True)
+        command = [sys.executable, "-m", "bench.arithmetic", "--part", name]
+        files = ["--images", str(images), "--annotations", str(annotations)]
+        done = subprocess.run([*command, *files], env={**os.environ, **variables}, capture_output=True, text=True)
+        if done.returncode:
+            raise BenchError(f"{name}: {done.stderr.strip()}")
+        alone = json.loads(done.stdout.splitlines()[-1])
+        with patch.dict(os.environ, variables):
+            served = {key: _served(repository, key, images, annotations) for key, repository in _repositories()}
+            starts = _starts() if name == "native" else None
+        result[name] = {"served": served, **alone} | ({"start_seconds": starts} if starts else {})
+    return result
+
+
+def _repositories() -> Iterator[tuple[str, Path]]:
+    """The default repository by every choice of arithmetic, and with the float graph that it was made from."""
+    for arithmetic in ("auto", *ARITHMETICS):
+        yield arithmetic, TEMPLATE
+    with tempfile.TemporaryDirectory() as folder:
+        yield "float graph", float_repository(NETWORK, TEMPLATE, Path(folder) / "repository")
+
+
+def _served(repository: Path, arithmetic: str, images: Path, annotations: Path) -> dict[str, Any]:
+    """Average precision through a server, or what it said when it refused."""
+    typer.echo(f"served: {arithmetic}", err=True)
+    wanted: Any = arithmetic if arithmetic in ARITHMETICS else "auto"
+    try:
+        with TritonServer(repository, free_addresses(), lambda line: None, arithmetic=wanted) as server:
+            server.wait_until_ready()
+            with tempfile.TemporaryDirectory() as folder:
+                found = Path(folder, "map.json")
+                command = [sys.executable, "-m", "clients.evaluate", "--url", f"127.0.0.1:{server.addresses.grpc}"]
+                files = ["--images", str(images), "--annotations", str(annotations), "--json", str(found)]
+                subprocess.run([*command, *files], check=True, capture_output=True)
+                figures = json.loads(found.read_bytes())
+            return {
+                "map50": figures["map50"],
+                "map50_95": figures["map50_95"],
+                "start_line": server.proved()["yolo"].line,
+            }
+    except ServerError as error:
+        return {"refused": str(error)}
+
+
+def _starts() -> dict[str, float]:
+    """Median seconds until a server is ready, with the proof and without, in turn; and of those the network's own."""
+    seconds: dict[str, list[float]] = {"with": [], "without": [], "proof_and_compilation": []}
+    proved = composing._implementation
+    for _ in range(STARTS):
+        for name, chosen in (("with", proved), ("without", partial(_unproved, proved))):
+            with patch.object(composing, "_implementation", chosen):
+                start = time.perf_counter()
+                with TritonServer(TEMPLATE, free_addresses(), lambda line: None) as server:
+                    server.wait_until_ready()
+                    seconds[name].append(time.perf_counter() - start)
+                    for path in server.folder.glob(f"models/yolo/1/{composing.RECORD}"):
+                        seconds["proof_and_compilation"].append(json.loads(path.read_text())["seconds"])
+    return {name: round(float(np.median(values)), 2) for name, values in seconds.items()}
+
+
+def _unproved(otherwise: Callable[[str, Device], Path | None], name: str, device: Device) -> Path | None:
+    return UNPROVED if name == "yolo" else otherwise(name, device)
+
+
+def _in_process(images: Path, annotations: Path) -> dict[str, Any]:
+    """What a process that was started in an environment finds in it."""
+    path = TEMPLATE / GRAPH
+    graph = read_network(path)
+    around = surroundings(graph, path, None, None)
+    proof = ServedProof.carried_by(path)
+    labelled = read_annotations(annotations)
+    known = annotated(labelled, images)
+    judge = Judge.of_annotations(labelled, known, read_pictures(list(known), around.letterbox, len(known)), around)
+    runs = {
+        "int8": openvino_engine(graph),
+        "int8 rounded, multiplied in float32": openvino_engine(graph, int8=False),
+        "float32": openvino_engine(without_quantisers(graph)),
+        "reference (ONNX Runtime)": onnxruntime_engine(graph),
+    }
+    compare = partial(_compared, proof, around.nms)
+    milliseconds = _in_turn({name: run for name, run in runs.items() if "reference" not in name}, proof)
+    rows = {}
+    for name, run in runs.items():
+        found = judge.precision(run).overall
+        rows[name] = {
+            "map50": round(found.ap50, 4),
+            "map50_95": round(found.ap50_95, 4),
+            "milliseconds": milliseconds.get(name),
+            "proof": compare(run).document(),
+        }
+    return {"in_process": rows, "faults": _faults(graph, proof, around.nms)}
+
+
+def _in_turn(runs: Mapping[str, Run], proof: ServedProof) -> dict[str, float]:
+    """Median milliseconds of an image on all cores."""
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(ROUNDS):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run(proof.pixels[number % len(proof.pixels)])
+            taken[name].append(1e3 * (time.perf_counter() - start))
+    return {name: round(float(np.median(values)), 1) for name, values in taken.items()}
+
+
+def _compared(proof: ServedProof, nms: Any, run: Run) -> Comparison:
+    return proof.compare([run(picture) for picture in proof.pixels], nms, "float32")
+
+
+def _faults(graph: onnx.ModelProto, proof: ServedProof, nms: Any) -> dict[str, Any]:
+    """What the proof says of runtimes and graphs that are wrong."""
+    with _without_work_around():
+        concatenation = _compared(proof, nms, openvino_engine(graph))
+    reference = onnxruntime_engine(graph)
+    here = replace(proof, candidates=tuple(reference(picture) for picture in proof.pixels))
+    scaled: dict[str, list[str]] = {"caught": [], "detections_stay_the_same": [], "passed": []}
+    for node in (node for node in graph.graph.node if node.op_type == "Conv"):
+        run = onnxruntime_engine(_scaled(graph, node))
+        same = _compared(here, nms, run)
+        if not _compared(proof, nms, run).holds:
+            scaled["caught"].append(node.name)
+        else:
+            scaled["passed" if max(same.score, same.pixels) > 0 else "detections_stay_the_same"].append(node.name)
+    return {
+        "quantisers moved before concatenations": concatenation.document(),
+        "planes swapped": _compared(
+            proof, nms, lambda picture: reference(np.ascontiguousarray(picture[::-1]))
+        ).document(),
+        "weights of one convolution times 1.5": {key: len(names) for key, names in scaled.items()} | {"which": scaled},
+    }
+
+
+@contextmanager
+def _without_work_around() -> Iterator[None]:
+    nothing: Callable[[Any], None] = lambda graph: None  # noqa: E731
+    with patch.object(reading, "_keep_quantisers_behind_concatenations", nothing):
+        yield
+
+
+def _scaled(graph: onnx.ModelProto, convolution: onnx.NodeProto) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(graph)
+    tensors = {tensor.name: tensor for tensor in copy.graph.initializer}
+    makers, weights = makers_of(copy), convolution.input[1]
+    while weights not in tensors:
+        maker = makers[weights]
+        weights = maker.input[1] if maker.op_type == "DequantizeLinear" else maker.input[0]
+    array = numpy_helper.to_array(tensors[weights])
+    tensors[weights].CopyFrom(numpy_helper.from_array((array * 1.5).astype(array.dtype), weights))
+    return copy
+
+
+if __name__ == "__main__":
+    typer.run(main)
