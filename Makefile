@@ -11,7 +11,7 @@ serve: .venv/product
 	$(BIN)/python -m server
 
 test: .venv/dev .bench/bin/perf_analyzer
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
 
 lint: .venv/dev
 	$(BIN)/ruff check
