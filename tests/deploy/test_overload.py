@@ -14,6 +14,8 @@ from tests.conftest import REPOSITORY
 from tests.deploy.conftest import MeasuredServer
 from tests.deploy.sending import BOARD, UNAVAILABLE, at_once, image
 
+pytestmark = pytest.mark.slow
+
 STAGES = ["nms", "preprocess", "preprocess_frames", "yolo"]
 QUEUE = read_config(REPOSITORY / "preprocess" / "config.pbtxt").dynamic_batching.default_queue_policy.max_queue_size
 

@@ -23,6 +23,8 @@ from tests.export.layouts import FAMILIES
 from tests.export.opened import best_rows, family_network, run
 from tests.server.references import detections, letterbox
 
+pytestmark = pytest.mark.slow
+
 LABELS = ["Käfer", "wasp", "ant"]
 # Family, height and width of the input, --size where the file leaves it open, batch size in the file, options.
 CASES = [
