@@ -19,7 +19,7 @@ from clients.command import leave
 from clients.detections import OUTPUTS, Detections
 from clients.files import write_whole
 from clients.progress import tracked
-from export.__main__ import _size
+from export.__main__ import parse_size
 from export.errors import ExportError
 from export.network import prepare
 from export.onnx_file import read_network
@@ -44,7 +44,7 @@ def main(
     try:
         labelled = read_annotations(annotations)
         known = annotated(labelled, images)
-        prepared = prepare(read_network(network), _size(size))
+        prepared = prepare(read_network(network), parse_size(size))
         graphs, rows = {}, {}
         for name, every in (("best", False), ("all", True)):
             reading = recognise(prepared, Wishes(every_class=every))

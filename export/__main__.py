@@ -117,7 +117,7 @@ def main(
             classes is Classes.all,
         )
         with working(f"Reading {network.name} and running it on two pictures of noise"):
-            prepared = prepare(read_network(network), _size(size))
+            prepared = prepare(read_network(network), parse_size(size))
             reading = recognise(prepared, wishes)
             graph = served_graph(prepared, reading, top_k)
         _show(network, prepared, reading, graph)
@@ -152,8 +152,12 @@ def main(
     typer.echo(f"{target} is ready: python -m server --repository {target}")
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
-    """Height and width."""
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Height and width of what --size takes, None for None.
+
+    Raises:
+        ExportError: it is no size.
+    """
     if text is None:
         return None
     match = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", text)

@@ -16,8 +16,8 @@ from export.layout import MOST_FINAL
 from export.network import Arrays, Network, Runner
 from export.recognise import Reading
 from export.served_graph import PIXELS, predictions_in
+from export.surroundings import nms_module
 from server.config import read_config
-from server.modules import load_module
 from server.repository import TEMPLATE
 
 BOX_TOLERANCE = 0.5  # pixels of the network's input
@@ -71,7 +71,7 @@ class Nms:
         config = read_config(TEMPLATE / "nms" / "config.pbtxt")
         score, iou = (float(config.parameters[f"{name}_threshold"].string_value) for name in ("score", "iou"))
         most = next(output.dims[0] for output in config.output if output.name == "boxes")
-        return cls(load_module(TEMPLATE / "nms" / "1" / "postprocess.py"), score, 1.0 if final else iou, most)
+        return cls(nms_module(), score, 1.0 if final else iou, most)
 
     def detections(self, candidates: Floats, least: float) -> Floats:
         """Rows [D, 6] that stay of one image's candidates, in pixels of the network's input."""

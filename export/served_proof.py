@@ -196,14 +196,14 @@ class ServedProof:
             arithmetic: the runtime's, one of ARITHMETICS.
         """
         tolerance = TOLERANCES[max(arithmetic, self.arithmetic, key=ARITHMETICS.index)]
-        number = sum(len(detections(rows, nms, self.score, self.iou)) for rows in self.candidates)
-        pairs = []
+        number, pairs = 0, []
         for wanted, others in zip(self.candidates, found, strict=True):
             others = np.asarray(others, np.float32)
             if not np.isfinite(others).all():
                 others = others[:0]  # nothing that it says can be trusted
-            for one, other in ((wanted, others), (others, wanted)):
-                pairs.append(_counterparts(detections(one, nms, self.score, self.iou), other, tolerance.pixels))
+            ours, theirs = (detections(rows, nms, self.score, self.iou) for rows in (wanted, others))
+            number += len(ours)
+            pairs += [_counterparts(ours, others, tolerance.pixels), _counterparts(theirs, wanted, tolerance.pixels)]
         alone, overlaps, scores, pixels = np.concatenate(pairs).T
         both = alone == 0
         if not both.any():
