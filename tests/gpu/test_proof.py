@@ -32,14 +32,15 @@ def test_both_kinds_of_graph_are_proved_in_float16(which: str, gpu: int, float_d
 
 
 def test_weights_that_a_gpu_would_compute_wrong_are_not_served(gpu: int, tmp_path: Path, monkeypatch) -> None:
-    """A rewriting of the graph that changes one tensor stands for any fault between the file and the answer."""
+    """A rewriting that scales the first convolution's weights stands for any fault between the file and the answer."""
     from server import gpu_graph as module
 
     right = module.gpu_graph
 
     def wrong(path: Path) -> onnx.ModelProto:
         model = right(path)
-        tensor = max(model.graph.initializer, key=lambda t: len(t.raw_data))
+        first = next(node for node in model.graph.node if node.op_type == "Conv")
+        tensor = next(t for t in model.graph.initializer if t.name == first.input[1])
         array = numpy_helper.to_array(tensor)
         tensor.CopyFrom(numpy_helper.from_array((array * 1.5).astype(array.dtype), tensor.name))
         return model

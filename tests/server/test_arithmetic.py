@@ -183,7 +183,7 @@ def test_quantisers_that_move_before_concatenations_are_caught_where_that_is_wro
     mended = compared()
     with patch.object(reading, "_keep_quantisers_behind_concatenations", lambda graph: None):
         comparison = compared()
-    assert not comparison.holds or (mended.holds and comparison.mean_score == mended.mean_score)
+    assert not comparison.holds or (mended.holds and abs(comparison.mean_score - mended.mean_score) < 0.002)
     assert mended.holds or not has_vnni()
 
 
