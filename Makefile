@@ -5,10 +5,10 @@ BIN := .venv/bin
 .PHONY: demo serve test lint bench gpu clean
 
 demo: .venv/product
-	$(BIN)/python -m clients.demo
+	$(BIN)/triton-yolo demo
 
 serve: .venv/product
-	$(BIN)/python -m server
+	$(BIN)/triton-yolo serve
 
 test: .venv/dev .bench/bin/perf_analyzer
 	$(BIN)/python -m pytest -m "not slow"
@@ -16,7 +16,7 @@ test: .venv/dev .bench/bin/perf_analyzer
 lint: .venv/dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy bench calibration clients deploy export server training model_repository/nms/1
+	$(BIN)/mypy -p triton_yolo -p bench -p deploy -p training
 
 bench: .venv/product .bench/bin/perf_analyzer
 	$(BIN)/python -m bench

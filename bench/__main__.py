@@ -18,19 +18,17 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 
-from bench.errors import BenchError
 from bench.float_graph import NETWORK, float_repository
 from bench.in_process import loops
-from bench.machine import describe_machine
 from bench.memory import growth
 from bench.perf_analyzer import PerfAnalyzer, write_data
 from bench.stages import stage_bytes
-from clients.command import leave
-from clients.errors import DetectionError
-from clients.files import write_whole
-from server.errors import ServerError
-from server.process import TritonServer, free_addresses
-from training.boards import draw_board
+from triton_yolo.boards import draw_board
+from triton_yolo.cli.exits import leave
+from triton_yolo.errors import TritonYoloError
+from triton_yolo.files import write_whole
+from triton_yolo.machine import describe_machine
+from triton_yolo.server.process import TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT, IMAGES, QUALITY = 1280, 960, 16, 90
@@ -53,8 +51,8 @@ def main(
     """
     try:
         result = measure(repository, network, out, rounds, seconds)
-    except (BenchError, DetectionError, ServerError) as error:
-        leave("bench", str(error))
+    except TritonYoloError as error:
+        leave("python -m bench", str(error))
     text = json.dumps(result, indent=2)
     write_whole(out / "cpu.json", f"{text}\n".encode())
     typer.echo(text)

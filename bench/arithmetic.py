@@ -21,36 +21,35 @@ import numpy as np
 import onnx
 import typer
 from onnx import numpy_helper
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from bench.errors import BenchError
 from bench.float_graph import NETWORK, float_repository
-from bench.machine import describe_machine
-from calibration.measure import Judge
-from calibration.pictures import annotated, read_pictures
-from calibration.runtimes import Run, onnxruntime_engine, openvino_engine
-from clients.coco import AnnotationError, read_annotations
-from clients.command import leave
-from clients.files import write_whole
-from export.errors import ExportError
-from export.graphs import makers_of
-from export.onnx_file import read_network
-from export.repository import GRAPH
-from export.served_proof import Comparison, ServedProof
-from export.surroundings import surroundings
-from server import repository as composing
-from server.config import Device
-from server.errors import ServerError
-from server.models import graph as reading
-from server.process import TritonServer, free_addresses
-from server.quantisers import without_quantisers
-from server.repository import TEMPLATE
+from triton_yolo.calibration.measure import Judge
+from triton_yolo.calibration.pictures import annotated, read_pictures
+from triton_yolo.calibration.runtimes import Run, onnxruntime_engine, openvino_engine
+from triton_yolo.cli.exits import leave
+from triton_yolo.clients.coco import read_annotations
+from triton_yolo.errors import TritonYoloError
+from triton_yolo.export.served_proof import Comparison, ServedProof
+from triton_yolo.export.surroundings import surroundings
+from triton_yolo.files import write_whole
+from triton_yolo.graphs.onnx_file import read_network
+from triton_yolo.graphs.quantisers import without_quantisers
+from triton_yolo.graphs.structure import makers_of
+from triton_yolo.machine import describe_machine
+from triton_yolo.repository import DEFAULT_REPOSITORY, GRAPH
+from triton_yolo.server.errors import ServerError
+from triton_yolo.server.process import TritonServer, free_addresses
+from triton_yolo.server.runtimes.openvino import OpenVino
+from triton_yolo.server.runtimes.openvino import graph as reading
+from triton_yolo.server.runtimes.proved import RECORD
 
 ROOT = Path(__file__).resolve().parents[1]
 FORCED = {"native": {}, "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}  # environments, by name
 ARITHMETICS = ("int8", "float")
 STARTS = 5
 ROUNDS = 20
-UNPROVED = Path(__file__).with_name("unproved_yolo.py")
 
 
 def main(
@@ -72,8 +71,8 @@ def main(
             "measured_on": {**describe_machine(), "date": date.today().isoformat()},
             **_measure(images, annotations),
         }
-    except (AnnotationError, BenchError, ExportError, ServerError) as error:
-        leave("bench.arithmetic", str(error))
+    except TritonYoloError as error:
+        leave("python -m bench.arithmetic", str(error))
     text = json.dumps(result, indent=2)
     write_whole(out, f"{text}\n".encode())
     typer.echo(text)
@@ -99,9 +98,9 @@ def _measure(images: Path, annotations: Path) -> dict[str, Any]:
 def _repositories() -> Iterator[tuple[str, Path]]:
     """The default repository by every choice of arithmetic, and with the float graph that it was made from."""
     for arithmetic in ("auto", *ARITHMETICS):
-        yield arithmetic, TEMPLATE
+        yield arithmetic, DEFAULT_REPOSITORY
     with tempfile.TemporaryDirectory() as folder:
-        yield "float graph", float_repository(NETWORK, TEMPLATE, Path(folder) / "repository")
+        yield "float graph", float_repository(NETWORK, DEFAULT_REPOSITORY, Path(folder) / "repository")
 
 
 def _served(repository: Path, arithmetic: str, images: Path, annotations: Path) -> dict[str, Any]:
@@ -113,7 +112,13 @@ def _served(repository: Path, arithmetic: str, images: Path, annotations: Path) 
             server.wait_until_ready()
             with tempfile.TemporaryDirectory() as folder:
                 found = Path(folder, "map.json")
-                command = [sys.executable, "-m", "clients.evaluate", "--url", f"127.0.0.1:{server.addresses.grpc}"]
+                command = [
+                    sys.executable,
+                    "-m",
+                    "triton_yolo.clients.commands.evaluate",
+                    "--url",
+                    f"127.0.0.1:{server.addresses.grpc}",
+                ]
                 files = ["--images", str(images), "--annotations", str(annotations), "--json", str(found)]
                 subprocess.run([*command, *files], check=True, capture_output=True)
                 figures = json.loads(found.read_bytes())
@@ -129,26 +134,26 @@ def _served(repository: Path, arithmetic: str, images: Path, annotations: Path) 
 def _starts() -> dict[str, float]:
     """Median seconds until a server is ready, with the proof and without, in turn; and of those the network's own."""
     seconds: dict[str, list[float]] = {"with": [], "without": [], "proof_and_compilation": []}
-    proved = composing._implementation
+    module = OpenVino.module
     for _ in range(STARTS):
-        for name, chosen in (("with", proved), ("without", partial(_unproved, proved))):
-            with patch.object(composing, "_implementation", chosen):
+        for name, chosen in (("with", module), ("without", _unproved)):
+            with patch.object(OpenVino, "module", chosen):
                 start = time.perf_counter()
-                with TritonServer(TEMPLATE, free_addresses(), lambda line: None) as server:
+                with TritonServer(DEFAULT_REPOSITORY, free_addresses(), lambda line: None) as server:
                     server.wait_until_ready()
                     seconds[name].append(time.perf_counter() - start)
-                    for path in server.folder.glob(f"models/yolo/1/{composing.RECORD}"):
+                    for path in server.folder.glob(f"models/yolo/1/{RECORD}"):
                         seconds["proof_and_compilation"].append(json.loads(path.read_text())["seconds"])
     return {name: round(float(np.median(values)), 2) for name, values in seconds.items()}
 
 
-def _unproved(otherwise: Callable[[str, Device], Path | None], name: str, device: Device) -> Path | None:
-    return UNPROVED if name == "yolo" else otherwise(name, device)
+def _unproved(runtime: OpenVino, config: ModelConfig) -> str:
+    return "bench.unproved_yolo"
 
 
 def _in_process(images: Path, annotations: Path) -> dict[str, Any]:
     """What a process that was started in an environment finds in it."""
-    path = TEMPLATE / GRAPH
+    path = DEFAULT_REPOSITORY / GRAPH
     graph = read_network(path)
     around = surroundings(graph, path, None, None)
     proof = ServedProof.carried_by(path)
@@ -161,7 +166,7 @@ def _in_process(images: Path, annotations: Path) -> dict[str, Any]:
         "float32": openvino_engine(without_quantisers(graph)),
         "reference (ONNX Runtime)": onnxruntime_engine(graph),
     }
-    compare = partial(_compared, proof, around.nms)
+    compare = partial(_compared, proof)
     milliseconds = _in_turn({name: run for name, run in runs.items() if "reference" not in name}, proof)
     rows = {}
     for name, run in runs.items():
@@ -172,7 +177,7 @@ def _in_process(images: Path, annotations: Path) -> dict[str, Any]:
             "milliseconds": milliseconds.get(name),
             "proof": compare(run).document(),
         }
-    return {"in_process": rows, "faults": _faults(graph, proof, around.nms)}
+    return {"in_process": rows, "faults": _faults(graph, proof)}
 
 
 def _in_turn(runs: Mapping[str, Run], proof: ServedProof) -> dict[str, float]:
@@ -186,29 +191,27 @@ def _in_turn(runs: Mapping[str, Run], proof: ServedProof) -> dict[str, float]:
     return {name: round(float(np.median(values)), 1) for name, values in taken.items()}
 
 
-def _compared(proof: ServedProof, nms: Any, run: Run) -> Comparison:
-    return proof.compare([run(picture) for picture in proof.pixels], nms, "float32")
+def _compared(proof: ServedProof, run: Run) -> Comparison:
+    return proof.compare([run(picture) for picture in proof.pixels], "float32")
 
 
-def _faults(graph: onnx.ModelProto, proof: ServedProof, nms: Any) -> dict[str, Any]:
+def _faults(graph: onnx.ModelProto, proof: ServedProof) -> dict[str, Any]:
     """What the proof says of runtimes and graphs that are wrong."""
     with _without_work_around():
-        concatenation = _compared(proof, nms, openvino_engine(graph))
+        concatenation = _compared(proof, openvino_engine(graph))
     reference = onnxruntime_engine(graph)
     here = replace(proof, candidates=tuple(reference(picture) for picture in proof.pixels))
     scaled: dict[str, list[str]] = {"caught": [], "detections_stay_the_same": [], "passed": []}
     for node in (node for node in graph.graph.node if node.op_type == "Conv"):
         run = onnxruntime_engine(_scaled(graph, node))
-        same = _compared(here, nms, run)
-        if not _compared(proof, nms, run).holds:
+        same = _compared(here, run)
+        if not _compared(proof, run).holds:
             scaled["caught"].append(node.name)
         else:
             scaled["passed" if max(same.score, same.pixels) > 0 else "detections_stay_the_same"].append(node.name)
     return {
         "quantisers moved before concatenations": concatenation.document(),
-        "planes swapped": _compared(
-            proof, nms, lambda picture: reference(np.ascontiguousarray(picture[::-1]))
-        ).document(),
+        "planes swapped": _compared(proof, lambda picture: reference(np.ascontiguousarray(picture[::-1]))).document(),
         "weights of one convolution times 1.5": {key: len(names) for key, names in scaled.items()} | {"which": scaled},
     }
 

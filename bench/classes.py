@@ -11,22 +11,23 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from bench.machine import describe_machine
-from calibration.pictures import annotated, read_pictures
-from calibration.runtimes import openvino_engine
-from clients.coco import AnnotationError, evaluate, read_annotations
-from clients.command import leave
-from clients.detections import OUTPUTS, Detections
-from clients.files import write_whole
-from clients.progress import tracked
-from export.__main__ import parse_size
-from export.errors import ExportError
-from export.network import prepare
-from export.onnx_file import read_network
-from export.recognise import Wishes, recognise
-from export.samples import letterbox_of
-from export.served_graph import served_graph
-from export.surroundings import nms_module
+from triton_yolo.calibration.pictures import annotated, read_pictures
+from triton_yolo.calibration.runtimes import openvino_engine
+from triton_yolo.cli.exits import leave
+from triton_yolo.cli.progress import tracked
+from triton_yolo.clients.coco import evaluate, read_annotations
+from triton_yolo.clients.detections import OUTPUTS, Detections
+from triton_yolo.errors import TritonYoloError
+from triton_yolo.export.command import parse_size
+from triton_yolo.export.network import prepare
+from triton_yolo.export.recognise import Wishes, recognise
+from triton_yolo.export.samples import letterbox_of
+from triton_yolo.export.served_graph import served_graph
+from triton_yolo.files import write_whole
+from triton_yolo.graphs.onnx_file import read_network
+from triton_yolo.machine import describe_machine
+from triton_yolo.nms.detections import detections
+from triton_yolo.nms.thresholds import Thresholds
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP_K, MOST, SCORE, IOU = 1000, 300, 0.001, 0.7  # the last three as Ultralytics' validation has them
@@ -50,15 +51,14 @@ def main(
             reading = recognise(prepared, Wishes(every_class=every))
             graphs[name] = openvino_engine(served_graph(prepared, reading, TOP_K))
         pictures = read_pictures(list(known), letterbox_of(prepared, reading), len(known))
-    except (AnnotationError, ExportError) as error:
-        leave("bench.classes", str(error))
-    nms = nms_module()
-    thresholds = nms.Thresholds(SCORE, IOU)
+    except TritonYoloError as error:
+        leave("python -m bench.classes", str(error))
+    thresholds = Thresholds(SCORE, IOU)
     found: dict[str, dict[int, Detections]] = {name: {} for name in graphs}
     taken: dict[str, list[float]] = {name: [] for name in graphs}
     for file, (pixels, place) in tracked(zip(pictures.files, pictures, strict=True), len(pictures), "Detecting"):
         for name, run in graphs.items():
-            arrays = nms.detections(run(pixels)[None], np.array([place]), thresholds, MOST, pictures.letterbox)
+            arrays = detections(run(pixels)[None], np.array([place]), thresholds, MOST, pictures.letterbox)
             [found[name][known[file]]] = Detections.from_tensors(
                 dict(zip(OUTPUTS, arrays, strict=True)), reading.labels
             )

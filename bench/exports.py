@@ -15,18 +15,18 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from clients.command import leave
-from clients.files import write_whole
-from clients.progress import tracked
-from export.errors import ExportError
-from export.graphs import opset_of
-from export.network import Network, dims_of, image_input, prepare
-from export.onnx_file import read_network
-from export.pixels import PixelFormat
-from export.proof import prove
-from export.recognise import Reading, Wishes, recognise
-from export.samples import letterbox_of, samples
-from export.served_graph import served_graph
+from triton_yolo.cli.exits import leave
+from triton_yolo.cli.progress import tracked
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.network import Network, dims_of, image_input, prepare
+from triton_yolo.export.pixels import PixelFormat
+from triton_yolo.export.proof import prove
+from triton_yolo.export.recognise import Reading, Wishes, recognise
+from triton_yolo.export.samples import letterbox_of, samples
+from triton_yolo.export.served_graph import served_graph
+from triton_yolo.files import write_whole
+from triton_yolo.graphs.onnx_file import read_network
+from triton_yolo.graphs.structure import opset_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP_K = 1000  # as the export's default
@@ -40,7 +40,9 @@ def main(
     size: Annotated[int | None, typer.Option(min=1, help="Pixels, for the files that leave their size open.")] = None,
     input_format: Annotated[
         list[str] | None,
-        typer.Option("--input", help="As python -m export takes it, where it is not recognised; the first that fits."),
+        typer.Option(
+            "--input", help="As triton-yolo export takes it, where it is not recognised; the first that fits."
+        ),
     ] = None,
 ) -> None:
     """Export every .onnx below DIR, without writing repositories, and say what was recognised, proved or refused."""
@@ -48,10 +50,10 @@ def main(
         said = tuple(PixelFormat.parse(text) for text in input_format or ())
         made_with = _made_with(folder / MADE_WITH)
     except ExportError as error:
-        leave("bench.exports", str(error))
+        leave("python -m bench.exports", str(error))
     files = sorted(folder.rglob("*.onnx"))
     if not files:
-        leave("bench.exports", f"there is no .onnx below {folder}")
+        leave("python -m bench.exports", f"there is no .onnx below {folder}")
     rows = []
     for path in tracked(files, len(files), "Exporting"):
         rows.append({"file": path.relative_to(folder).as_posix(), **_row(path, folder, size, said)})
@@ -66,7 +68,7 @@ def main(
     try:
         write_whole(out, f"{json.dumps(document, indent=2, allow_nan=False)}\n".encode())
     except OSError as error:
-        leave("bench.exports", f"cannot write {out}: {error.strerror}")
+        leave("python -m bench.exports", f"cannot write {out}: {error.strerror}")
     typer.echo(", ".join(f"{number} {result}" for result, number in results.items()) + f": {out}")
 
 
@@ -91,7 +93,7 @@ def _row(path: Path, folder: Path, size: int | None, said: tuple[PixelFormat, ..
 
 
 def _export(path: Path, size: int | None, said: tuple[PixelFormat, ...], row: dict[str, Any]) -> None:
-    """What python -m export does up to the writing; fills the row as far as it comes."""
+    """What triton-yolo export does up to the writing; fills the row as far as it comes."""
     model = read_network(path)
     batch, _, *sides = dims_of(image_input(model))
     row |= {"opset": opset_of(model), "batch": batch or "free"}

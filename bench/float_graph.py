@@ -6,14 +6,14 @@ import shutil
 from pathlib import Path
 
 from bench.errors import BenchError
-from export.errors import ExportError
-from export.network import prepare
-from export.onnx_file import read_network
-from export.prove import write_graph
-from export.recognise import Wishes, recognise
-from export.repository import GRAPH
-from export.samples import letterbox_of, samples
-from export.served_graph import rows_of, served_graph
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.network import prepare
+from triton_yolo.export.prove import write_graph
+from triton_yolo.export.recognise import Wishes, recognise
+from triton_yolo.export.samples import letterbox_of, samples
+from triton_yolo.export.served_graph import rows_of, served_graph
+from triton_yolo.graphs.onnx_file import read_network
+from triton_yolo.repository import GRAPH
 
 NETWORK = Path(__file__).resolve().parents[1] / "models" / "pcb-yolov9t-elan.onnx"  # of the default model
 

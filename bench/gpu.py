@@ -17,20 +17,18 @@ import numpy as np
 import typer
 
 from bench.__main__ import HEIGHT, IMAGES, WIDTH, draw_images
-from bench.errors import BenchError
 from bench.gpu_baselines import decoded, opencv_loop
-from bench.machine import describe_gpu, describe_machine
 from bench.perf_analyzer import PerfAnalyzer, write_data
 from bench.stages import stage_bytes
 from bench.steady import STARTING, Steady, steady
-from clients.command import leave
-from clients.detector import Detector
-from clients.errors import DetectionError
-from clients.files import write_whole
-from clients.progress import tracked
-from server.errors import ServerError
-from server.process import TritonServer, free_addresses
-from training.boards import draw_board
+from triton_yolo.boards import draw_board
+from triton_yolo.cli.exits import leave
+from triton_yolo.cli.progress import tracked
+from triton_yolo.clients.detector import Detector
+from triton_yolo.errors import TritonYoloError
+from triton_yolo.files import write_whole
+from triton_yolo.machine import describe_gpu, describe_machine
+from triton_yolo.server.process import TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
 CAMERAS = 8
@@ -54,8 +52,8 @@ def main(
     """
     try:
         result = measure(repository, backends, seconds)
-    except (BenchError, DetectionError, ServerError) as error:
-        leave("bench.gpu", str(error))
+    except TritonYoloError as error:
+        leave("python -m bench.gpu", str(error))
     text = json.dumps(result, indent=2)
     write_whole(out / f"gpu-{'native' if backends else 'pip'}.json", f"{text}\n".encode())
     typer.echo(text)

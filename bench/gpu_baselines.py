@@ -15,8 +15,8 @@ import onnxruntime
 from bench.errors import BenchError
 from bench.in_process import Stages
 from bench.steady import steady
-from server.gpu_graph import gpu_graph
-from server.modules import load_module
+from triton_yolo.modules import load_module
+from triton_yolo.server.runtimes.onnxruntime_cuda.graph import gpu_graph
 
 BATCHES = (32, 128)  # images at a time; the server's largest batch, and more than it takes
 BATCH = 32

@@ -15,10 +15,14 @@ from typing import Any
 import numpy as np
 import openvino as ov
 
-from server.config import read_config
-from server.models.graph import read_graph
-from server.modules import load_module
-from server.quantisers import float_graph
+from triton_yolo.graphs.onnx_file import read_network
+from triton_yolo.graphs.quantisers import without_quantisers
+from triton_yolo.modules import load_module
+from triton_yolo.nms.detections import detections
+from triton_yolo.nms.letterbox import Letterbox
+from triton_yolo.nms.thresholds import Thresholds
+from triton_yolo.repository import read_config
+from triton_yolo.server.runtimes.openvino.graph import read_graph
 
 
 class Stages:
@@ -33,15 +37,17 @@ class Stages:
         """
         self.cores = len(os.sched_getaffinity(0))
         self.definition = load_module(repository / "preprocess/1/dali.py").preprocess
-        self.postprocess = load_module(repository / "nms/1/postprocess.py")
         nms = read_config(repository / "nms/config.pbtxt")
         values = {key: value.string_value for key, value in nms.parameters.items()}
-        self.thresholds = self.postprocess.Thresholds(float(values["score_threshold"]), float(values["iou_threshold"]))
-        self.letterbox = self.postprocess.Letterbox.from_parameters(values)
+        self.thresholds = Thresholds(float(values["score_threshold"]), float(values["iou_threshold"]))
+        self.letterbox = Letterbox.from_parameters(values)
         self.most = next(o.dims[0] for o in nms.output if o.name == "boxes")
         core = ov.Core()
         path = repository / "yolo/1/model.onnx"
-        self.graph = read_graph(core, path if arithmetic == "int8" else float_graph(path).SerializeToString())
+        if arithmetic == "int8":
+            self.graph = read_graph(core, path)
+        else:
+            self.graph = read_graph(core, without_quantisers(read_network(path)).SerializeToString())
         self.compile: Callable[..., Any] = core.compile_model
 
     def decoder(self, threads: int, batch: int) -> Any:
@@ -63,7 +69,7 @@ class Stages:
 
     def detect(self, candidates: np.ndarray, size: np.ndarray) -> Any:
         """Candidates [1, K, 6] of one image to its detections."""
-        return self.postprocess.detections(candidates, size[None], self.thresholds, self.most, self.letterbox)
+        return detections(candidates, size[None], self.thresholds, self.most, self.letterbox)
 
 
 def batches(stages: Stages, images: Sequence[np.ndarray], batch: int) -> Callable[[float], int]:

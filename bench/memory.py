@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from clients.detector import Detector
-from server.process import children
+from triton_yolo.clients.detector import Detector
+from triton_yolo.server.process import children
 
 KINDS = ("Pss_Anon:", "Pss_Shmem:")
 

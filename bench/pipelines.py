@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import typer
 
-from bench.machine import describe_gpu, describe_machine
-from clients.files import write_whole
-from server.modules import load_module
-from training.boards import draw_board
+from triton_yolo.boards import draw_board
+from triton_yolo.files import write_whole
+from triton_yolo.machine import describe_gpu, describe_machine
+from triton_yolo.modules import load_module
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = ((1280, 960), (640, 640), (427, 640), (641, 639), (3000, 2001), (97, 131))  # width, height

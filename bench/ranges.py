@@ -14,18 +14,17 @@ from typing import Annotated
 
 import typer
 
-from bench.errors import BenchError
 from bench.float_graph import NETWORK, float_repository
-from bench.machine import describe_machine
-from calibration.errors import CalibrationError
-from calibration.layers import convolutions, read_float_graph
-from calibration.pictures import find_pictures, read_pictures
-from calibration.ranges import METHODS, collect
-from clients.command import leave
-from clients.files import write_whole
-from export.repository import GRAPH
-from export.surroundings import surroundings
-from server.repository import TEMPLATE
+from triton_yolo.calibration.errors import CalibrationError
+from triton_yolo.calibration.layers import convolutions, read_float_graph
+from triton_yolo.calibration.pictures import find_pictures, read_pictures
+from triton_yolo.calibration.ranges import METHODS, collect
+from triton_yolo.cli.exits import leave
+from triton_yolo.errors import TritonYoloError
+from triton_yolo.export.surroundings import surroundings
+from triton_yolo.files import write_whole
+from triton_yolo.machine import describe_machine
+from triton_yolo.repository import DEFAULT_REPOSITORY, GRAPH
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNTS = (50, 1000)
@@ -42,8 +41,8 @@ def main(
         for count in COUNTS:
             with ProcessPoolExecutor(1, context) as process:
                 measured[count] = process.submit(_collect, images, count).result()
-    except (BenchError, CalibrationError) as error:
-        leave("bench.ranges", str(error))
+    except TritonYoloError as error:
+        leave("python -m bench.ranges", str(error))
     few, many = (measured[count]["peak_mb"] for count in COUNTS)
     result = {
         "graph": f"of {NETWORK.name}, 640x640",
@@ -59,7 +58,7 @@ def main(
 
 def _collect(folder: Path, count: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as temporary:
-        path = float_repository(NETWORK, TEMPLATE, Path(temporary, "float")) / GRAPH
+        path = float_repository(NETWORK, DEFAULT_REPOSITORY, Path(temporary, "float")) / GRAPH
         model = read_float_graph(path)
         letterbox = surroundings(model, path, None, None).letterbox
     pictures = read_pictures(find_pictures(folder), letterbox, count)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
-from server.config import read_config
+from triton_yolo.repository import read_config
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,19 @@ import onnxruntime as ort
 import typer
 
 from bench.in_process import Stages
-from clients.coco import AnnotationError, Annotations, evaluate, read_annotations
-from clients.command import leave
-from clients.detections import Detections
-from clients.files import write_whole
-from clients.progress import tracked
-from export.errors import ExportError
-from export.network import prepare
-from export.onnx_file import read_network
-from export.recognise import Wishes, recognise
-from export.served_graph import served_graph
-from server.repository import TEMPLATE
+from triton_yolo.cli.exits import leave
+from triton_yolo.cli.progress import tracked
+from triton_yolo.clients.coco import Annotations, evaluate, read_annotations
+from triton_yolo.clients.detections import Detections
+from triton_yolo.errors import TritonYoloError
+from triton_yolo.export.network import prepare
+from triton_yolo.export.recognise import Wishes, recognise
+from triton_yolo.export.served_graph import served_graph
+from triton_yolo.files import write_whole
+from triton_yolo.graphs.onnx_file import read_network
+from triton_yolo.nms.detections import detections
+from triton_yolo.nms.thresholds import Thresholds
+from triton_yolo.repository import DEFAULT_REPOSITORY
 
 ROOT = Path(__file__).resolve().parents[1]
 SCORE, IOU = 0.001, 0.6  # as clients.evaluate has them
@@ -41,16 +43,16 @@ def main(
     """Measure the mean average precision of the first K candidates against that of all of them."""
     try:
         labelled = read_annotations(annotations)
-        stages = Stages(TEMPLATE)
+        stages = Stages(DEFAULT_REPOSITORY)
         prepared = prepare(read_network(network), (stages.letterbox.height, stages.letterbox.width))
         reading = recognise(prepared, Wishes())
         every = max(max(dims) for dims in prepared.outputs.values())
         graph = served_graph(prepared, reading, every)
-    except (AnnotationError, ExportError) as error:
-        leave("bench.top_k", str(error))
+    except TritonYoloError as error:
+        leave("python -m bench.top_k", str(error))
     session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     decoder = stages.decoder(stages.cores, 1)
-    thresholds = stages.postprocess.Thresholds(SCORE, IOU)
+    thresholds = Thresholds(SCORE, IOU)
     found: dict[int, dict[int, Detections]] = {k: {} for k in (*KS, every)}
     above = []
     for number, name in tracked(labelled.images.items(), len(labelled.images), "Detecting"):
@@ -58,9 +60,7 @@ def main(
         [candidates] = session.run(None, {"images": pixels[None]})
         above.append(int((candidates[0, :, 4] >= SCORE).sum()))
         for k, of_k in found.items():
-            outputs = stages.postprocess.detections(
-                candidates[:, :k], size[None], thresholds, stages.most, stages.letterbox
-            )
+            outputs = detections(candidates[:, :k], size[None], thresholds, stages.most, stages.letterbox)
             tensors = dict(zip(("num_detections", "boxes", "scores", "classes"), outputs, strict=True))
             [of_k[number]] = Detections.from_tensors(tensors, reading.labels)
     text = json.dumps(_document(labelled, found, above, every, network), indent=2)

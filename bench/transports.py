@@ -15,17 +15,17 @@ import numpy as np
 import typer
 
 from bench.counting_proxy import CountingProxy
-from bench.machine import describe_machine
-from clients.command import leave
-from clients.connect import Kind
-from clients.detector import Detector
-from clients.errors import DetectionError
-from clients.files import write_whole
-from clients.frames import Frames, Pixels
-from clients.progress import tracked
-from server.errors import ServerError
-from server.process import Addresses, TritonServer, free_addresses
-from training.boards import draw_board
+from triton_yolo.boards import draw_board
+from triton_yolo.cli.exits import leave
+from triton_yolo.cli.progress import tracked
+from triton_yolo.clients.connect import Kind
+from triton_yolo.clients.detector import Detector
+from triton_yolo.clients.errors import DetectionError
+from triton_yolo.clients.frames import Frames, Pixels
+from triton_yolo.errors import TritonYoloError
+from triton_yolo.files import write_whole
+from triton_yolo.machine import describe_machine
+from triton_yolo.server.process import Addresses, TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNT, HEIGHT, WIDTH = 8, 960, 1280  # one frame of each of 8 cameras
@@ -44,8 +44,8 @@ def main(
     """
     try:
         result = measure(repository, rounds)
-    except (DetectionError, ServerError) as error:
-        leave("bench.transports", str(error))
+    except TritonYoloError as error:
+        leave("python -m bench.transports", str(error))
     text = json.dumps(result, indent=2)
     write_whole(out / f"transports-{'gpu' if 'cuda' in result['transports'] else 'cpu'}.json", f"{text}\n".encode())
     typer.echo(text)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "server" / "models"))  # where the others have links
-import yolo_cpu
-from openvino_engine import Engine
+from triton_yolo.server.runtimes.network import GRAPH
+from triton_yolo.server.runtimes.openvino import model
+from triton_yolo.server.runtimes.openvino.engine import Engine
 
 
-class TritonPythonModel(yolo_cpu.TritonPythonModel):
+class TritonPythonModel(model.TritonPythonModel):
     """Compiles the graph in its own arithmetic, whether or not it is right here."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Compile both halves of the engine."""
-        self.engine = Engine(Path(args["model_repository"], args["model_version"], yolo_cpu.GRAPH))
+        self.engine = Engine(Path(args["model_repository"], args["model_version"], GRAPH))
         list(self.engine.ways())

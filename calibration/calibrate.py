@@ -10,23 +10,23 @@ from typing import Any
 import numpy as np
 import onnx
 
-from calibration.errors import CalibrationError
-from calibration.finish import finished
-from calibration.layers import Convolution, convolutions, read_float_graph
-from calibration.measure import Judge, noise_to_signal
-from calibration.pictures import Pictures, annotated, find_pictures, read_pictures
-from calibration.quantise import quantised
-from calibration.ranges import METHODS, Ranges, collect, read_ranges, sha256_of
-from calibration.record import Clock, Method, Record
-from calibration.runtimes import RUNTIMES, Run, Runtime, onnxruntime_engine, openvino_engine, proved_runtime
-from calibration.search import Search, sensitivity
-from clients.coco import AnnotationError, read_annotations, unknown_names
-from clients.files import write_together
-from clients.progress import working
-from export.errors import ExportError
-from export.prove import make_proof
-from export.served_proof import ServedProof, proof_of
-from export.surroundings import Surroundings, surroundings
+from triton_yolo.calibration.errors import CalibrationError
+from triton_yolo.calibration.finish import finished
+from triton_yolo.calibration.layers import Convolution, convolutions, read_float_graph
+from triton_yolo.calibration.measure import Judge, noise_to_signal
+from triton_yolo.calibration.pictures import Pictures, annotated, find_pictures, read_pictures
+from triton_yolo.calibration.quantise import quantised
+from triton_yolo.calibration.ranges import METHODS, Ranges, collect, read_ranges, sha256_of
+from triton_yolo.calibration.record import Clock, Method, Record
+from triton_yolo.calibration.runtimes import RUNTIMES, Run, Runtime, onnxruntime_engine, openvino_engine, proved_runtime
+from triton_yolo.calibration.search import Search, sensitivity
+from triton_yolo.cli.progress import working
+from triton_yolo.clients.coco import AnnotationError, read_annotations, unknown_names
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.prove import make_proof
+from triton_yolo.export.served_proof import ServedProof, proof_of
+from triton_yolo.export.surroundings import Surroundings, surroundings
+from triton_yolo.files import write_together
 
 AUTO = "auto"  # the calibrator that takes the best of all for each tensor
 POOL = 8  # pictures that those of a proof are chosen from
@@ -199,7 +199,7 @@ def _runtime(
     """The runtime to measure in, proved with all but the last convolutions in INT8."""
     graph = quantised(model, values, [layer.name for layer in layers if not layer.last])
     try:
-        return proved_runtime(graph, _proof(graph, judge), judge.around.nms)
+        return proved_runtime(graph, _proof(graph, judge))
     except ExportError:  # so little is left of the detections that nothing can be compared
         return RUNTIMES[-1]
 

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from export.contract import INPUT, OUTPUT
-from export.graphs import all_nodes, read_by
-from export.half_precision import halved
+from triton_yolo.contract import INPUT, OUTPUT
+from triton_yolo.graphs.half_precision import halved
+from triton_yolo.graphs.structure import all_nodes, read_by
 
 REST = ("fp16", "fp32")  # what computes the layers that are not INT8
 

@@ -10,12 +10,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from calibration.errors import CalibrationError
-from export.errors import ExportError
-from export.half_precision import last_convolutions, name_nodes
-from export.network import measured_shapes
-from export.onnx_file import read_network
-from export.served_graph import image_size
+from triton_yolo.calibration.errors import CalibrationError
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.served_graph import image_size
+from triton_yolo.graphs.half_precision import last_convolutions, name_nodes
+from triton_yolo.graphs.onnx_file import read_network
+from triton_yolo.graphs.runner import measured_shapes
 
 QUANTISED = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger")
 

@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from supervision.detection.utils.iou_and_nms import box_iou_batch
 
-from calibration.pictures import Pictures
-from calibration.runtimes import Candidates, Run
-from clients.coco import AnnotationError, Annotations, Result, evaluate
-from clients.detections import OUTPUTS, Detections
-from export.surroundings import Surroundings
+from triton_yolo.calibration.pictures import Pictures
+from triton_yolo.calibration.runtimes import Candidates, Run
+from triton_yolo.clients.coco import AnnotationError, Annotations, Result, evaluate
+from triton_yolo.clients.detections import OUTPUTS, Detections
+from triton_yolo.export.surroundings import Surroundings
+from triton_yolo.nms.detections import detections
+from triton_yolo.nms.thresholds import Thresholds
 
 SCORE, IOU = 0.001, 0.6  # as clients.evaluate has them
 MOST = 100  # detections of an image, as the repository has it
@@ -106,10 +108,10 @@ def _to_find(annotations: Annotations) -> bool:
 
 
 def _detected(run: Run, pictures: Pictures, around: Surroundings) -> Iterator[Detections]:
-    thresholds = around.nms.Thresholds(SCORE, IOU)
+    thresholds = Thresholds(SCORE, IOU)
     for pixels, size in pictures:
         image_size = np.array([size], np.int32)
-        arrays = around.nms.detections(run(pixels)[None], image_size, thresholds, MOST, pictures.letterbox)
+        arrays = detections(run(pixels)[None], image_size, thresholds, MOST, pictures.letterbox)
         yield from Detections.from_tensors(dict(zip(OUTPUTS, arrays, strict=True)), around.labels)
 
 

@@ -14,11 +14,11 @@ import numpy.typing as npt
 import PIL.Image
 import PIL.ImageOps
 
-from calibration.errors import CalibrationError
-from clients.coco import AnnotationError, Annotations
-from clients.files import find_images
-from clients.progress import tracked
-from export.samples import letterboxed
+from triton_yolo.calibration.errors import CalibrationError
+from triton_yolo.cli.progress import tracked
+from triton_yolo.clients.coco import AnnotationError, Annotations
+from triton_yolo.export.samples import letterboxed
+from triton_yolo.files import find_images
 
 FEWEST = 8  # pictures that say anything about ranges
 

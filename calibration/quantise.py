@@ -11,7 +11,7 @@ from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-from export.graphs import in_order, makers_of, read_by
+from triton_yolo.graphs.structure import in_order, makers_of, read_by
 
 
 def quantised(

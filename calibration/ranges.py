@@ -20,10 +20,10 @@ import onnxruntime as ort
 from onnx import TensorProto, helper
 from onnxruntime.quantization.calibrate import HistogramCollector
 
-from calibration.errors import CalibrationError
-from calibration.pictures import Pictures
-from clients.files import write_whole
-from clients.progress import tracked
+from triton_yolo.calibration.errors import CalibrationError
+from triton_yolo.calibration.pictures import Pictures
+from triton_yolo.cli.progress import tracked
+from triton_yolo.files import write_whole
 
 METHODS = ("minmax", "entropy", "percentile")
 BINS, LEVELS = 1024, 256  # of a histogram from -max to max; levels that entropy weighs it against

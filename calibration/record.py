@@ -15,11 +15,11 @@ from typing import Any
 
 import onnx
 
-from bench.machine import describe_machine
-from calibration.layers import Convolution
-from calibration.ranges import sha256_of
-from calibration.search import Search, Sensitivity, Step
-from clients.coco import Result
+from triton_yolo.calibration.layers import Convolution
+from triton_yolo.calibration.ranges import sha256_of
+from triton_yolo.calibration.search import Search, Sensitivity, Step
+from triton_yolo.clients.coco import Result
+from triton_yolo.machine import describe_machine
 
 
 @dataclass

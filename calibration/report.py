@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from calibration.plots import Part, finite, plots, sqnr, weakest, written
-from clients.files import write_together
+from triton_yolo.calibration.plots import Part, finite, plots, sqnr, weakest, written
+from triton_yolo.files import write_together
 
 NAMED = 20  # images left out that are named
 MISSING = "n/a"

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import openvino as ov
 
-from export.contract import OUTPUT
-from export.network import Runner
-from export.served_proof import ServedProof
-from server.models.graph import read_graph
+from triton_yolo.contract import OUTPUT
+from triton_yolo.export.served_proof import ServedProof
+from triton_yolo.graphs.runner import Runner
+from triton_yolo.server.runtimes.openvino.graph import read_graph
 
 Candidates = npt.NDArray[np.float32]  # [K, 6]
 Run = Callable[[npt.NDArray[np.uint8]], Candidates]  # of pixels uint8 [3, H, W]
@@ -73,7 +72,7 @@ RUNTIMES = (
 )
 
 
-def proved_runtime(graph: onnx.ModelProto, proof: ServedProof, nms: Any) -> Runtime:
+def proved_runtime(graph: onnx.ModelProto, proof: ServedProof) -> Runtime:
     """The fastest runtime that finds in a quantised graph what its proof says.
 
     OpenVINO's INT8 kernels for processors without VNNI add products in 16 bits, which overflow.
@@ -81,12 +80,11 @@ def proved_runtime(graph: onnx.ModelProto, proof: ServedProof, nms: Any) -> Runt
     Args:
         graph: with as much in INT8 as any that will be measured.
         proof: of the graph.
-        nms: the repository's, the module postprocess.py.
     """
     wrong = ""
     for runtime in RUNTIMES[:-1]:
         run = runtime.load(graph)
-        comparison = proof.compare([run(picture) for picture in proof.pixels], nms, "int8")
+        comparison = proof.compare([run(picture) for picture in proof.pixels], "int8")
         if comparison.holds:
             return Runtime(runtime.name, runtime.load, f"proved: {comparison}{wrong}")
         wrong += f"; {runtime.name} is wrong on this processor: {comparison}"

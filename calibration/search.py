@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from calibration.layers import Convolution
-from calibration.measure import Judge, noise_to_signal
-from calibration.quantise import quantised, readers
-from calibration.runtimes import Run, Runtime
-from clients.coco import Result
-from clients.progress import tracked
+from triton_yolo.calibration.layers import Convolution
+from triton_yolo.calibration.measure import Judge, noise_to_signal
+from triton_yolo.calibration.quantise import quantised, readers
+from triton_yolo.calibration.runtimes import Run, Runtime
+from triton_yolo.cli.progress import tracked
+from triton_yolo.clients.coco import Result
 
 Values = Mapping[str, tuple[float, float]]
 ALIKE = 0.01  # ranges that differ by less, as a share, are measured once

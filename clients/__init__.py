@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from clients.async_detector import AsyncDetector
-from clients.detections import Detections
-from clients.detector import Detector
-from clients.errors import DetectionError, ServerUnavailable
-from clients.frames import Frames
-from clients.request import Image
+from triton_yolo.clients.async_detector import AsyncDetector
+from triton_yolo.clients.detections import Detections
+from triton_yolo.clients.detector import Detector
+from triton_yolo.clients.errors import DetectionError, ServerUnavailable
+from triton_yolo.clients.frames import Frames
+from triton_yolo.clients.request import Image
 
 __all__ = ["AsyncDetector", "DetectionError", "Detections", "Detector", "Frames", "Image", "ServerUnavailable"]

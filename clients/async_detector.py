@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from types import TracebackType
 
-from clients.bounded import bounded_map_async
-from clients.connect import connect_async
-from clients.detections import Detections
-from clients.detector import CONCURRENCY, TIMEOUT
-from clients.frames import Frames, Pixels
-from clients.request import (
+from triton_yolo.clients.bounded import bounded_map_async
+from triton_yolo.clients.connect import connect_async
+from triton_yolo.clients.detections import Detections
+from triton_yolo.clients.detector import CONCURRENCY, TIMEOUT
+from triton_yolo.clients.frames import Frames, Pixels
+from triton_yolo.clients.request import (
     ENCODED,
     Image,
     Request,

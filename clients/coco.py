@@ -18,10 +18,11 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from clients.detections import Detections
+from triton_yolo.clients.detections import Detections
+from triton_yolo.errors import TritonYoloError
 
 
-class AnnotationError(ValueError):
+class AnnotationError(TritonYoloError):
     """The annotations cannot be used; says what is wrong with them."""
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, get_args
 
-from clients.errors import DetectionError
-from clients.grpc_transport import AsyncGrpcTransport, GrpcTransport
-from clients.http_transport import AsyncHttpTransport, HttpTransport
-from clients.transport import AsyncTransport, Transport
+from triton_yolo.clients.errors import DetectionError
+from triton_yolo.clients.grpc_transport import AsyncGrpcTransport, GrpcTransport
+from triton_yolo.clients.http_transport import AsyncHttpTransport, HttpTransport
+from triton_yolo.clients.transport import AsyncTransport, Transport
 
 # Each takes the address and the timeout.
 PROTOCOLS: dict[str, tuple[Callable[[str, float], Transport], Callable[[str, float], AsyncTransport]]] = {

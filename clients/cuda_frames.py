@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from clients.errors import DetectionError
-from clients.frames import Pixels, Shape
-from clients.region import unique_name
-from clients.request import FRAMES
-from clients.shared_frames import SharedFrames
-from clients.transport import Transport
+from triton_yolo.clients.errors import DetectionError
+from triton_yolo.clients.frames import Pixels, Shape
+from triton_yolo.clients.region import unique_name
+from triton_yolo.clients.request import FRAMES
+from triton_yolo.clients.shared_frames import SharedFrames
+from triton_yolo.clients.transport import Transport
 
 # CUDA cuts smaller allocations out of one block and shares the whole block (CUDA programming guide, interprocess).
 BLOCK = 2 * 1024 * 1024

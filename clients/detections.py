@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from clients.errors import DetectionError
+from triton_yolo.clients.errors import DetectionError
 
 if TYPE_CHECKING:
     import supervision

@@ -6,13 +6,13 @@ import threading
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
-from clients.bounded import bounded_map
-from clients.connect import Kind, connect
-from clients.detections import Detections
-from clients.errors import DetectionError, RegionUnknown
-from clients.frames import Frames, Pixels
-from clients.regions import Regions
-from clients.request import (
+from triton_yolo.clients.bounded import bounded_map
+from triton_yolo.clients.connect import Kind, connect
+from triton_yolo.clients.detections import Detections
+from triton_yolo.clients.errors import DetectionError, RegionUnknown
+from triton_yolo.clients.frames import Frames, Pixels
+from triton_yolo.clients.regions import Regions
+from triton_yolo.clients.request import (
     ENCODED,
     Image,
     Request,
@@ -22,7 +22,7 @@ from clients.request import (
     labels_of,
     thresholds,
 )
-from clients.transport import Tensors
+from triton_yolo.clients.transport import Tensors
 
 TIMEOUT = 30.0  # seconds
 CONCURRENCY = 4  # requests in flight of one detect_many

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import supervision as sv
 
-from clients.detections import Detections
-from clients.errors import DetectionError
+from triton_yolo.clients.detections import Detections
+from triton_yolo.clients.errors import DetectionError
 
 # Dark or strong enough for white text, on copper, on green lacquer and on a black and white scan.
 COLORS = sv.ColorPalette.from_hex(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from triton_yolo.errors import TritonYoloError
+
 # What Triton puts before a model's own message: the request, the ensemble, the model instance.
 PREFIXES = re.compile(
     r"\[request id: [^]]*\] |in ensemble '[^']*', |"
@@ -11,7 +13,7 @@ PREFIXES = re.compile(
 )
 
 
-class DetectionError(Exception):
+class DetectionError(TritonYoloError):
     """An image got no detections; says why, and what was expected."""
 
 
@@ -52,7 +54,7 @@ def unavailable(url: str, reason: str) -> ServerUnavailable:
         url: of the server, as the user gave it.
         reason: what the transport says.
     """
-    return ServerUnavailable(f"the server at {url} is not available ({reason}); `python -m server` starts one")
+    return ServerUnavailable(f"the server at {url} is not available ({reason}); `triton-yolo serve` starts one")
 
 
 def too_late(url: str, timeout: float) -> DetectionError:

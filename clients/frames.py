@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clients.errors import DetectionError
-from clients.region import Region
+from triton_yolo.clients.errors import DetectionError
+from triton_yolo.clients.region import Region
 
 Shape = tuple[int, int, int, int]
 Pixels = npt.NDArray[np.uint8]

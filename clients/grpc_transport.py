@@ -12,9 +12,9 @@ import tritonclient.grpc.aio
 from tritonclient.grpc import InferInput, InferResult
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
-from clients.errors import refused, too_late, unavailable
-from clients.request import Request
-from clients.transport import AsyncTransport, Json, MemoryKind, Tensors, Transport, attach
+from triton_yolo.clients.errors import refused, too_late, unavailable
+from triton_yolo.clients.request import Request
+from triton_yolo.clients.transport import AsyncTransport, Json, MemoryKind, Tensors, Transport, attach
 
 CHANNEL = [
     ("grpc.max_send_message_length", -1),  # a frame of 6000x4000 has 72 MB

@@ -17,10 +17,10 @@ import aiohttp
 import urllib3
 from tritonclient.http import InferenceServerClient, InferInput
 
-from clients.detections import OUTPUTS
-from clients.errors import DetectionError, refused, too_late, unavailable
-from clients.request import Request
-from clients.transport import AsyncTransport, Json, MemoryKind, Tensors, Transport, attach
+from triton_yolo.clients.detections import OUTPUTS
+from triton_yolo.clients.errors import DetectionError, refused, too_late, unavailable
+from triton_yolo.clients.request import Request
+from triton_yolo.clients.transport import AsyncTransport, Json, MemoryKind, Tensors, Transport, attach
 
 IDLE_CONNECTIONS = 64  # kept for the next request; more requests than that at once open more
 JSON = {"Content-Type": "application/json"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from clients.frames import Frames, Pixels, Shape
+from triton_yolo.clients.frames import Frames, Pixels, Shape
 
 
 class PlainFrames(Frames):

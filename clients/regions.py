@@ -11,14 +11,14 @@ from functools import partial
 
 import numpy as np
 
-from clients.errors import DetectionError
-from clients.frames import Frames, Shape
-from clients.plain_frames import PlainFrames
-from clients.region import Region
-from clients.request import FRAMES, Request
-from clients.shared_frames import SharedFrames
-from clients.system_frames import SystemFrames
-from clients.transport import Transport
+from triton_yolo.clients.errors import DetectionError
+from triton_yolo.clients.frames import Frames, Shape
+from triton_yolo.clients.plain_frames import PlainFrames
+from triton_yolo.clients.region import Region
+from triton_yolo.clients.request import FRAMES, Request
+from triton_yolo.clients.shared_frames import SharedFrames
+from triton_yolo.clients.system_frames import SystemFrames
+from triton_yolo.clients.transport import Transport
 
 
 def frames_factory(kind: str | None, transport: Transport) -> Callable[[Shape], Frames]:
@@ -37,7 +37,10 @@ def frames_factory(kind: str | None, transport: Transport) -> Callable[[Shape], 
     if kind == "system":
         return partial(SystemFrames, transport=transport)
     if kind == "cuda":
-        from clients.cuda_frames import CudaFrames, current_device  # CUDA's packages, which only this kind needs
+        from triton_yolo.clients.cuda_frames import (  # CUDA's packages, which only this kind needs
+            CudaFrames,
+            current_device,
+        )
 
         current_device()
         return partial(CudaFrames, transport=transport)

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from clients.errors import DetectionError
-from clients.frames import Frames, Pixels, check_pixels
-from clients.region import Region
+from triton_yolo.clients.errors import DetectionError
+from triton_yolo.clients.frames import Frames, Pixels, check_pixels
+from triton_yolo.clients.region import Region
 
 ENCODED = "detect"  # ensemble for the bytes of a JPEG or PNG
 FRAMES = "detect_frames"  # ensemble for raw pixels

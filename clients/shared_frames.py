@@ -10,10 +10,10 @@ import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from clients.errors import DetectionError, RegionInUse, ServerUnavailable
-from clients.frames import Frames, Shape
-from clients.region import Region
-from clients.transport import Json, MemoryKind, Transport
+from triton_yolo.clients.errors import DetectionError, RegionInUse, ServerUnavailable
+from triton_yolo.clients.frames import Frames, Shape
+from triton_yolo.clients.region import Region
+from triton_yolo.clients.transport import Json, MemoryKind, Transport
 
 IN_USE_SECONDS = 10.0  # how long to wait for a server that still works on a request which was given up
 RETRY_SECONDS = 0.05

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from clients.errors import DetectionError
-from clients.frames import Shape
-from clients.region import unique_name
-from clients.shared_frames import SharedFrames
-from clients.transport import Transport
+from triton_yolo.clients.errors import DetectionError
+from triton_yolo.clients.frames import Shape
+from triton_yolo.clients.region import unique_name
+from triton_yolo.clients.shared_frames import SharedFrames
+from triton_yolo.clients.transport import Transport
 
 FOLDER = Path("/dev/shm")  # where Linux keeps POSIX shared memory (shm_overview(7))
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from clients.region import Region
-from clients.request import Request
+from triton_yolo.clients.region import Region
+from triton_yolo.clients.request import Request
 
 MemoryKind = Literal["system", "cuda"]  # kinds of shared memory, as Triton names them
 Tensors = dict[str, npt.NDArray[np.generic]]

@@ -12,20 +12,19 @@ import typer
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from clients.command import INTERRUPTED, leave
-from clients.cuda_frames import device_uuid
-from clients.files import write_together
 from deploy.configurations import Sample, files, served
 from deploy.pipelines import DEFINITION, SERIALISED, serialise
-from export import plan
-from export.errors import ExportError
-from export.served_proof import proof_of
-from export.tensorrt import gpu
-from server.config import read_config
-from server.errors import ServerError
-from server.repository import ONNX_HINT, TEMPLATE
+from triton_yolo.cli.exits import INTERRUPTED, leave
+from triton_yolo.clients.cuda_frames import device_uuid
+from triton_yolo.errors import TritonYoloError
+from triton_yolo.export import plan
+from triton_yolo.export.served_proof import proof_of
+from triton_yolo.export.tensorrt import gpu
+from triton_yolo.files import write_together
+from triton_yolo.repository import DEFAULT_REPOSITORY, GRAPH_HINT, read_config
+from triton_yolo.server.errors import ServerError
 
-COMMAND = "deploy.build"
+COMMAND = "python -m deploy.build"
 BOARD = Path(__file__).parent / "board.jpg"  # 1280x960, of the synthetic boards
 GRAPH, PLAN = "model.onnx", "model.plan"
 BUILT = (SERIALISED, f"{SERIALISED}.json", PLAN, f"{PLAN}.json", f"{PLAN}.timing")
@@ -34,7 +33,9 @@ BEST_BATCH = 8  # the cameras of the reference case
 
 def main(
     models: Annotated[Path, typer.Argument(metavar="MODELS", file_okay=False, help="Folder that Triton will serve.")],
-    repository: Annotated[Path, typer.Option(file_okay=False, help="Model repository to make it of.")] = TEMPLATE,
+    repository: Annotated[
+        Path, typer.Option(file_okay=False, help="Model repository to make it of.")
+    ] = DEFAULT_REPOSITORY,
     runtime: Annotated[plan.RuntimeName, typer.Option(help="What builds the plan, and will run it.")] = plan.USUAL,
     compute_capability: Annotated[
         str | None, typer.Option(help="As in 8.9: build for a GPU that is not here; TensorRT for RTX alone can.")
@@ -62,7 +63,7 @@ def main(
                 target = models / name / "1" / SERIALISED
                 fresh = serialise(repository / name / "1" / DEFINITION, target, config.max_batch_size)
                 typer.echo(f"{target}: {'serialised' if fresh else 'is there and fits'}")
-    except (ExportError, ServerError) as error:
+    except TritonYoloError as error:
         leave(COMMAND, str(error))
     except OSError as error:
         leave(COMMAND, f"cannot use {error.filename}: {error.strerror}")
@@ -90,7 +91,7 @@ def _configurations(repository: Path) -> dict[str, ModelConfig]:
     configs = {path.parent.name: read_config(path) for path in paths}
     for name, config in configs.items():
         if config.platform == "tensorrt_plan" and not (repository / name / "1" / GRAPH).is_file():
-            raise ServerError(f"{repository / name / '1' / GRAPH} is missing: {ONNX_HINT}")
+            raise ServerError(f"{repository / name / '1' / GRAPH} is missing: {GRAPH_HINT}")
         if config.backend == "dali" and not (repository / name / "1" / DEFINITION).is_file():
             raise ServerError(f"{repository / name / '1' / DEFINITION} is missing: it defines the pipeline")
     return configs

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelWarmup
 
 from deploy.pipelines import SERIALISED
-from server.config import on_gpu
+from triton_yolo.server.repository import on_gpu
 
 JPEG, FRAME = "board.jpg", "board.rgb"  # in a model's folder `warmup`, where Triton looks for them
 BATCHES = (1, 8)  # a lone request, and one of each of 8 cameras

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from clients.files import write_together
-from export.errors import ExportError
-from export.tensorrt import gpu
-from server.modules import load_module
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.tensorrt import gpu
+from triton_yolo.files import write_together
+from triton_yolo.modules import load_module
 
 DEFINITION, SERIALISED = "dali.py", "model.dali"
 MISSING = "DALI is not installed in this environment: install the package of the version that serves the pipelines"

@@ -10,18 +10,10 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper, version_converter
 
-from export.errors import ExportError
-from export.graphs import opset_of, part_of
-from export.network import (
-    Network,
-    Runner,
-    image_input,
-    measured_shapes,
-    noise,
-    one_line,
-    operator_in,
-    resized,
-)
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.network import Network, image_input, noise, operator_in, resized
+from triton_yolo.graphs.runner import Runner, measured_shapes, one_line
+from triton_yolo.graphs.structure import opset_of, part_of
 
 OPSET = 19  # the first whose quantisation takes FP16 scales
 BATCH = "N"

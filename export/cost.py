@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from export.network import Network, measured_shapes
-from export.recognise import Reading
+from triton_yolo.export.network import Network
+from triton_yolo.export.recognise import Reading
+from triton_yolo.graphs.runner import measured_shapes
 
 MULTIPLYING = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 

@@ -1,5 +1,9 @@
 """What goes wrong for reasons that the user can mend."""
 
+from __future__ import annotations
 
-class ExportError(ValueError):
+from triton_yolo.errors import GraphError
+
+
+class ExportError(GraphError):
     """The network cannot be served as it is; the message says what was seen and what to do."""

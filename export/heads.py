@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from export.pixels import PixelFormat
+from triton_yolo.export.pixels import PixelFormat
 
 RGB01 = PixelFormat("rgb", std=(255.0, 255.0, 255.0))
 BGR255 = PixelFormat("bgr")

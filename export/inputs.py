@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from onnx import TensorProto
 
-from export.errors import ExportError
-from export.heads import BGR255, RGB01, Head
-from export.network import Network
-from export.pixels import PixelFormat
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.heads import BGR255, RGB01, Head
+from triton_yolo.export.network import Network
+from triton_yolo.export.pixels import PixelFormat
 
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 STRETCHED = "trained on stretched images, while the server keeps proportions"

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from export.errors import ExportError
+from triton_yolo.export.errors import ExportError
 
 KEYS = ("names", "classes", "labels")  # where exporters and data sets keep the names
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from export.errors import ExportError
-from export.heads import HEADS
-from export.network import Arrays, Network
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.heads import HEADS
+from triton_yolo.export.network import Network
+from triton_yolo.graphs.runner import Arrays
 
 STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))  # of the maps that predict
 MOST_FINAL = 1000  # rows of an end-to-end head; a dense one has thousands

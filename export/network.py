@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 from onnx import TensorProto, helper
 
-from export.errors import ExportError
+from triton_yolo.export.errors import ExportError
+from triton_yolo.graphs.runner import Runner, one_line
 
 NUMBERS: dict[int, type[np.generic]] = {
     TensorProto.FLOAT: np.float32,
@@ -23,49 +22,6 @@ NUMBERS: dict[int, type[np.generic]] = {
     TensorProto.UINT8: np.uint8,
 }
 Arrays = dict[str, npt.NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class Runner:
-    """A graph that can be run.
-
-    Attributes:
-        model: with one image input.
-        batch: the only batch size that it takes, None where it takes any.
-    """
-
-    model: onnx.ModelProto
-    batch: int | None = None
-
-    @cached_property
-    def session(self) -> ort.InferenceSession:
-        """ONNX Runtime on the CPU, silent."""
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
-        return ort.InferenceSession(
-            self.model.SerializeToString(),
-            options,
-            providers=["CPUExecutionProvider"],
-            disabled_optimizers=[
-                "WeightBiasQuantization"
-            ],  # it divides biases by scales in float16, where they overflow
-        )
-
-    def run(self, images: npt.NDArray[Any]) -> Arrays:
-        """Run a batch of any size.
-
-        Args:
-            images: [N, 3, H, W] of the input's type.
-
-        Returns:
-            every output, with the N first; a graph of a fixed batch size runs image by image.
-        """
-        names = [output.name for output in self.session.get_outputs()]
-        [source] = self.session.get_inputs()
-        if self.batch is None:
-            return dict(zip(names, self.session.run(None, {source.name: images}), strict=True))
-        singles = [self.session.run(None, {source.name: np.repeat(i[None], self.batch, 0)}) for i in images]
-        return {name: np.concatenate([one[n][:1] for one in singles]) for n, name in enumerate(names)}
 
 
 @dataclass(frozen=True)
@@ -212,27 +168,6 @@ def resized(model: onnx.ModelProto, batch: int | str, size: tuple[int, int]) -> 
     return copy
 
 
-def measured_shapes(
-    model: onnx.ModelProto, names: Iterable[str], images: npt.NDArray[Any]
-) -> dict[str, tuple[int, ...]]:
-    """The shapes that tensors have in a run, where shape inference does not see through the graph.
-
-    Args:
-        model: with one image input.
-        names: of tensors in it.
-        images: to run it on.
-    """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    del copy.graph.output[:]
-    wanted = sorted(set(names))
-    for name in wanted:
-        copy.graph.node.append(helper.make_node("Shape", [name], [f"{name}/shape"]))
-        copy.graph.output.append(helper.make_tensor_value_info(f"{name}/shape", TensorProto.INT64, [None]))
-    found = Runner(copy).run(images) if wanted else {}
-    return {name: tuple(map(int, found[f"{name}/shape"])) for name in wanted}
-
-
 def dims_of(value: onnx.ValueInfoProto) -> list[int | None]:
     """Dimensions, None for those that are free."""
     return [d.dim_value if d.dim_value > 0 else None for d in value.type.tensor_type.shape.dim]
@@ -248,9 +183,3 @@ def operator_in(error: Exception) -> str:
         if found := re.search(pattern, text):
             return f"the operator {found['kind']} {found['name']}".rstrip()
     return "an operator"
-
-
-def one_line(error: Exception) -> str:
-    """What an error says, in one line and not too long."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= 200 else f"{text[:200]}..."

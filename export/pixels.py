@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from export.errors import ExportError
+from triton_yolo.export.errors import ExportError
 
 RANGES = {"0-1": 255.0, "0-255": 1.0}  # grey levels that make up 1
 Triple = tuple[float, float, float]

@@ -1,4 +1,4 @@
-"""Command line: python -m export.plan."""
+"""Command line: triton-yolo plan."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ import numpy as np
 import onnx
 import typer
 
-from clients.command import INTERRUPTED, leave
-from clients.files import write_together
-from clients.progress import working
-from export.errors import ExportError
-from export.onnx_file import read_network
-from export.served_graph import image_size
-from export.served_proof import Comparison, ProofError, ServedProof, proof_of
-from export.surroundings import nms_module
-from export.tensorrt import HARDWARE, RUNTIMES, Options, Plan, build, gpu, load_runtime, run_plan
-from server.repository import TEMPLATE
+from triton_yolo.cli.exits import INTERRUPTED, leave
+from triton_yolo.cli.progress import working
+from triton_yolo.errors import TritonYoloError
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.served_graph import image_size
+from triton_yolo.export.served_proof import Comparison, ServedProof, proof_of
+from triton_yolo.export.tensorrt import HARDWARE, RUNTIMES, Options, Plan, build, gpu, load_runtime, run_plan
+from triton_yolo.files import write_together
+from triton_yolo.graphs.onnx_file import read_network
+from triton_yolo.repository import DEFAULT_REPOSITORY
 
-COMMAND = "export.plan"
+COMMAND = "triton-yolo plan"
 RuntimeName = Enum("RuntimeName", {name: name for name in RUNTIMES}, type=str)  # type: ignore[misc]  # as HeadName
 Hardware = Enum("Hardware", {name: name for name in HARDWARE}, type=str)  # type: ignore[misc]
 
@@ -36,7 +36,7 @@ USUAL, ONLY_THIS = RuntimeName("tensorrt"), Hardware("none")
 def main(
     graph: Annotated[
         Path, typer.Argument(metavar="GRAPH.onnx", exists=True, dir_okay=False, help="A served graph.")
-    ] = TEMPLATE / "yolo" / "1" / "model.onnx",
+    ] = DEFAULT_REPOSITORY / "yolo" / "1" / "model.onnx",
     out: Annotated[
         Path | None, typer.Option(dir_okay=False, help="The plan.  [default: model.plan beside the graph]")
     ] = None,
@@ -90,7 +90,7 @@ def main(
         record = _record(origin, plan, comparison, seconds)
         files = {Path(f"{target}.json"): f"{json.dumps(record, indent=2)}\n".encode(), target: plan.content}
         write_together({cache: plan.timing_cache, **files} if plan.timing_cache else files)
-    except (ExportError, ProofError) as error:
+    except TritonYoloError as error:
         leave(COMMAND, f"{graph}: {error}")
     except OSError as error:
         leave(COMMAND, f"cannot write {target}: {error.strerror}")
@@ -111,7 +111,7 @@ def _proved(trt: Any, plan: Plan, proof: ServedProof, options: Options) -> Compa
     for count in (smallest, min(max(smallest, number), largest)):
         batches = np.arange(-(-number // count) * count).reshape(-1, count) % number  # the last one is filled up
         found = np.concatenate([run_plan(trt, plan.content, proof.pixels[batch]) for batch in batches])[:number]
-        comparison = proof.compare(list(found), nms_module(), "float16")
+        comparison = proof.compare(list(found), "float16")
         if not comparison.holds:
             raise ExportError(
                 f"the plan finds something else than the graph ({comparison}), and was not written: report it with the "

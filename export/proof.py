@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto
 
-from export.contract import OUTPUT
-from export.graphs import part_of
-from export.layout import MOST_FINAL
-from export.network import Arrays, Network, Runner
-from export.recognise import Reading
-from export.served_graph import PIXELS, predictions_in
-from export.surroundings import nms_module
-from server.config import read_config
-from server.repository import TEMPLATE
+from triton_yolo.contract import OUTPUT
+from triton_yolo.export.layout import MOST_FINAL
+from triton_yolo.export.network import Network
+from triton_yolo.export.recognise import Reading
+from triton_yolo.export.served_graph import PIXELS, predictions_in
+from triton_yolo.graphs.runner import Arrays, Runner
+from triton_yolo.graphs.structure import part_of
+from triton_yolo.nms.suppression import non_maximum_suppression
+from triton_yolo.nms.thresholds import Thresholds
+from triton_yolo.repository import DEFAULT_REPOSITORY, read_config
 
 BOX_TOLERANCE = 0.5  # pixels of the network's input
 SCORE_TOLERANCE = 1e-3
@@ -54,13 +54,11 @@ class Nms:
     """The repository's NMS model, with its defaults.
 
     Attributes:
-        module: its postprocess.py.
         score: lowest score of a detection.
         iou: overlap from which two boxes are one.
         most: detections of an image.
     """
 
-    module: Any
     score: float
     iou: float
     most: int
@@ -68,15 +66,15 @@ class Nms:
     @classmethod
     def of_the_repository(cls, final: bool) -> Nms:
         """Read the project's own; where the network suppresses by itself, ``final``, every box passes."""
-        config = read_config(TEMPLATE / "nms" / "config.pbtxt")
+        config = read_config(DEFAULT_REPOSITORY / "nms" / "config.pbtxt")
         score, iou = (float(config.parameters[f"{name}_threshold"].string_value) for name in ("score", "iou"))
         most = next(output.dims[0] for output in config.output if output.name == "boxes")
-        return cls(nms_module(), score, 1.0 if final else iou, most)
+        return cls(score, 1.0 if final else iou, most)
 
     def detections(self, candidates: Floats, least: float) -> Floats:
         """Rows [D, 6] that stay of one image's candidates, in pixels of the network's input."""
-        thresholds = self.module.Thresholds(least, self.iou)
-        return np.asarray(self.module.non_maximum_suppression(candidates, thresholds, self.most), np.float32)
+        thresholds = Thresholds(least, self.iou)
+        return np.asarray(non_maximum_suppression(candidates, thresholds, self.most), np.float32)
 
 
 def prove(network: Network, reading: Reading, graph: onnx.ModelProto, images: npt.NDArray[np.uint8]) -> Proof:

@@ -1,4 +1,4 @@
-"""Command line: python -m export.prove, and what makes the proof that a served graph carries."""
+"""Command line: triton-yolo prove, and what makes the proof that a served graph carries."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import numpy.typing as npt
 import onnx
 import typer
 
-from clients.command import INTERRUPTED, leave
-from clients.files import write_together, write_whole
-from clients.progress import working
-from export.errors import ExportError
-from export.network import Runner
-from export.onnx_file import read_network
-from export.samples import samples
-from export.served_proof import ARITHMETICS, GREYS, Floats, Pixels, ServedProof, detections, proof_of
-from export.surroundings import nms_module, surroundings
-from server.errors import ServerError
+from triton_yolo.cli.exits import INTERRUPTED, leave
+from triton_yolo.cli.progress import working
+from triton_yolo.errors import TritonYoloError
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.samples import samples
+from triton_yolo.export.served_proof import ARITHMETICS, GREYS, Floats, Pixels, ServedProof, detections, proof_of
+from triton_yolo.export.surroundings import surroundings
+from triton_yolo.files import write_together, write_whole
+from triton_yolo.graphs.onnx_file import read_network
+from triton_yolo.graphs.runner import Runner
 
-COMMAND = "export.prove"
+COMMAND = "triton-yolo prove"
 PICTURES = 4  # of a proof
 FEW = 12  # detections; where the threshold leaves fewer, it is lowered to compare as many
 LOWEST = 0.001  # scores below are noise
@@ -48,19 +48,17 @@ def make_proof(graph: onnx.ModelProto, content: bytes, pictures: Pixels, score: 
     Raises:
         ExportError: nothing is found in any picture.
     """
-    runner, nms = Runner(graph), nms_module()
+    runner = Runner(graph)
     plain = [smooth(picture) for picture in pictures]
     run = partial(_candidates, runner)
     with working("Choosing the pictures of the proof"):
-        found = sorted(
-            ((picture, run(picture)) for picture in plain), key=lambda pair: -_number(pair[1], nms, score, iou)
-        )
+        found = sorted(((picture, run(picture)) for picture in plain), key=lambda pair: -_number(pair[1], score, iou))
         tinted = [tint(picture, light) for picture, _ in found[:PICTURES] for light in TINTS]
         pairs = [(picture, run(picture), run(picture[::-1])) for picture in tinted]
-    pairs.sort(key=lambda pair: -_difference(pair[1], pair[2], nms, score, iou))
+    pairs.sort(key=lambda pair: -_difference(pair[1], pair[2], score, iou))
     half = PICTURES // 2
     chosen, candidates = zip(*found[:half], *(pair[:2] for pair in pairs[:half]), strict=True)
-    threshold = _threshold(candidates, nms, score, iou)
+    threshold = _threshold(candidates, score, iou)
     return ServedProof(
         np.stack(chosen),
         tuple(rows[rows[:, 4] >= threshold / 2] for rows in candidates),
@@ -118,20 +116,20 @@ def _candidates(runner: Runner, picture: Pixels) -> Floats:
     return np.asarray(found[0], np.float32)
 
 
-def _number(candidates: Floats, nms: Any, score: float, iou: float) -> int:
-    return len(detections(candidates, nms, score, iou))
+def _number(candidates: Floats, score: float, iou: float) -> int:
+    return len(detections(candidates, score, iou))
 
 
-def _difference(one: Floats, other: Floats, nms: Any, score: float, iou: float) -> float:
+def _difference(one: Floats, other: Floats, score: float, iou: float) -> float:
     """How much the scores of the detections in two answers differ in all."""
-    kept = [detections(rows, nms, score, iou) for rows in (one, other)]
+    kept = [detections(rows, score, iou) for rows in (one, other)]
     classes = np.unique(np.concatenate(kept)[:, 5])
     first, second = (np.array([rows[rows[:, 5] == c, 4].sum() for c in classes]) for rows in kept)
     return float(np.abs(first - second).sum())
 
 
-def _threshold(candidates: Sequence[Floats], nms: Any, score: float, iou: float) -> float:
-    scores = np.sort(np.concatenate([detections(rows, nms, LOWEST, iou)[:, 4] for rows in candidates]))[::-1]
+def _threshold(candidates: Sequence[Floats], score: float, iou: float) -> float:
+    scores = np.sort(np.concatenate([detections(rows, LOWEST, iou)[:, 4] for rows in candidates]))[::-1]
     if not len(scores):
         raise ExportError(
             "the network finds nothing in the pictures of the proof: give pictures with what it detects, --images DIR"
@@ -158,13 +156,13 @@ def main(
         pictures = samples(images, around.letterbox)
         proof = make_proof(model, content, pictures, around.thresholds.score, around.thresholds.iou)
         write_whole(target, proof.to_bytes())
-    except (ExportError, ServerError) as error:
+    except TritonYoloError as error:
         leave(COMMAND, f"{graph}: {error}")
     except OSError as error:
         leave(COMMAND, f"cannot write {target}: {error.strerror}")
     except KeyboardInterrupt:
         leave(COMMAND, "interrupted; nothing was written", INTERRUPTED)
-    number = sum(_number(rows, around.nms, proof.score, proof.iou) for rows in proof.candidates)
+    number = sum(_number(rows, proof.score, proof.iou) for rows in proof.candidates)
     typer.echo(f"{target}: {number} detections in {len(proof.pixels)} pictures")
 
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from export.contract import GRAPH
-from export.errors import ExportError
-from export.heads import HEADS, Head
-from export.inputs import convention_of, read_letterbox, read_pixels
-from export.labels import labels_in
-from export.layout import Layout, find_layout, seen_in
-from export.network import Arrays, Network, noise
-from export.pixels import PixelFormat
+from triton_yolo.contract import GRAPH
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.heads import HEADS, Head
+from triton_yolo.export.inputs import convention_of, read_letterbox, read_pixels
+from triton_yolo.export.labels import labels_in
+from triton_yolo.export.layout import Layout, find_layout, seen_in
+from triton_yolo.export.network import Network, noise
+from triton_yolo.export.pixels import PixelFormat
+from triton_yolo.graphs.runner import Arrays
 
 ENOUGH = 0.9  # part of the boxes that a layout has to explain; far from any object a network may answer anything
 

@@ -11,13 +11,11 @@ from pathlib import Path
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from clients.files import write_together
-from export.contract import INPUT, OUTPUT
-from export.served_proof import proof_of
-from server.config import read_config
-from server.repository import TEMPLATE
+from triton_yolo.contract import INPUT, OUTPUT
+from triton_yolo.export.served_proof import proof_of
+from triton_yolo.files import write_together
+from triton_yolo.repository import DEFAULT_REPOSITORY, GRAPH, read_config
 
-GRAPH = Path("yolo", "1", "model.onnx")
 PLAN = Path("yolo", "1", "model.plan")  # built from the graph
 DETECTIONS = ("boxes", "scores", "classes")  # outputs with a row for each detection
 PASS_ALL = "1"  # the overlap at which NMS lets every box pass
@@ -72,7 +70,7 @@ def write_repository(target: Path, graph: bytes, proof: bytes, settings: Setting
         OSError: a file cannot be written.
     """
     files = {target / GRAPH: graph, proof_of(target / GRAPH): proof}
-    for folder in sorted(path.parent for path in TEMPLATE.glob("*/config.pbtxt")):
+    for folder in sorted(path.parent for path in DEFAULT_REPOSITORY.glob("*/config.pbtxt")):
         there = target / folder.name / "config.pbtxt"
         files[there] = _config(there if there.exists() else folder / "config.pbtxt", settings)
         for pattern in (".gitkeep", "*.py"):  # Triton wants a version folder, even of an ensemble
@@ -123,7 +121,7 @@ def _iou(config: ModelConfig, final: bool) -> str:
         return PASS_ALL
     if there != PASS_ALL:
         return there
-    return str(read_config(TEMPLATE / "nms" / "config.pbtxt").parameters["iou_threshold"].string_value)
+    return str(read_config(DEFAULT_REPOSITORY / "nms" / "config.pbtxt").parameters["iou_threshold"].string_value)
 
 
 def _code(source: Path, settings: Settings) -> bytes:

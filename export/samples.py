@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from clients.files import find_images
-from export.errors import ExportError
-from export.network import Network
-from export.recognise import Reading
-from export.surroundings import nms_module
-from training.boards import Look, draw_board
+from triton_yolo.boards import Look, draw_board
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.network import Network
+from triton_yolo.export.recognise import Reading
+from triton_yolo.files import find_images
+from triton_yolo.nms.letterbox import Letterbox
 
 LOOKS: tuple[Look, ...] = ("photo", "binary")  # of the boards that are drawn, in turn
 BOARDS = 8
@@ -49,7 +49,7 @@ def samples(folder: Path | None, letterbox: Any) -> Pixels:
 
 def letterbox_of(network: Network, reading: Reading) -> Any:
     """How pictures are fitted into a network's input, a Letterbox of the repository's NMS."""
-    return nms_module().Letterbox(network.height, network.width, reading.centred, reading.nearest)
+    return Letterbox(network.height, network.width, reading.centred, reading.nearest)
 
 
 def _read(file: Path) -> Pixels:

@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, compose, numpy_helper, parser
 
-from export.batch import with_free_batch
-from export.contract import GRAPH, INPUT, OUTPUT
-from export.errors import ExportError
-from export.graphs import opset_of
-from export.network import Network, dims_of
-from export.recognise import Reading
+from triton_yolo.contract import GRAPH, INPUT, OUTPUT
+from triton_yolo.export.batch import with_free_batch
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.network import Network, dims_of
+from triton_yolo.export.recognise import Reading
+from triton_yolo.graphs.structure import opset_of
 
 IR_VERSION = 10  # the newest that the tritonserver releases of the last two years read
 PIXELS = "pixels"  # the tensor that the network itself takes
@@ -69,7 +69,7 @@ def image_size(graph: onnx.ModelProto) -> tuple[int, int]:
     """
     inputs = list(graph.graph.input)
     if graph.graph.name != GRAPH or [value.name for value in inputs] != [INPUT]:
-        raise ExportError("it is not a served graph: make one with python -m export")
+        raise ExportError("it is not a served graph: make one with triton-yolo export")
     if inputs[0].type.tensor_type.elem_type != TensorProto.UINT8:
         raise ExportError("it is not a served graph: its input is not uint8")
     *_, height, width = dims_of(inputs[0])

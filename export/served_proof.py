@@ -1,7 +1,7 @@
 """The proof that a served graph carries: pictures, and what ONNX Runtime finds in them on a CPU.
 
-Whoever is about to serve the graph runs the pictures first, and compares. This file needs NumPy alone: the Python
-models of the server import it from their own folder.
+Whoever is about to serve the graph runs the pictures first, and compares. This file needs NumPy alone, since
+the server's Python models import it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from triton_yolo.errors import TritonYoloError
+from triton_yolo.nms.suppression import non_maximum_suppression
+from triton_yolo.nms.thresholds import Thresholds
 
 SUFFIX = ".proof.npz"  # in place of the graph's own: model.onnx has model.proof.npz
 GREYS = 8  # pictures have every eighth grey level, so that their noise takes few bytes
@@ -26,7 +29,7 @@ Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
 
 
-class ProofError(ValueError):
+class ProofError(TritonYoloError):
     """A file is no proof; says what is wrong with it."""
 
 
@@ -169,7 +172,7 @@ class ServedProof:
             ProofError: there is none, or it is another graph's; says how to make it.
         """
         path = proof_of(graph)
-        remedy = f"`python -m export.prove {graph} --images DIR` makes it, of pictures with what the network detects"
+        remedy = f"`triton-yolo prove {graph} --images DIR` makes it, of pictures with what the network detects"
         if not path.is_file():
             raise ProofError(f"{path} is missing, with which the graph proves that it is right where it runs: {remedy}")
         try:
@@ -183,7 +186,7 @@ class ServedProof:
             )
         return proof
 
-    def compare(self, found: Sequence[Floats], nms: Any, arithmetic: str) -> Comparison:
+    def compare(self, found: Sequence[Floats], arithmetic: str) -> Comparison:
         """Hold what a runtime finds against the proof.
 
         Each detection of either side, which is a candidate that NMS leaves, must have its like among the candidates of
@@ -192,7 +195,6 @@ class ServedProof:
 
         Args:
             found: for each picture the runtime's candidates float32 [K, 6], best first.
-            nms: the repository's, the module postprocess.py.
             arithmetic: the runtime's, one of ARITHMETICS.
         """
         tolerance = TOLERANCES[max(arithmetic, self.arithmetic, key=ARITHMETICS.index)]
@@ -201,7 +203,7 @@ class ServedProof:
             others = np.asarray(others, np.float32)
             if not np.isfinite(others).all():
                 others = others[:0]  # nothing that it says can be trusted
-            ours, theirs = (detections(rows, nms, self.score, self.iou) for rows in (wanted, others))
+            ours, theirs = (detections(rows, self.score, self.iou) for rows in (wanted, others))
             number += len(ours)
             pairs += [_counterparts(ours, others, tolerance.pixels), _counterparts(theirs, wanted, tolerance.pixels)]
         alone, overlaps, scores, pixels = np.concatenate(pairs).T
@@ -225,9 +227,9 @@ def proof_of(graph: Path) -> Path:
     return graph.with_suffix(SUFFIX)
 
 
-def detections(candidates: Floats, nms: Any, score: float, iou: float) -> Floats:
+def detections(candidates: Floats, score: float, iou: float) -> Floats:
     """The best candidates float32 [K, 6] of one picture that NMS leaves, MOST at most: float32 [D, 6]."""
-    kept = nms.non_maximum_suppression(candidates, nms.Thresholds(score, iou), MOST)
+    kept = non_maximum_suppression(candidates, Thresholds(score, iou), MOST)
     return np.asarray(kept, np.float32)
 
 

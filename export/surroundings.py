@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import onnx
 
-from export.labels import labels_in, read_labels
-from export.served_graph import image_size
-from server.config import read_config
-from server.modules import load_module
-from server.repository import TEMPLATE
+from triton_yolo.export.labels import labels_in, read_labels
+from triton_yolo.export.served_graph import image_size
+from triton_yolo.nms.letterbox import Letterbox
+from triton_yolo.nms.thresholds import Thresholds
+from triton_yolo.repository import DEFAULT_REPOSITORY, read_config
 
 NMS_CONFIG = Path("nms", "config.pbtxt")
 SHAPE = {"letterbox": "centred"}  # of a graph in no repository
@@ -28,15 +26,13 @@ class Surroundings:
         name: of the repository, or of the graph where it is in none.
         labels: class names in the network's order; none where nothing names them.
         letterbox: a Letterbox of the repository's NMS.
-        nms: its module postprocess.py.
         thresholds: defaults of the repository's NMS, or of the project's own where the graph is in no repository.
     """
 
     name: str
     labels: tuple[str, ...]
-    letterbox: Any
-    nms: Any
-    thresholds: Any
+    letterbox: Letterbox
+    thresholds: Thresholds
 
 
 def surroundings(model: onnx.ModelProto, path: Path, labels: Path | None, letterbox: str | None) -> Surroundings:
@@ -52,24 +48,18 @@ def surroundings(model: onnx.ModelProto, path: Path, labels: Path | None, letter
         ExportError: the labels cannot be read.
         ServerError: the configuration cannot be read.
     """
-    nms = nms_module()
     found, name, folders = {}, path.stem, path.resolve().parents
     if len(folders) > 2 and (folders[2] / NMS_CONFIG).is_file():
         found = _parameters(folders[2])
         name = folders[2].name
-    usual = _parameters(TEMPLATE) | found
+    usual = _parameters(DEFAULT_REPOSITORY) | found
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     names = read_labels(labels) if labels else json.loads(found.get("labels", "null")) or labels_in(metadata) or ()
     size = dict(zip(("input_height", "input_width"), map(str, image_size(model)), strict=True))
     place = {"letterbox": letterbox} if letterbox else {}
-    thresholds = nms.Thresholds(*(float(usual[f"{key}_threshold"]) for key in ("score", "iou")))
-    fitted = nms.Letterbox.from_parameters({**SHAPE, **found, **size, **place})
-    return Surroundings(name, tuple(names), fitted, nms, thresholds)
-
-
-def nms_module() -> ModuleType:
-    """The repository's NMS, nms/1/postprocess.py."""
-    return load_module(TEMPLATE / "nms" / "1" / "postprocess.py")
+    thresholds = Thresholds(*(float(usual[f"{key}_threshold"]) for key in ("score", "iou")))
+    fitted = Letterbox.from_parameters({**SHAPE, **found, **size, **place})
+    return Surroundings(name, tuple(names), fitted, thresholds)
 
 
 def _parameters(repository: Path) -> dict[str, str]:

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from export.contract import INPUT, OUTPUT
-from export.errors import ExportError
-from export.plan_layers import HEADING, logged_layers
-from export.served_graph import image_size
+from triton_yolo.contract import INPUT, OUTPUT
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.plan_layers import HEADING, logged_layers
+from triton_yolo.export.served_graph import image_size
 
 # The modules to import, and what to install; the plan must be built with the version that serves it.
 RUNTIMES = {

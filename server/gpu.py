@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clients.cuda_frames import device_uuid
-from server.errors import ServerError
+from triton_yolo.clients.cuda_frames import device_uuid
+from triton_yolo.server.errors import ServerError
 
 PROVIDER = "CUDAExecutionProvider"
 ALL = "all"

@@ -9,7 +9,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.errors import ServerError
+from triton_yolo.server.errors import ServerError
 
 
 @dataclass(frozen=True)

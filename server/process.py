@@ -22,11 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from server.config import Arithmetic, Device
-from server.errors import ServerError
-from server.gpu import Gpu, find_gpu
-from server.installation import Installation, find_installation, link_backends
-from server.repository import RECORD, compose
+from triton_yolo.server.errors import ServerError
+from triton_yolo.server.gpu import Gpu, find_gpu
+from triton_yolo.server.installation import Installation, find_installation, link_backends
+from triton_yolo.server.repository import compose
+from triton_yolo.server.runtimes.base import Arithmetic, Device
+from triton_yolo.server.runtimes.proved import RECORD
 
 PREFIX = "triton-yolo-"  # of the runtime folder and of shared memory; the process id follows
 SHARED_MEMORY = Path("/dev/shm")

@@ -11,8 +11,8 @@ import onnx
 import pytest
 
 from bench.float_graph import NETWORK, float_repository
-from calibration.runtimes import Run, openvino_engine
-from server.process import TritonServer, free_addresses
+from triton_yolo.calibration.runtimes import Run, openvino_engine
+from triton_yolo.server.process import TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
 REPOSITORY = ROOT / "model_repository"

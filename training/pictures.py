@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.boards import CLASSES, draw_board
 from training.split import draw_split_board
+from triton_yolo.boards import CLASSES, draw_board
 
 SIDE = 640
 """Height and width of the network's input in pixels."""

@@ -20,13 +20,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from training.augment import Pool, Recipe, make_batch
-from training.boards import CLASSES
-from training.dataset import board_seeds
 from training.network import MovingAverage, Trainee, export
 from training.pictures import PHOTO_SIZES, SIDE, Kind, Picture, draw_boards, read_deeppcb
 from training.score import Precision, detect, precision
 from training.yolov9 import YoloV9Elan
 from training.yolox import YoloXNano
+from triton_yolo.boards import CLASSES
+from triton_yolo.boards.dataset import board_seeds
 
 NETWORKS: dict[str, type[Trainee]] = {"yolov9t-elan": YoloV9Elan, "yolox-nano": YoloXNano}
 """What can be trained; the files that it leaves are called pcb-NAME."""

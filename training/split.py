@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.canvas import chamfered
-from training.defects import inject
-from training.draw import USUAL_DEFECTS, Board
-from training.scan import binarise, scan_look
+from triton_yolo.boards.canvas import chamfered
+from triton_yolo.boards.defects import inject
+from triton_yolo.boards.draw import USUAL_DEFECTS, Board
+from triton_yolo.boards.scan import binarise, scan_look
 
 Rng = np.random.Generator
 Points = NDArray[np.float64]

@@ -13,11 +13,11 @@ from bench.in_process import Stages, loops
 from bench.memory import resident_bytes
 from bench.perf_analyzer import PerfAnalyzer, read_table, write_data
 from bench.stages import Stage, stage_bytes
-from clients.detector import Detector
-from server.process import TritonServer
 from tests.conftest import REPOSITORY
 from tests.server.cells import copy_with_cells
-from training.boards import draw_board
+from triton_yolo.boards import draw_board
+from triton_yolo.clients.detector import Detector
+from triton_yolo.server.process import TritonServer
 
 pytestmark = pytest.mark.computes
 

@@ -10,7 +10,7 @@ from bench.gpu_baselines import letterboxed
 from bench.in_process import Stages
 from tests.conftest import REPOSITORY
 from tests.server.references import letterbox
-from training.boards import draw_board
+from triton_yolo.boards import draw_board
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 960), (333, 777)])

@@ -6,19 +6,19 @@ from pathlib import Path
 import onnx
 import pytest
 
-from calibration.layers import Convolution, convolutions, read_float_graph
-from calibration.pictures import Pictures
-from calibration.quantise import quantised, readers
-from calibration.ranges import collect
-from export.cost import cost_of
-from export.network import prepare
-from export.onnx_file import read_network
-from export.recognise import Wishes, recognise
-from export.served_graph import served_graph
 from tests.calibration.graphs import example
 from tests.calibration.material import coloured, saved
 from tests.conftest import ROOT
-from training.boards import draw_board
+from triton_yolo.boards import draw_board
+from triton_yolo.calibration.layers import Convolution, convolutions, read_float_graph
+from triton_yolo.calibration.pictures import Pictures
+from triton_yolo.calibration.quantise import quantised, readers
+from triton_yolo.calibration.ranges import collect
+from triton_yolo.export.cost import cost_of
+from triton_yolo.export.network import prepare
+from triton_yolo.export.recognise import Wishes, recognise
+from triton_yolo.export.served_graph import served_graph
+from triton_yolo.graphs.onnx_file import read_network
 
 
 @dataclass(frozen=True)

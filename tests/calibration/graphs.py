@@ -12,9 +12,9 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper, parser
 
-from calibration.layers import read_float_graph
-from export.served_graph import served_graph
 from tests.export.opened import opened_family
+from triton_yolo.calibration.layers import read_float_graph
+from triton_yolo.export.served_graph import served_graph
 
 # From the logits `raw` [N, 6, h, w] of a body to candidates: a box, a score, and one of two classes.
 HEAD = """

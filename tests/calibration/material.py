@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from calibration.pictures import Pictures, find_pictures, read_pictures
-from export.surroundings import Surroundings
-from server.modules import load_module
-from server.repository import TEMPLATE
 from tests.export.opened import pictures
+from triton_yolo.calibration.pictures import Pictures, find_pictures, read_pictures
+from triton_yolo.export.surroundings import Surroundings
+from triton_yolo.nms.letterbox import Letterbox
+from triton_yolo.nms.thresholds import Thresholds
 
-NMS = load_module(TEMPLATE / "nms" / "1" / "postprocess.py")
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -32,7 +31,7 @@ def saved(folder: Path, images: Sequence[Pixels], size: tuple[int, int] | None =
     for number, image in enumerate(images):
         PIL.Image.fromarray(image).save(folder / f"{number:02}.png")
     height, width = size or images[0].shape[:2]
-    return read_pictures(find_pictures(folder), NMS.Letterbox(height, width), len(images))
+    return read_pictures(find_pictures(folder), Letterbox(height, width), len(images))
 
 
 def coloured(folder: Path, size: tuple[int, int], count: int = 8) -> Pictures:
@@ -47,7 +46,7 @@ def pixels_of(some: Pictures) -> Pixels:
 
 def around(some: Pictures, *labels: str) -> Surroundings:
     """What calibration knows beside the graph."""
-    return Surroundings("a graph", labels, some.letterbox, NMS, NMS.Thresholds(0.25, 0.45))
+    return Surroundings("a graph", labels, some.letterbox, Thresholds(0.25, 0.45))
 
 
 def rows(*found: Sequence[Any]) -> npt.NDArray[np.float32]:

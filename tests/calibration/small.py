@@ -73,7 +73,7 @@ def repository(folder: Path, **options: float) -> Path:
         options: of network.
     """
     onnx.save(network(**options), folder / "small.onnx")
-    command = [sys.executable, "-m", "export", "small.onnx", "--repository", "small", "--top-k", "30"]
+    command = [sys.executable, "-m", "triton_yolo", "export", "small.onnx", "--repository", "small", "--top-k", "30"]
     command += ["--input", "rgb-0-1"]
     subprocess.run(command, cwd=folder, check=True, env={"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=120)
     return folder / "small" / "yolo" / "1" / "model.onnx"

@@ -1,4 +1,4 @@
-"""python -m calibration."""
+"""triton-yolo calibrate."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ import onnx
 import pytest
 from PIL import Image
 
-from calibration.__main__ import main
-from calibration.layers import read_float_graph
-from calibration.measure import Judge
-from calibration.pictures import read_pictures
-from calibration.quantise import quantised_in
-from calibration.runtimes import openvino_engine
-from export.surroundings import surroundings
 from tests.calibration.small import LAYERS, images, repository
 from tests.clients.commands import completed
 from tests.conftest import REPOSITORY, ROOT
+from triton_yolo.calibration.command import main
+from triton_yolo.calibration.layers import read_float_graph
+from triton_yolo.calibration.measure import Judge
+from triton_yolo.calibration.pictures import read_pictures
+from triton_yolo.calibration.quantise import quantised_in
+from triton_yolo.calibration.runtimes import openvino_engine
+from triton_yolo.export.surroundings import surroundings
 
 Calibrate = Callable[..., subprocess.CompletedProcess[str]]
 DEEP = ("--max-drop", "30 %", "--calibrator", "minmax", "--sensitivity-images", 4)
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.computes
 
 
 def start(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "calibration", *map(str, arguments)]
+    return [sys.executable, "-m", "triton_yolo", "calibrate", *map(str, arguments)]
 
 
 def calibrate(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -55,7 +55,7 @@ def refused(result: subprocess.CompletedProcess[str]) -> str:
     """The one line that says why."""
     assert result.returncode == 2, result.stderr
     assert result.stderr.count("\n") == 1, result.stderr
-    assert result.stderr.startswith("python -m calibration: ")
+    assert result.stderr.startswith("triton-yolo calibrate: ")
     return result.stderr
 
 
@@ -200,7 +200,7 @@ def test_annotations_of_other_classes_are_refused(
 @pytest.mark.parametrize(
     ("path", "complaint"),
     [
-        (ROOT / "models" / "pcb-yolov9t-elan.onnx", "it is not a served graph: make one with python -m export"),
+        (ROOT / "models" / "pcb-yolov9t-elan.onnx", "it is not a served graph: make one with triton-yolo export"),
         (REPOSITORY / "yolo" / "1" / "model.onnx", "is quantised already: give the float graph"),
         (ROOT / "README.md", "is not an ONNX file"),
     ],
@@ -233,7 +233,7 @@ def test_ctrl_c_leaves_the_old_graph_and_the_ranges_that_were_found(
     process.send_signal(signal.SIGINT)
     _, message = process.communicate(timeout=60)
     assert process.returncode == 130, message
-    assert message == "python -m calibration: interrupted; ranges that were found are kept, and no graph was written\n"
+    assert message == "triton-yolo calibrate: interrupted; ranges that were found are kept, and no graph was written\n"
     assert out.read_bytes() == b"the old one"
     assert [path.suffix for path in ranges.iterdir()] == [".json"]
     assert not (tmp_path / "report").exists()

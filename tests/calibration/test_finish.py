@@ -12,19 +12,19 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from calibration.finish import REST, compact, finished
-from calibration.measure import noise_to_signal
-from calibration.pictures import Pictures
-from calibration.quantise import quantised, quantised_in
-from calibration.runtimes import onnxruntime_engine
-from export.graphs import opset_of
-from export.half_precision import halved, last_convolutions
 from tests.calibration.conftest import Known
 from tests.calibration.graphs import INNER, UNSORTED, example, family_graph, nodes_of, served, types_in, weights_of
 from tests.calibration.material import pixels_of
 from tests.conftest import ROOT, right_openvino
 from tests.export.layouts import FAMILIES
 from tests.export.opened import run
+from triton_yolo.calibration.finish import REST, compact, finished
+from triton_yolo.calibration.measure import noise_to_signal
+from triton_yolo.calibration.pictures import Pictures
+from triton_yolo.calibration.quantise import quantised, quantised_in
+from triton_yolo.calibration.runtimes import onnxruntime_engine
+from triton_yolo.graphs.half_precision import halved, last_convolutions
+from triton_yolo.graphs.structure import opset_of
 
 Values = dict[str, tuple[float, float]]
 
@@ -227,8 +227,8 @@ class TestFinished:
     def test_it_is_the_same_to_the_last_byte_in_every_process(self, rest: str) -> None:
         code = f"""
 import hashlib
-from calibration.finish import finished
-from calibration.quantise import quantised, readers
+from triton_yolo.calibration.finish import finished
+from triton_yolo.calibration.quantise import quantised, readers
 from tests.calibration.graphs import INNER, example
 model = example()
 result = finished(quantised(model, dict.fromkeys(readers(model), (-4.0, 4.0)), set(INNER)), {rest!r})

@@ -11,15 +11,15 @@ import onnx
 import pytest
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from calibration.errors import CalibrationError
-from calibration.layers import QUANTISED, convolutions, read_float_graph
-from calibration.quantise import quantised
-from export.errors import ExportError
-from export.half_precision import last_convolutions
 from tests.calibration.conftest import Known
 from tests.calibration.graphs import INNER, as_read, example, family_graph, nodes_of, served, weights_of
 from tests.export.layouts import FAMILIES
 from tests.export.opened import family_network, pictures, run
+from triton_yolo.calibration.errors import CalibrationError
+from triton_yolo.calibration.layers import QUANTISED, convolutions, read_float_graph
+from triton_yolo.calibration.quantise import quantised
+from triton_yolo.export.errors import ExportError
+from triton_yolo.graphs.half_precision import last_convolutions
 
 TWO = "a = Conv (x, w)  raw = Conv (a, v)"
 TWO_SHAPES = {"w": (8, 3, 1, 1), "v": (6, 8, 1, 1)}
@@ -184,7 +184,7 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], type[Exception], str]] =
     "an export": (
         lambda: family_network(FAMILIES["yolov8"]),
         CalibrationError,
-        "{path}: it is not a served graph: make one with python -m export",
+        "{path}: it is not a served graph: make one with triton-yolo export",
     ),
 }
 

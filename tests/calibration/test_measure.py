@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from calibration.measure import SEEN, SURE, Candidates, Judge, noise_to_signal
-from calibration.pictures import Pictures
-from calibration.runtimes import Run, onnxruntime_engine
-from clients.coco import AnnotationError, Annotations
 from tests.calibration.conftest import Known
 from tests.calibration.graphs import UNSORTED, example
 from tests.calibration.material import around, coloured, pixels_of, rows, saved
 from tests.conftest import right_openvino
+from triton_yolo.calibration.measure import SEEN, SURE, Candidates, Judge, noise_to_signal
+from triton_yolo.calibration.pictures import Pictures
+from triton_yolo.calibration.runtimes import Run, onnxruntime_engine
+from triton_yolo.clients.coco import AnnotationError, Annotations
 
 BOX = (0, 0, 10, 10)
 FAR = (50, 50, 70, 90)

@@ -13,13 +13,14 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from calibration.errors import CalibrationError
-from calibration.pictures import FEWEST, annotated, find_pictures, read_pictures
-from clients.coco import AnnotationError, Annotations
-from export.samples import PAD
-from tests.calibration.material import NMS, coloured
+from tests.calibration.material import coloured
+from triton_yolo.calibration.errors import CalibrationError
+from triton_yolo.calibration.pictures import FEWEST, annotated, find_pictures, read_pictures
+from triton_yolo.clients.coco import AnnotationError, Annotations
+from triton_yolo.export.samples import PAD
+from triton_yolo.nms.letterbox import Letterbox
 
-BOX = NMS.Letterbox(64, 96)
+BOX = Letterbox(64, 96)
 
 
 def folder_of(folder: Path, count: int = 10, suffix: str = "png") -> Path:
@@ -52,7 +53,7 @@ def test_other_sizes_are_letterboxed_as_the_repository_does(tmp_path: Path) -> N
     for number in range(FEWEST):
         PIL.Image.new("RGB", (100, 50), (255, 0, 0)).save(tmp_path / f"{number}.png")
     for centred, top in ((True, 8), (False, 0)):
-        letterbox = NMS.Letterbox(64, 96, centred)
+        letterbox = Letterbox(64, 96, centred)
         pixels, size = next(iter(read_pictures(find_pictures(tmp_path), letterbox, 10)))
         assert size == (50, 100)
         assert letterbox.place(*size) == (top, 0, 48, 96)
@@ -77,7 +78,7 @@ def test_pictures_stand_upright_as_their_exif_orientation_says(orientation: int,
     for number in range(FEWEST):
         PIL.Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / f"{number}.png", exif=exif)
 
-    pixels, size = next(iter(read_pictures(find_pictures(tmp_path), NMS.Letterbox(40, 60), 10)))
+    pixels, size = next(iter(read_pictures(find_pictures(tmp_path), Letterbox(40, 60), 10)))
 
     assert size == (40, 60)
     np.testing.assert_array_equal(pixels.transpose(1, 2, 0), upright)

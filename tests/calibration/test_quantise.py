@@ -9,14 +9,14 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from calibration.measure import noise_to_signal
-from calibration.pictures import Pictures
-from calibration.quantise import quantised, quantised_in, readers
-from calibration.runtimes import Run, onnxruntime_engine
 from tests.calibration.conftest import Known
 from tests.calibration.graphs import INNER, UNSORTED, example, nodes_of, served, weights_of
 from tests.calibration.material import pixels_of
 from tests.conftest import right_openvino
+from triton_yolo.calibration.measure import noise_to_signal
+from triton_yolo.calibration.pictures import Pictures
+from triton_yolo.calibration.quantise import quantised, quantised_in, readers
+from triton_yolo.calibration.runtimes import Run, onnxruntime_engine
 
 Values = dict[str, tuple[float, float]]
 # Convolutions to quantise; which of them read what stands in graphs.BODY.

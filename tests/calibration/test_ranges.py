@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.pictures import Pictures
-from calibration.quantise import readers
-from calibration.ranges import METHODS, Ranges, collect, read_ranges, sha256_of
 from tests.calibration.graphs import example, served, tensors_in
 from tests.calibration.material import coloured, pixels_of, saved
 from tests.conftest import ROOT
+from triton_yolo.calibration.pictures import Pictures
+from triton_yolo.calibration.quantise import readers
+from triton_yolo.calibration.ranges import METHODS, Ranges, collect, read_ranges, sha256_of
 
 TENSORS = list(readers(example()))
 
@@ -211,14 +211,14 @@ TENSOR = SIZE[0] * SIZE[1] * CHANNELS * 4  # bytes of the largest
 PEAK = """
 import sys
 from pathlib import Path
-from calibration.pictures import find_pictures, read_pictures
-from calibration.ranges import collect
+from triton_yolo.calibration.pictures import find_pictures, read_pictures
+from triton_yolo.calibration.ranges import collect
 from tests.calibration.graphs import served
-from tests.calibration.material import NMS
+from triton_yolo.nms.letterbox import Letterbox
 
 shapes = {{"w": ({channels}, 3, 1, 1), "v": (6, {channels}, 1, 1)}}
 model = served("wide = Conv (x, w)  raw = Conv (wide, v)", shapes, {size})
-some = read_pictures(find_pictures(Path(sys.argv[1])), NMS.Letterbox(*{size}), 1000)
+some = read_pictures(find_pictures(Path(sys.argv[1])), Letterbox(*{size}), 1000)
 collect(model, ["x", "wide"], some, ["minmax", "percentile"])
 [peak] = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
 print(int(peak) * 1024)

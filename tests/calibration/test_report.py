@@ -13,8 +13,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from calibration.plots import MOST_CLASSES, WORST, short_name, weakest, written
-from calibration.report import NAMED, write_report
+from triton_yolo.calibration.plots import MOST_CLASSES, WORST, short_name, weakest, written
+from triton_yolo.calibration.report import NAMED, write_report
 
 PLOTS = ("classes.png", "drop.png", "ranges.png", "sensitivity.png")
 FILES = sorted((*PLOTS, "report.json", "report.md"))

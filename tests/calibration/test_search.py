@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.layers import Convolution, convolutions
-from calibration.measure import Judge
-from calibration.pictures import Pictures
-from calibration.runtimes import Runtime, openvino_engine
-from calibration.search import RETURNS, Search, Sensitivity, sensitivity
-from clients.coco import Precision, Result
 from tests.calibration.graphs import INNER, as_read, example
 from tests.calibration.material import around
 from tests.conftest import right_openvino
+from triton_yolo.calibration.layers import Convolution, convolutions
+from triton_yolo.calibration.measure import Judge
+from triton_yolo.calibration.pictures import Pictures
+from triton_yolo.calibration.runtimes import Runtime, openvino_engine
+from triton_yolo.calibration.search import RETURNS, Search, Sensitivity, sensitivity
+from triton_yolo.clients.coco import Precision, Result
 
 FLOAT = 0.8  # precision of the float graph
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from clients import Detections
+from triton_yolo.clients import Detections
 
 
 def make(*rows: tuple[str, float, list[float]], labels: tuple[str, ...] = ("open", "short", "spur")) -> Detections:

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from clients import Detector
-from server.process import TritonServer
-from training.boards import draw_board
+from triton_yolo.boards import draw_board
+from triton_yolo.clients import Detector
+from triton_yolo.server.process import TritonServer
 
 SIZES = [(320, 240), (200, 300), (256, 256), (90, 400), (640, 480), (300, 200)]  # width, height
 

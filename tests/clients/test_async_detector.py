@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clients import AsyncDetector, DetectionError, Detections, Detector
 from tests.clients.comparing import assert_same
+from triton_yolo.clients import AsyncDetector, DetectionError, Detections, Detector
 
 
 def test_single_images_and_frames_give_what_the_synchronous_detector_gives(

@@ -8,7 +8,7 @@ from itertools import islice
 
 import pytest
 
-from clients.bounded import bounded_map, bounded_map_async
+from triton_yolo.clients.bounded import bounded_map, bounded_map_async
 
 
 class Busy:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clients import Detections
-from clients.coco import AnnotationError, Annotations, evaluate, read_annotations, unknown_names
 from tests.clients.comparing import make
+from triton_yolo.clients import Detections
+from triton_yolo.clients.coco import AnnotationError, Annotations, evaluate, read_annotations, unknown_names
 
 LABELS = ("open", "short", "spur")
 IDS = {"spur": 7, "open": 1000, "short": 42}  # neither 1 to N, nor in the labels' order

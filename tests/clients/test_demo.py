@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clients.demo import defects_found, main
-from clients.detections import Detections
 from tests.clients.commands import run
 from tests.conftest import REPOSITORY
-from training.boards import CLASSES, Board
+from triton_yolo.boards import CLASSES, Board
+from triton_yolo.clients.detections import Detections
+from triton_yolo.server.demo import defects_found, main
 
 BOXES = np.array([[10, 10, 50, 50], [100, 100, 140, 140], [102, 100, 142, 140]], np.float32)
 BOARD = Board(np.zeros((200, 200, 3), np.uint8), BOXES, np.array([0, 1, 1]))

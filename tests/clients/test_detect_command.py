@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 import pytest
 
-from clients import Detections, Detector
-from clients.detect import main
 from tests.clients.commands import run
 from tests.clients.comparing import assert_same
+from triton_yolo.clients import Detections, Detector
+from triton_yolo.clients.commands.detect import main
 
-COMMAND = [sys.executable, "-m", "clients.detect"]
+COMMAND = [sys.executable, "-m", "triton_yolo", "detect"]
 
 
 @pytest.fixture
@@ -166,5 +166,5 @@ def test_ctrl_c_ends_it_in_one_line(grpc_url: str, images: list[Path], tmp_path:
         rest, complaint = process.communicate(timeout=20)
 
     assert process.returncode == 130
-    assert complaint == "python -m clients.detect: interrupted\n"
+    assert complaint == "triton-yolo detect: interrupted\n"
     assert len(rest.splitlines()) < 999

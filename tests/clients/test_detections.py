@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from clients import DetectionError, Detections
 from tests.clients.comparing import assert_same, make
+from triton_yolo.clients import DetectionError, Detections
 
 LABELS = ("open", "short", "spur")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clients import DetectionError, Detections, Detector
-from clients.request import FRAMES
-from server.process import TritonServer
 from tests.clients.comparing import assert_same
+from triton_yolo.clients import DetectionError, Detections, Detector
+from triton_yolo.clients.request import FRAMES
+from triton_yolo.server.process import TritonServer
 
 
 @pytest.fixture(scope="module")

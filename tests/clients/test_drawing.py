@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from clients import DetectionError
-from clients.drawing import draw, drawn
 from tests.clients.comparing import make
 from tests.clients.pictures import TURNED, jpeg
+from triton_yolo.clients import DetectionError
+from triton_yolo.clients.drawing import draw, drawn
 
 
 @pytest.mark.parametrize("size", [(3, 2), (40, 300), (640, 480), (3000, 2000)])

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from clients import AsyncDetector, DetectionError, Detector, ServerUnavailable
-from clients.errors import refused
-from server.process import TritonServer
+from triton_yolo.clients import AsyncDetector, DetectionError, Detector, ServerUnavailable
+from triton_yolo.clients.errors import refused
+from triton_yolo.server.process import TritonServer
 
 Kind = Literal["Detector", "AsyncDetector"]
 FRAME = np.zeros((8, 8, 3), np.uint8)
@@ -52,7 +52,7 @@ def test_a_missing_server_is_named_with_the_way_to_start_one(kind: Kind, scheme:
 
     shown = address if scheme != "http://" else scheme + address
     assert str(caught.value) == (
-        f"the server at {shown} is not available (Connection refused); `python -m server` starts one"
+        f"the server at {shown} is not available (Connection refused); `triton-yolo serve` starts one"
     )
 
 

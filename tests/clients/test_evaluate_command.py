@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from clients import Detector
-from clients.coco import Annotations, evaluate
-from clients.evaluate import main
 from tests.clients.commands import run
-from training.boards import CLASSES, draw_board
+from triton_yolo.boards import CLASSES, draw_board
+from triton_yolo.clients import Detector
+from triton_yolo.clients.coco import Annotations, evaluate
+from triton_yolo.clients.commands.evaluate import main
 
 pytestmark = pytest.mark.computes
 

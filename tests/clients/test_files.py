@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from clients import DetectionError
-from clients.files import find_images, upright_size, write_together, write_whole
 from tests.clients.pictures import TURNED, jpeg
+from triton_yolo.clients import DetectionError
+from triton_yolo.files import find_images, upright_size, write_together, write_whole
 
 
 @pytest.fixture

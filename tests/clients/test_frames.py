@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clients import AsyncDetector, DetectionError, Detections, Detector
-from clients.connect import Kind
-from clients.cuda_frames import current_device
-from clients.region import Region
-from clients.request import frames_request
 from tests.clients.comparing import assert_same
+from triton_yolo.clients import AsyncDetector, DetectionError, Detections, Detector
+from triton_yolo.clients.connect import Kind
+from triton_yolo.clients.cuda_frames import current_device
+from triton_yolo.clients.region import Region
+from triton_yolo.clients.request import frames_request
 
 LOOSE = 0.001  # a score that lets something be found in every board
 KINDS: list[Kind | None] = [None, "system"]

@@ -14,18 +14,18 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 
-from clients import DetectionError, Detections, Detector, ServerUnavailable
-from clients.region import PREFIX
-from server.process import TritonServer, free_addresses
 from tests.clients.comparing import assert_same
 from tests.conftest import REPOSITORY
 from tests.server.cells import copy_with_cells
+from triton_yolo.clients import DetectionError, Detections, Detector, ServerUnavailable
+from triton_yolo.clients.region import PREFIX
+from triton_yolo.server.process import TritonServer, free_addresses
 
 SHARED_MEMORY = Path("/dev/shm")
 GREY = np.full((2, 64, 64, 3), 114, np.uint8)
 CLIENT = """
 import os, signal, sys
-from clients import Detector
+from triton_yolo.clients import Detector
 
 detector = Detector(sys.argv[1], transport="system")
 frames = detector.frames(2, 64, 64)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from server.process import TritonServer, free_addresses
 from tests.conftest import REPOSITORY
+from triton_yolo.server.process import TritonServer, free_addresses
 
 
 class MeasuredServer(TritonServer):

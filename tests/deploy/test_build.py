@@ -17,10 +17,10 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from deploy.build import BOARD, main
 from deploy.configurations import FRAME, JPEG
-from export.tensorrt import gpu
-from server.config import read_config
 from tests.clients.commands import run
 from tests.conftest import REPOSITORY, ROOT
+from triton_yolo.export.tensorrt import gpu
+from triton_yolo.repository import read_config
 
 RTX = ("--runtime", "tensorrt-rtx", "--compute-capability", "8.9")
 MODELS = ["detect", "detect_frames", "nms", "preprocess", "preprocess_frames", "yolo"]
@@ -68,7 +68,10 @@ def test_every_file_of_the_server_is_there_and_none_of_the_checkouts(made: Path)
     assert found == sorted(
         [f"{model}/config.pbtxt" for model in MODELS]
         + [f"{model}/1/{name}" for model in PIPELINES for name in ("model.dali", "model.dali.json")]
-        + [f"nms/1/{name}" for name in ("model.py", "postprocess.py")]
+        + [
+            f"nms/1/{name}"
+            for name in ("__init__.py", "detections.py", "letterbox.py", "model.py", "suppression.py", "thresholds.py")
+        ]
         + ["yolo/1/model.plan", "yolo/1/model.plan.json"]
         + ["preprocess/warmup/board.jpg", "preprocess_frames/warmup/board.rgb"]
     )
@@ -210,7 +213,7 @@ def unmark(repository: Path) -> str:
 
 def remove_graph(repository: Path) -> str:
     (repository / "yolo" / "1" / "model.onnx").unlink()
-    return "model.onnx is missing: it is the graph that `python -m export` writes"
+    return "model.onnx is missing: it is the graph that `triton-yolo export` writes"
 
 
 def remove_definition(repository: Path) -> str:

@@ -43,7 +43,7 @@ def test_what_a_dockerfile_copies_is_there_and_not_ignored(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "module"), [("Dockerfile.build", "deploy.build"), ("Dockerfile.cpu", "server.__main__")]
+    ("name", "module"), [("Dockerfile.build", "deploy.build"), ("Dockerfile.cpu", "triton_yolo.server.serve")]
 )
 def test_an_image_has_every_folder_that_its_program_imports(name: str, module: str) -> None:
     copied = set(re.findall(r"^COPY (\w+)/ ", (DEPLOY / name).read_text(), re.MULTILINE))
@@ -57,7 +57,7 @@ def test_the_build_image_installs_every_package_that_it_imports() -> None:
     ]
     installed = closure([Requirement(line) for line in wanted])
     distributions = packages_distributions()
-    for top in imported("deploy.build") | imported("export.tensorrt"):
+    for top in imported("deploy.build") | imported("triton_yolo.export.tensorrt"):
         candidates = {canonicalize_name(name) for name in distributions.get(top, [])} - {"triton-yolo"}
         assert not candidates or candidates & installed, f"{top} comes from {candidates}"
 

@@ -8,11 +8,11 @@ import pytest
 import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
-from clients import Detector, ServerUnavailable
-from server.config import read_config
 from tests.conftest import REPOSITORY
 from tests.deploy.conftest import MeasuredServer
 from tests.deploy.sending import BOARD, UNAVAILABLE, at_once, image
+from triton_yolo.clients import Detector, ServerUnavailable
+from triton_yolo.repository import read_config
 
 pytestmark = pytest.mark.slow
 

@@ -17,10 +17,10 @@ import pytest
 import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
-from server.process import free_addresses
 from tests.conftest import ROOT
 from tests.deploy.conftest import MeasuredServer, tool
 from tests.deploy.sending import BOARD, frames, image
+from triton_yolo.server.process import free_addresses
 
 CONFIG = ROOT / "deploy" / "proxy" / "nginx.conf"
 

@@ -10,13 +10,13 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-import server.repository
 from deploy.build import read_sample
 from deploy.configurations import files, served
-from server.config import read_config
-from server.errors import ServerError
-from server.process import TritonServer, free_addresses
 from tests.conftest import REPOSITORY
+from triton_yolo.repository import read_config
+from triton_yolo.server import repository as composing
+from triton_yolo.server.errors import ServerError
+from triton_yolo.server.process import TritonServer, free_addresses
 
 
 def warmed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -33,14 +33,14 @@ def warmed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             (path.parent / "warmup").mkdir(exist_ok=True)
             (path.parent / "warmup" / name).write_bytes(content)
 
-    compose_model = server.repository._compose_model
+    compose_model = composing._compose_model
 
     def with_warm_up(source: Path, target: Path, *rest: Any) -> None:  # the pip server has no use for it
         compose_model(source, target, *rest)
         if (source / "warmup").is_dir():
             shutil.copytree(source / "warmup", target / "warmup", dirs_exist_ok=True)
 
-    monkeypatch.setattr(server.repository, "_compose_model", with_warm_up)
+    monkeypatch.setattr(composing, "_compose_model", with_warm_up)
     return repository
 
 

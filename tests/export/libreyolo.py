@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.samples import samples
-from export.surroundings import nms_module
+from triton_yolo.export.samples import samples
+from triton_yolo.nms.letterbox import Letterbox
 
 # Mean and deviation of the last convolutions' answers: few class scores are high, boxes are around their cells.
 CLASSES, BOXES, OBJECTS = (-3.0, 1.0), (0.0, 0.5), (1.0, 1.0)
@@ -141,7 +141,7 @@ def pictures(side: int) -> list[npt.NDArray[np.uint8]]:
         rng.integers(0, 256, (side // grain + 1, side // grain + 1, 3), np.uint8).repeat(grain, 0).repeat(grain, 1)
         for grain in (1, 16, 64)
     ]
-    boards = samples(None, nms_module().Letterbox(side, side)).transpose(0, 2, 3, 1)
+    boards = samples(None, Letterbox(side, side)).transpose(0, 2, 3, 1)
     return [*boards, *(picture[:side, :side] for picture in noise)]
 
 

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
-from export.network import Network, prepare
-from export.onnx_file import checked
-from export.pixels import PixelFormat
-from export.recognise import Reading, Wishes, recognise
 from tests.export.layouts import FAMILIES, Family, network
+from triton_yolo.export.network import Network, prepare
+from triton_yolo.export.pixels import PixelFormat
+from triton_yolo.export.recognise import Reading, Wishes, recognise
+from triton_yolo.graphs.onnx_file import checked
 
 ASKED = ("xyxy", "split")  # heads whose input the user has to name
 

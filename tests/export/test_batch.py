@@ -12,11 +12,11 @@ import onnxruntime as ort
 import pytest
 from onnx import numpy_helper, parser
 
-from export.batch import OPSET, with_free_batch
-from export.errors import ExportError
-from export.graphs import opset_of
-from export.network import Network, prepare
 from tests.export.layouts import FAMILIES, network
+from triton_yolo.export.batch import OPSET, with_free_batch
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.network import Network, prepare
+from triton_yolo.graphs.structure import opset_of
 
 SIZE = (96, 160)  # 315 anchors, just enough for the best 300
 Outputs = list[npt.NDArray[np.float32]]

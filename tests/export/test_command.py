@@ -1,4 +1,4 @@
-"""python -m export."""
+"""triton-yolo export."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from pathlib import Path
 import onnx
 import pytest
 
-from export.__main__ import main
-from server.config import read_config
 from tests.clients.commands import completed
 from tests.conftest import REPOSITORY, ROOT
 from tests.export.layouts import FAMILIES
 from tests.export.opened import family_network
+from triton_yolo.export.command import main
+from triton_yolo.repository import read_config
 
 Export = Callable[..., subprocess.CompletedProcess[str]]
 NETWORK = ROOT / "models" / "pcb-yolov9t-elan.onnx"
 
 
 def export(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "export", *map(str, arguments)]
+    command = [sys.executable, "-m", "triton_yolo", "export", *map(str, arguments)]
     environment = os.environ | {"COLUMNS": "200"}
     return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, env=environment)
 
@@ -43,7 +43,7 @@ def refused(result: subprocess.CompletedProcess[str]) -> str:
     """The one line that says why."""
     assert result.returncode == 2, result.stderr
     assert result.stderr.count("\n") == 1, result.stderr
-    assert result.stderr.startswith("python -m export: ")
+    assert result.stderr.startswith("triton-yolo export: ")
     return result.stderr
 
 
@@ -83,7 +83,7 @@ def test_it_says_what_it_recognised_and_proves_it(yolov8: Path) -> None:
     ):
         assert text in result.stdout, result.stdout
     repository = yolov8.parent / "small_repository"
-    assert f"python -m server --repository {repository}" in result.stdout
+    assert f"triton-yolo serve --repository {repository}" in result.stdout
     assert list(read_config(repository / "yolo" / "config.pbtxt").output[0].dims) == [300, 6]
 
 
@@ -158,7 +158,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, yolov8: Path, 
 
 
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "export", str(NETWORK), "--repository", str(tmp_path / "r")]
+    command = [sys.executable, "-m", "triton_yolo", "export", str(NETWORK), "--repository", str(tmp_path / "r")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         process.stdout.readline()  # it has recognised the network and is about to prove it

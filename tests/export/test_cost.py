@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from onnx import numpy_helper, parser
 
-from export.cost import cost_of
-from export.heads import HEADS
-from export.network import Network, prepare
-from export.pixels import PixelFormat
-from export.recognise import Reading
+from triton_yolo.export.cost import cost_of
+from triton_yolo.export.heads import HEADS
+from triton_yolo.export.network import Network, prepare
+from triton_yolo.export.pixels import PixelFormat
+from triton_yolo.export.recognise import Reading
 
 
 def network(

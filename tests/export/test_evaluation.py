@@ -10,13 +10,13 @@ from pathlib import Path
 import cv2
 import pytest
 
-from clients.evaluate import main as evaluate
-from export.__main__ import main as export
-from server.process import TritonServer, free_addresses
 from tests.clients.commands import run
 from tests.conftest import ROOT
 from tests.export import own_evaluation
-from training.boards import CLASSES, draw_board
+from triton_yolo.boards import CLASSES, draw_board
+from triton_yolo.clients.commands.evaluate import main as evaluate
+from triton_yolo.export.command import main as export
+from triton_yolo.server.process import TritonServer, free_addresses
 
 pytestmark = [pytest.mark.computes, pytest.mark.slow]
 

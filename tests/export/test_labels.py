@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from export.errors import ExportError
-from export.labels import labels_in, read_labels
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.labels import labels_in, read_labels
 
 
 def written(folder: Path, name: str, content: str | bytes) -> Path:

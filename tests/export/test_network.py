@@ -8,10 +8,11 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
-from export.errors import ExportError
-from export.graphs import opset_of
-from export.network import Network, Runner, image_input, measured_shapes, noise, prepare
 from tests.export.layouts import FAMILIES, network
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.network import Network, image_input, noise, prepare
+from triton_yolo.graphs.runner import Runner, measured_shapes
+from triton_yolo.graphs.structure import opset_of
 
 IMAGES = "float[N, 3, H, W] images"
 # Two levels that meet again, as in a YOLO's neck: sides have to be multiples of 4 for that.

@@ -13,10 +13,10 @@ import onnxruntime as ort
 import pytest
 from onnx import numpy_helper, parser
 
-from export.errors import ExportError
-from export.network import Runner
-from export.onnx_file import checked, read_network
 from tests.export.layouts import FAMILIES, network
+from triton_yolo.export.errors import ExportError
+from triton_yolo.graphs.onnx_file import checked, read_network
+from triton_yolo.graphs.runner import Runner
 
 OPSETS = 'opset_import: ["" : 20]'
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from export.errors import ExportError
-from export.pixels import PixelFormat
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.pixels import PixelFormat
 
 LEVELS = {"0-1": 255.0, "0-255": 1.0}
 FORMATS = [f"{order}-{span}" for order in ("rgb", "bgr") for span in LEVELS]

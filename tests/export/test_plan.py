@@ -15,18 +15,18 @@ from types import SimpleNamespace
 import onnx
 import pytest
 
-from calibration.quantise import quantised_in
-from export import plan as module
-from export.errors import ExportError
-from export.network import Runner
-from export.plan_layers import convolution_types
-from export.prove import write_graph
-from export.served_graph import served_graph
-from export.tensorrt import Options, Plan, build, gpu, load_runtime
 from tests.clients.commands import run
 from tests.conftest import REPOSITORY, ROOT
 from tests.export.layouts import FAMILIES
 from tests.export.opened import family_network, opened_family, pictures
+from triton_yolo.calibration.quantise import quantised_in
+from triton_yolo.export import plan as module
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.plan_layers import convolution_types
+from triton_yolo.export.prove import write_graph
+from triton_yolo.export.served_graph import served_graph
+from triton_yolo.export.tensorrt import Options, Plan, build, gpu, load_runtime
+from triton_yolo.graphs.runner import Runner
 
 GRAPH = REPOSITORY / "yolo" / "1" / "model.onnx"
 OPTIONS = Options((1, 8, 32), compute_capability="8.9")
@@ -38,14 +38,14 @@ built = pytest.mark.skipif(
 
 
 def plan(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "export.plan", *map(str, arguments)]
+    command = [sys.executable, "-m", "triton_yolo", "plan", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, env=os.environ)
 
 
 def refused(result: subprocess.CompletedProcess[str]) -> str:
     assert result.returncode == 2, result.stderr
     assert result.stderr.count("\n") == 1, result.stderr
-    assert result.stderr.startswith("python -m export.plan: ")
+    assert result.stderr.startswith("triton-yolo plan: ")
     return result.stderr
 
 
@@ -184,7 +184,7 @@ def test_a_runtime_that_is_not_installed_is_named() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([ROOT / "models" / "pcb-yolov9t-elan.onnx"], "it is not a served graph: make one with python -m export"),
+        ([ROOT / "models" / "pcb-yolov9t-elan.onnx"], "it is not a served graph: make one with triton-yolo export"),
         ([ROOT / "README.md"], "is not an ONNX file"),
         ([GRAPH, "--best-batch", 33], "batches must rise: 1, 33, 32"),
     ],

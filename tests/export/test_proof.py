@@ -10,13 +10,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from export.network import Network
-from export.pixels import PixelFormat
-from export.proof import prove
-from export.recognise import Reading
-from export.served_graph import served_graph
 from tests.export.layouts import FAMILIES
 from tests.export.opened import family_network, opened, opened_family, pictures
+from triton_yolo.export.network import Network
+from triton_yolo.export.pixels import PixelFormat
+from triton_yolo.export.proof import prove
+from triton_yolo.export.recognise import Reading
+from triton_yolo.export.served_graph import served_graph
 
 
 @pytest.mark.parametrize("size", [(320, 320), (384, 640)], ids=str)

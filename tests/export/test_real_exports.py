@@ -15,18 +15,19 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from export.network import Network, Runner, prepare
-from export.onnx_file import read_network
-from export.pixels import PixelFormat
-from export.proof import BOX_TOLERANCE, SCORE_TOLERANCE, prove
-from export.recognise import Reading, Wishes, recognise
-from export.samples import letterbox_of, samples
-from export.served_graph import served_graph
-from server.late_decoding import decode_late
-from server.modules import load_module
-from server.repository import TEMPLATE
-from server.tensors import measured
 from tests.export.libreyolo import FAMILIES, Family, export_to, make_network, prepared
+from triton_yolo.export.network import Network, prepare
+from triton_yolo.export.pixels import PixelFormat
+from triton_yolo.export.proof import BOX_TOLERANCE, SCORE_TOLERANCE, prove
+from triton_yolo.export.recognise import Reading, Wishes, recognise
+from triton_yolo.export.samples import letterbox_of, samples
+from triton_yolo.export.served_graph import served_graph
+from triton_yolo.graphs.onnx_file import read_network
+from triton_yolo.graphs.runner import Runner
+from triton_yolo.graphs.tensors import measured
+from triton_yolo.nms.suppression import non_maximum_suppression
+from triton_yolo.nms.thresholds import Thresholds
+from triton_yolo.server.runtimes.onnxruntime_cuda.late_decoding import decode_late
 
 TOP_K = 1000
 Floats = npt.NDArray[np.float32]
@@ -199,8 +200,7 @@ def test_a_trained_yolox_finds_the_characters_of_a_drawn_picture(characters: Net
     proof = prove(characters, reading, graph, pixels)
     assert proof.holds, proof
     candidates = Runner(graph).run(pixels)["candidates"]
-    postprocess = load_module(TEMPLATE / "nms" / "1" / "postprocess.py")
-    found = postprocess.non_maximum_suppression(candidates[0], postprocess.Thresholds(0.25, 0.45), 100)
+    found = non_maximum_suppression(candidates[0], Thresholds(0.25, 0.45), 100)
     assert len(found) == len(wanted)
     for box, letter in zip(sorted(found[:, :4].tolist()), wanted, strict=True):  # from left to right
         assert overlap(box, letter) > 0.5

@@ -9,12 +9,12 @@ import onnx
 import pytest
 from onnx import parser
 
-from export.errors import ExportError
-from export.heads import HEADS
-from export.network import prepare
-from export.recognise import Wishes, recognise
 from tests.export.layouts import FAMILIES
 from tests.export.opened import ASKED, family_network, opened, opened_family
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.heads import HEADS
+from triton_yolo.export.network import prepare
+from triton_yolo.export.recognise import Wishes, recognise
 
 
 @pytest.mark.parametrize("size", [(320, 320), (384, 640)], ids=str)

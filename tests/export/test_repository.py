@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from google.protobuf import text_format
 
-from export.repository import GRAPH, PLAN, Settings, write_repository
-from export.served_proof import proof_of
-from server.config import read_config
-from server.errors import ServerError
-from server.modules import load_module
 from tests.conftest import REPOSITORY
+from triton_yolo.export.repository import GRAPH, PLAN, Settings, write_repository
+from triton_yolo.export.served_proof import proof_of
+from triton_yolo.modules import load_module
+from triton_yolo.repository import read_config
+from triton_yolo.server.errors import ServerError
 
 DEFAULT = Settings(640, 640, 300, ("open", "short", "mousebite", "spur", "copper", "pin-hole"), True, True, False)
 OTHER = Settings(384, 640, 200, ("Käfer", 'a "b"', "c\\d"), False, False, True)

@@ -15,13 +15,13 @@ import onnx
 import pytest
 from PIL import Image
 
-from clients.detections import Detections
-from clients.detector import Detector
-from server.process import TritonServer, free_addresses
 from tests.conftest import ROOT
 from tests.export.layouts import FAMILIES
 from tests.export.opened import best_rows, family_network, run
 from tests.server.references import detections, letterbox
+from triton_yolo.clients.detections import Detections
+from triton_yolo.clients.detector import Detector
+from triton_yolo.server.process import TritonServer, free_addresses
 
 pytestmark = pytest.mark.slow
 
@@ -98,7 +98,7 @@ def test_the_server_detects_what_the_network_does(
         for i in (2, 3):
             file.graph.input[0].type.tensor_type.shape.dim[i].dim_param = f"side{i}"
     onnx.save(file, tmp_path / "network.onnx")
-    command = [sys.executable, "-m", "export", str(tmp_path / "network.onnx"), *options]
+    command = [sys.executable, "-m", "triton_yolo", "export", str(tmp_path / "network.onnx"), *options]
     command += ["--size", given] if given else []
     exported = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
     assert exported.returncode == 0, exported.stderr

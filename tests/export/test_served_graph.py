@@ -9,13 +9,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from export.errors import ExportError
-from export.pixels import PixelFormat
-from export.proof import prove
-from export.served_graph import IR_VERSION, served_graph
-from server.late_decoding import decode_late
 from tests.export.layouts import FAMILIES
 from tests.export.opened import ASKED, best_rows, family_network, opened, opened_family, pictures, run
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.pixels import PixelFormat
+from triton_yolo.export.proof import prove
+from triton_yolo.export.served_graph import IR_VERSION, served_graph
+from triton_yolo.server.runtimes.onnxruntime_cuda.late_decoding import decode_late
 
 
 @pytest.mark.parametrize("count", [1, 3])  # the batch size stays free

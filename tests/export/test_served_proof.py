@@ -12,16 +12,16 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from export.graphs import makers_of
-from export.network import Runner
-from export.onnx_file import read_network
-from export.prove import PICTURES, make_proof
-from export.repository import GRAPH
-from export.samples import samples
-from export.served_proof import SUFFIX, ProofError, ServedProof, proof_of
-from export.surroundings import surroundings
-from server.quantisers import without_quantisers
 from tests.conftest import REPOSITORY
+from triton_yolo.export.prove import PICTURES, make_proof
+from triton_yolo.export.samples import samples
+from triton_yolo.export.served_proof import SUFFIX, ProofError, ServedProof, proof_of
+from triton_yolo.export.surroundings import surroundings
+from triton_yolo.graphs.onnx_file import read_network
+from triton_yolo.graphs.quantisers import without_quantisers
+from triton_yolo.graphs.runner import Runner
+from triton_yolo.graphs.structure import makers_of
+from triton_yolo.repository import GRAPH
 
 Floats = npt.NDArray[np.float32]
 DEFAULT = REPOSITORY / GRAPH
@@ -35,11 +35,6 @@ def proof() -> ServedProof:
 @pytest.fixture(scope="module")
 def graph() -> onnx.ModelProto:
     return read_network(DEFAULT)
-
-
-@pytest.fixture(scope="module")
-def nms(graph: onnx.ModelProto) -> object:
-    return surroundings(graph, DEFAULT, None, None).nms
 
 
 def candidates(graph: onnx.ModelProto, pixels: npt.NDArray[np.uint8]) -> list[Floats]:
@@ -61,39 +56,39 @@ def scaled(graph: onnx.ModelProto, name: str) -> onnx.ModelProto:
     return copy
 
 
-def test_the_reference_finds_what_it_found(proof: ServedProof, graph: onnx.ModelProto, nms: object) -> None:
+def test_the_reference_finds_what_it_found(proof: ServedProof, graph: onnx.ModelProto) -> None:
     """Not to the bit: ONNX Runtime has other kernels on other processors."""
-    comparison = proof.compare(candidates(graph, proof.pixels), nms, "float32")
+    comparison = proof.compare(candidates(graph, proof.pixels), "float32")
     assert comparison.holds, comparison
     assert comparison.detections >= 20, "of fewer, a proof says little"
 
 
-def test_the_same_weights_without_quantisers_pass(proof: ServedProof, graph: onnx.ModelProto, nms: object) -> None:
+def test_the_same_weights_without_quantisers_pass(proof: ServedProof, graph: onnx.ModelProto) -> None:
     """As a GPU computes them, and a processor whose INT8 is wrong."""
     found = candidates(without_quantisers(graph), proof.pixels)
-    assert proof.compare(found, nms, "float32").holds
+    assert proof.compare(found, "float32").holds
     strict = dataclasses.replace(proof, arithmetic="float32")
-    assert not strict.compare(found, nms, "float32").holds, "what INT8 takes from a graph is more than float32 may"
+    assert not strict.compare(found, "float32").holds, "what INT8 takes from a graph is more than float32 may"
 
 
 @pytest.mark.parametrize("name", ["backbone/conv0/conv/Conv", "elan3/cv1/conv/Conv", "cv2.0.2/Conv", "cv3.0.2/Conv"])
-def test_scaled_weights_are_caught(name: str, proof: ServedProof, graph: onnx.ModelProto, nms: object) -> None:
+def test_scaled_weights_are_caught(name: str, proof: ServedProof, graph: onnx.ModelProto) -> None:
     """At the network's beginning, in its middle, and in front of boxes and scores."""
-    comparison = proof.compare(candidates(scaled(graph, name), proof.pixels), nms, "float32")
+    comparison = proof.compare(candidates(scaled(graph, name), proof.pixels), "float32")
     assert not comparison.holds, comparison
 
 
-def test_swapped_planes_are_caught(proof: ServedProof, graph: onnx.ModelProto, nms: object) -> None:
-    comparison = proof.compare(candidates(graph, proof.pixels[:, ::-1]), nms, "float32")
+def test_swapped_planes_are_caught(proof: ServedProof, graph: onnx.ModelProto) -> None:
+    comparison = proof.compare(candidates(graph, proof.pixels[:, ::-1]), "float32")
     assert not comparison.holds, comparison
 
 
-def test_another_graph_is_caught(proof: ServedProof, float_default: Path, nms: object) -> None:
+def test_another_graph_is_caught(proof: ServedProof, float_default: Path) -> None:
     """Even the float graph that the INT8 graph was made from: its proof is another, and its answers are near."""
     other = ServedProof.carried_by(float_default / GRAPH)
     assert other.graph_sha256 != proof.graph_sha256
     rolled = candidates(read_network(float_default / GRAPH), np.roll(proof.pixels, 1, axis=0))
-    assert not proof.compare(rolled, nms, "float32").holds
+    assert not proof.compare(rolled, "float32").holds
 
 
 @pytest.mark.parametrize(
@@ -110,19 +105,19 @@ def test_another_graph_is_caught(proof: ServedProof, float_default: Path, nms: o
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_a_wrong_runtime_may_do_is_caught(
-    change: Callable[[Floats], Floats], why: str, proof: ServedProof, graph: onnx.ModelProto, nms: object
+    change: Callable[[Floats], Floats], why: str, proof: ServedProof, graph: onnx.ModelProto
 ) -> None:
     found = [np.asarray(change(rows), np.float32) for rows in candidates(graph, proof.pixels)]
-    assert not proof.compare(found, nms, "float32").holds, why
+    assert not proof.compare(found, "float32").holds, why
 
 
-def test_two_candidates_that_tie_may_change_places(nms: object) -> None:
+def test_two_candidates_that_tie_may_change_places() -> None:
     one, other = [10, 10, 50, 50, 0.8, 0], [11, 10, 51, 50, 0.799, 0]
     rows = np.array([one, other], np.float32)
     swapped = np.array([[*other[:4], 0.8001, 0], one], np.float32)
     proof = ServedProof(np.zeros((1, 3, 8, 8), np.uint8), (rows,), "", "float32", 0.25, 0.45)
-    assert proof.compare([swapped], nms, "float32").holds
-    assert not proof.compare([swapped[:1]], nms, "float32").holds
+    assert proof.compare([swapped], "float32").holds
+    assert not proof.compare([swapped[:1]], "float32").holds
 
 
 class TestFile:
@@ -152,7 +147,7 @@ class TestFile:
     def test_it_belongs_to_one_graph(self, proof: ServedProof, tmp_path: Path) -> None:
         graph = tmp_path / "model.onnx"
         graph.write_bytes(b"another")
-        with pytest.raises(ProofError, match=r"is missing.*python -m export\.prove .*model\.onnx --images DIR"):
+        with pytest.raises(ProofError, match=r"is missing.*triton-yolo prove .*model\.onnx --images DIR"):
             ServedProof.carried_by(graph)
         proof_of(graph).write_bytes(proof.to_bytes())
         with pytest.raises(ProofError, match="is the proof of another graph"):

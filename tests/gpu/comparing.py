@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from clients import Detections
+from triton_yolo.clients import Detections
 
 PIXELS, SCORE = 1.0, 0.02  # of the original image; of the range 0..1
 THRESHOLD = 0.25

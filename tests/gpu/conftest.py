@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from clients import DetectionError
-from clients.cuda_frames import current_device
-from server.errors import ServerError
-from server.gpu import find_gpu
-from server.process import TritonServer, free_addresses
 from tests.conftest import REPOSITORY
+from triton_yolo.clients import DetectionError
+from triton_yolo.clients.cuda_frames import current_device
+from triton_yolo.server.errors import ServerError
+from triton_yolo.server.gpu import find_gpu
+from triton_yolo.server.process import TritonServer, free_addresses
 
 BACKENDS = "TRITON_YOLO_BACKENDS"
 SECONDS = 300  # every batch size is run while the server starts

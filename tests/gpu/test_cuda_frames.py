@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 
-from clients import DetectionError, Detections, Detector, Frames
-from clients.cuda_frames import BLOCK
-from clients.region import PREFIX, Region
-from clients.request import frames_request
-from server.process import TritonServer
 from tests.gpu.comparing import SCORE, THRESHOLD, assert_close, fixed
-from training.boards import draw_board
+from triton_yolo.boards import draw_board
+from triton_yolo.clients import DetectionError, Detections, Detector, Frames
+from triton_yolo.clients.cuda_frames import BLOCK
+from triton_yolo.clients.region import PREFIX, Region
+from triton_yolo.clients.request import frames_request
+from triton_yolo.server.process import TritonServer
 
 pytestmark = pytest.mark.gpu
 
@@ -27,7 +27,7 @@ NO_HANDLE = base64.b64encode(bytes(64)).decode()
 LOOSE = THRESHOLD - SCORE
 CLIENT = """
 import os, signal, sys
-from clients import Detector
+from triton_yolo.clients import Detector
 
 detector = Detector(sys.argv[1], transport="cuda")
 frames = detector.frames(2, 64, 64)

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clients import Detections, Detector
-from clients.request import Image
-from server.process import TritonServer
 from tests.gpu.comparing import OVERLAP, SCORE, THRESHOLD, Ask, assert_close
 from tests.server.pictures import ENCODINGS, jpeg, png
 from tests.server.references import letterbox, upright
 from tests.server.wire import Client, refusal, same
-from training.boards import draw_board
+from triton_yolo.boards import draw_board
+from triton_yolo.clients import Detections, Detector
+from triton_yolo.clients.request import Image
+from triton_yolo.server.process import TritonServer
 
 pytestmark = pytest.mark.gpu
 

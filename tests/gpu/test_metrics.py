@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server.process import TritonServer
+from triton_yolo.server.process import TritonServer
 
 pytestmark = pytest.mark.gpu
 

@@ -10,13 +10,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from export.repository import GRAPH
-from export.served_proof import proof_of
-from server.errors import ServerError
-from server.process import TritonServer, free_addresses
-from server.repository import RECORD
 from tests.conftest import REPOSITORY
 from tests.gpu.conftest import SECONDS
+from triton_yolo.export.served_proof import proof_of
+from triton_yolo.repository import GRAPH
+from triton_yolo.server.errors import ServerError
+from triton_yolo.server.process import TritonServer, free_addresses
+from triton_yolo.server.runtimes.proved import RECORD
 
 pytestmark = pytest.mark.gpu
 
@@ -33,7 +33,7 @@ def test_both_kinds_of_graph_are_proved_in_float16(which: str, gpu: int, float_d
 
 def test_weights_that_a_gpu_would_compute_wrong_are_not_served(gpu: int, tmp_path: Path, monkeypatch) -> None:
     """A rewriting that scales the first convolution's weights stands for any fault between the file and the answer."""
-    from server import gpu_graph as module
+    from triton_yolo.server.runtimes.onnxruntime_cuda import graph as module
 
     right = module.gpu_graph
 

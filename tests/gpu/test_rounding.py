@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from server.process import TritonServer, free_addresses
 from tests.conftest import REPOSITORY
 from tests.gpu.conftest import BACKENDS, SECONDS
 from tests.server.rounding import assert_rounded_down, rounding_down
 from tests.server.wire import Client
+from triton_yolo.server.process import TritonServer, free_addresses
 
 pytestmark = pytest.mark.gpu
 

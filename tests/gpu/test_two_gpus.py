@@ -10,13 +10,13 @@ from functools import partial
 import numpy as np
 import pytest
 
-from clients import DetectionError, Detections, Detector
-from server.gpu import Gpu, _gpus
-from server.process import TritonServer, free_addresses
 from tests.conftest import REPOSITORY
 from tests.gpu.comparing import OVERLAP, SCORE, THRESHOLD, Ask, assert_close, fixed
 from tests.gpu.conftest import SECONDS
-from training.boards import draw_board
+from triton_yolo.boards import draw_board
+from triton_yolo.clients import DetectionError, Detections, Detector
+from triton_yolo.server.gpu import Gpu, _gpus
+from triton_yolo.server.process import TritonServer, free_addresses
 
 pytestmark = pytest.mark.gpu
 

@@ -9,10 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.model_repository.postprocess import postprocess
+from triton_yolo.nms import suppression
+from triton_yolo.nms.detections import detections
+from triton_yolo.nms.letterbox import Letterbox, undo_letterbox
+from triton_yolo.nms.suppression import non_maximum_suppression
+from triton_yolo.nms.thresholds import Thresholds
 from tests.server.references import placed
 
-LETTERBOXES = [postprocess.Letterbox(*place) for place in [(640, 640), (384, 672), (384, 672, False), (640, 640, False, False)]]
+LETTERBOXES = [Letterbox(*place) for place in [(640, 640), (384, 672), (384, 672, False), (640, 640, False, False)]]
 SIDES = st.integers(1, 10_000)
 
 
@@ -34,19 +38,19 @@ SIDES = st.integers(1, 10_000)
 def test_the_image_is_centred_and_as_large_as_fits(
     size: tuple[int, int], target: tuple[int, int], place: tuple[int, int, int, int]
 ) -> None:
-    assert postprocess.Letterbox(*target).place(*size) == place
+    assert Letterbox(*target).place(*size) == place
 
 
 def test_sizes_may_be_rounded_down() -> None:
-    assert postprocess.Letterbox(640, 640, nearest=False).place(1280, 641) == (0, 160, 640, 320)
-    assert postprocess.Letterbox(640, 640, nearest=False).place(1, 10_000) == (319, 0, 1, 640)  # a row is never lost
+    assert Letterbox(640, 640, nearest=False).place(1280, 641) == (0, 160, 640, 320)
+    assert Letterbox(640, 640, nearest=False).place(1, 10_000) == (319, 0, 1, 640)  # a row is never lost
 
 
 @settings(max_examples=500, deadline=None)
 @given(SIDES, SIDES)
 @pytest.mark.parametrize("nearest", [True, False])
 def test_the_geometry_is_that_of_exact_fractions(nearest: bool, height: int, width: int) -> None:
-    letterbox = postprocess.Letterbox(640, 640, nearest=nearest)
+    letterbox = Letterbox(640, 640, nearest=nearest)
     assert letterbox.place(height, width) == placed(height, width, nearest=nearest)
 
 
@@ -59,7 +63,7 @@ def test_a_box_comes_back_from_the_letterbox(letterbox: Any, height: int, width:
     top, left, new_height, new_width = letterbox.place(height, width)
     scale = np.array([new_width / width, new_height / height] * 2)
     letterboxed = (box * scale + [left, top, left, top]).astype(np.float32)
-    back = postprocess.undo_letterbox(letterboxed, (height, width), letterbox)
+    back = undo_letterbox(letterboxed, (height, width), letterbox)
     np.testing.assert_allclose(back, box, atol=1e-6 * max(height, width) + 1e-4 * (1 / scale).max())
 
 
@@ -69,22 +73,22 @@ def test_a_box_comes_back_from_the_letterbox(letterbox: Any, height: int, width:
 def test_at_the_top_left_it_has_the_same_size_and_no_border_before_it(
     target: tuple[int, int], height: int, width: int
 ) -> None:
-    _, _, *size = postprocess.Letterbox(*target).place(height, width)
-    assert postprocess.Letterbox(*target, centred=False).place(height, width) == (0, 0, *size)
+    _, _, *size = Letterbox(*target).place(height, width)
+    assert Letterbox(*target, centred=False).place(height, width) == (0, 0, *size)
 
 
 def test_the_configuration_says_how_the_image_is_fitted() -> None:
     values = {"input_height": "384", "input_width": "640", "letterbox": "top-left"}
-    assert postprocess.Letterbox.from_parameters(values) == postprocess.Letterbox(384, 640, centred=False)
+    assert Letterbox.from_parameters(values) == Letterbox(384, 640, centred=False)
     with pytest.raises(ValueError, match="letterbox must be one of centred, top-left, got 'middle'"):
-        postprocess.Letterbox.from_parameters(values | {"letterbox": "middle"})
-    down = postprocess.Letterbox.from_parameters(values | {"letterbox_rounding": "down"})
-    assert down == postprocess.Letterbox(384, 640, centred=False, nearest=False)
+        Letterbox.from_parameters(values | {"letterbox": "middle"})
+    down = Letterbox.from_parameters(values | {"letterbox_rounding": "down"})
+    assert down == Letterbox(384, 640, centred=False, nearest=False)
     with pytest.raises(ValueError, match="letterbox_rounding must be one of nearest, down, got 'up'"):
-        postprocess.Letterbox.from_parameters(values | {"letterbox_rounding": "up"})
+        Letterbox.from_parameters(values | {"letterbox_rounding": "up"})
 
 
 def test_boxes_that_reach_into_the_border_are_clipped_to_the_image() -> None:
     boxes = np.array([[-50, -50, 700, 700], [0, 0, 640, 79], [600, 561, 640, 640]], np.float32)
-    back = postprocess.undo_letterbox(boxes, (960, 1280), postprocess.Letterbox(640, 640))
+    back = undo_letterbox(boxes, (960, 1280), Letterbox(640, 640))
     assert back.tolist() == [[0, 0, 1280, 960], [0, 0, 1280, 0], [1200, 960, 1280, 960]]

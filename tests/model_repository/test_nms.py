@@ -12,22 +12,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.model_repository.postprocess import postprocess
+from triton_yolo.nms import suppression
+from triton_yolo.nms.detections import detections
+from triton_yolo.nms.letterbox import Letterbox, undo_letterbox
+from triton_yolo.nms.suppression import non_maximum_suppression
+from triton_yolo.nms.thresholds import Thresholds
 from tests.server.references import suppress
 
-LETTERBOX = postprocess.Letterbox(640, 640)
+LETTERBOX = Letterbox(640, 640)
 
 
 def all_ways(call: Callable[[], Any]) -> Iterator[Any]:
     """What a call returns when rows are compared at once, also if few are looked at first, and one by one."""
     for pairs, rows in ((1 << 30, 128), (1 << 30, 1), (0, 128)):
-        with mock.patch.multiple(postprocess, AT_ONCE=pairs, LOOKED_AT=rows):
+        with mock.patch.multiple(suppression, AT_ONCE=pairs, LOOKED_AT=rows):
             yield call()
 
 
 def nms(rows: list[list[float]], score: float = 0.25, iou: float = 0.5, most: int = 100) -> list[list[float]]:
-    candidates, thresholds = np.array(rows, np.float32).reshape(-1, 6), postprocess.Thresholds(score, iou)
-    first, *others = all_ways(lambda: postprocess.non_maximum_suppression(candidates, thresholds, most).tolist())
+    candidates, thresholds = np.array(rows, np.float32).reshape(-1, 6), Thresholds(score, iou)
+    first, *others = all_ways(lambda: non_maximum_suppression(candidates, thresholds, most).tolist())
     assert all(other == first for other in others)
     return first
 
@@ -110,8 +114,8 @@ def batch(*images: list[list[float]], k: int = 6) -> npt.NDArray[np.float32]:
 def test_detections_are_padded_with_zeros_image_by_image() -> None:
     one = [[10, 20, 30, 40, 0.9, 2], [12, 20, 30, 40, 0.8, 2]]
     two = [[10, 20, 30, 40, 0.9, 0], [300, 20, 330, 40, 0.8, 1], [10, 20, 30, 40, 0.7, 5]]
-    number, boxes, scores, classes = postprocess.detections(
-        batch(one, [], two), np.full((3, 2), 640, np.int32), postprocess.Thresholds(0.25, 0.45), 4, LETTERBOX
+    number, boxes, scores, classes = detections(
+        batch(one, [], two), np.full((3, 2), 640, np.int32), Thresholds(0.25, 0.45), 4, LETTERBOX
     )
     assert number.tolist() == [[1], [0], [3]]
     assert [a.dtype for a in (number, boxes, scores, classes)] == [np.int32, np.float32, np.float32, np.int32]
@@ -129,7 +133,7 @@ def test_images_of_a_batch_get_what_each_gets_alone(images: list[list[list[float
     sizes = np.array([[480 + i, 640] for i in range(len(images))], np.int32)
 
     def detect(i: slice) -> list[npt.NDArray[Any]]:
-        return postprocess.detections(candidates[i], sizes[i], postprocess.Thresholds(score, 0.45), most, LETTERBOX)
+        return detections(candidates[i], sizes[i], Thresholds(score, 0.45), most, LETTERBOX)
 
     for together in all_ways(lambda: detect(slice(None))):
         for i in range(len(images)):
@@ -138,8 +142,8 @@ def test_images_of_a_batch_get_what_each_gets_alone(images: list[list[list[float
 
 
 def test_an_empty_batch_gives_empty_detections() -> None:
-    arrays = postprocess.detections(
-        batch(), np.zeros((0, 2), np.int32), postprocess.Thresholds(0.25, 0.45), 100, LETTERBOX
+    arrays = detections(
+        batch(), np.zeros((0, 2), np.int32), Thresholds(0.25, 0.45), 100, LETTERBOX
     )
     assert [array.shape for array in arrays] == [(0, 1), (0, 100, 4), (0, 100), (0, 100)]
 
@@ -150,11 +154,11 @@ def test_an_empty_batch_gives_empty_detections() -> None:
 )
 def test_a_threshold_that_is_no_number_from_0_to_1_is_refused(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"{name} must be a number from 0 to 1, got ") as caught:
-        postprocess.Thresholds(0.25, 0.45).updated({name: value})
+        Thresholds(0.25, 0.45).updated({name: value})
     assert repr(value) in str(caught.value)
 
 
 @pytest.mark.parametrize(("value", "number"), [(0, 0.0), (1, 1.0), (0.5, 0.5), ("0.5", 0.5), ("1e-3", 0.001)])
 def test_a_threshold_may_be_a_number_or_its_text(value: object, number: float) -> None:
-    updated = postprocess.Thresholds(0.25, 0.45).updated({"score_threshold": value, "priority": "high"})
-    assert updated == postprocess.Thresholds(number, 0.45)
+    updated = Thresholds(0.25, 0.45).updated({"score_threshold": value, "priority": "high"})
+    assert updated == Thresholds(number, 0.45)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from server.process import TritonServer
+from triton_yolo.server.process import TritonServer
 
 pytestmark = pytest.mark.computes
 
 
 def evaluate(server: TritonServer, images: Path, annotations: Path, result: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "clients.evaluate", "--url", f"127.0.0.1:{server.addresses.grpc}"]
+    command = [sys.executable, "-m", "triton_yolo", "evaluate", "--url", f"127.0.0.1:{server.addresses.grpc}"]
     options = ["--images", images, "--annotations", annotations, "--json", result]
     subprocess.run([*command, *map(str, options)], check=True, timeout=300)
     return json.loads(result.read_text())
@@ -44,6 +44,8 @@ def test_fresh_synthetic_boards(server: TritonServer, tmp_path: Path) -> None:
         "--workers",
         "2",
     ]
-    subprocess.run([sys.executable, "-m", "training.boards", "--out", str(boards), *options], check=True, timeout=300)
+    subprocess.run(
+        [sys.executable, "-m", "triton_yolo", "boards", "--out", str(boards), *options], check=True, timeout=300
+    )
     figures = evaluate(server, boards / "images", boards / "annotations.json", tmp_path / "fresh.json")
     assert figures["map50"] >= 0.90

@@ -15,17 +15,17 @@ import onnxruntime
 import openvino as ov
 import pytest
 
-from calibration.finish import finished
-from calibration.layers import convolutions, read_float_graph
-from calibration.measure import Judge
-from calibration.pictures import annotated, read_pictures
-from calibration.quantise import quantised, quantised_in
-from clients.coco import read_annotations
-from export.surroundings import surroundings
-from server.models.graph import read_graph
-from server.process import TritonServer
 from tests.conftest import REPOSITORY, ROOT, right_openvino
 from tests.models.test_default_model import evaluate
+from triton_yolo.calibration.finish import finished
+from triton_yolo.calibration.layers import convolutions, read_float_graph
+from triton_yolo.calibration.measure import Judge
+from triton_yolo.calibration.pictures import annotated, read_pictures
+from triton_yolo.calibration.quantise import quantised, quantised_in
+from triton_yolo.clients.coco import read_annotations
+from triton_yolo.export.surroundings import surroundings
+from triton_yolo.server.process import TritonServer
+from triton_yolo.server.runtimes.openvino.graph import read_graph
 
 pytestmark = pytest.mark.computes
 

@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 from onnx import numpy_helper, parser
 
-from export.network import prepare
-from export.pixels import PixelFormat
-from export.prove import write_graph
-from export.recognise import Wishes, recognise
-from export.served_graph import rows_of, served_graph
 from tests.export.opened import pictures
+from triton_yolo.export.network import prepare
+from triton_yolo.export.pixels import PixelFormat
+from triton_yolo.export.prove import write_graph
+from triton_yolo.export.recognise import Wishes, recognise
+from triton_yolo.export.served_graph import rows_of, served_graph
 
 CELL, GRID = 16, 40  # GRID x GRID cells of CELL pixels
 

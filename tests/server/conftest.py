@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from server.process import TritonServer, free_addresses
 from tests.conftest import REPOSITORY
 from tests.server.cells import copy_with_cells
 from tests.server.wire import Client
+from triton_yolo.server.process import TritonServer, free_addresses
 
 
 @pytest.fixture(scope="session")

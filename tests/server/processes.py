@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from bench.memory import resident_bytes
-from server.process import PREFIX, SHARED_MEMORY, TritonServer
+from triton_yolo.server.process import PREFIX, SHARED_MEMORY, TritonServer
 
 STUB = "triton_python_backend_stub"
 

@@ -22,22 +22,23 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from calibration.runtimes import openvino_engine, proved_runtime
-from clients import Detector
-from export.onnx_file import read_network
-from export.prove import write_graph
-from export.repository import GRAPH
-from export.samples import samples
-from export.served_proof import TOLERANCES, Comparison, ServedProof, proof_of
-from export.surroundings import nms_module, surroundings
-from server.config import Arithmetic
-from server.errors import ServerError
-from server.models import graph as reading
-from server.process import TritonServer, free_addresses
-from server.repository import RECORD, compose
-from tests.conftest import REPOSITORY, ROOT, has_vnni
+from tests.conftest import REPOSITORY, has_vnni
 from tests.server.cells import copy_with_cells
-from training.boards import draw_board
+from triton_yolo.boards import draw_board
+from triton_yolo.calibration.runtimes import openvino_engine, proved_runtime
+from triton_yolo.clients import Detector
+from triton_yolo.export.prove import write_graph
+from triton_yolo.export.samples import samples
+from triton_yolo.export.served_proof import TOLERANCES, Comparison, ServedProof, proof_of
+from triton_yolo.export.surroundings import surroundings
+from triton_yolo.graphs.onnx_file import read_network
+from triton_yolo.repository import GRAPH
+from triton_yolo.server.errors import ServerError
+from triton_yolo.server.process import TritonServer, free_addresses
+from triton_yolo.server.repository import compose
+from triton_yolo.server.runtimes.base import Arithmetic
+from triton_yolo.server.runtimes.openvino import graph as reading
+from triton_yolo.server.runtimes.proved import RECORD, NotProved, Trial, choose
 
 pytestmark = pytest.mark.computes
 
@@ -72,7 +73,7 @@ def test_avx2_falls_back_to_float32_and_says_so(monkeypatch: pytest.MonkeyPatch)
 def test_avx2_refuses_int8_with_status_2_and_what_differed(tmp_path: Path) -> None:
     at = free_addresses()
     ports = ["--http-port", at.http, "--grpc-port", at.grpc, "--metrics-port", at.metrics]
-    command = [sys.executable, "-m", "server", "--arithmetic", "int8", *map(str, ports)]
+    command = [sys.executable, "-m", "triton_yolo", "serve", "--arithmetic", "int8", *map(str, ports)]
     done = subprocess.run(
         command,
         env=os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"},
@@ -106,11 +107,7 @@ def test_float_is_served_on_request() -> None:
         assert server.proved()["yolo"].line.startswith("float32; proved: ")
 
 
-def test_of_what_is_right_the_fastest_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder in ("server/models", "export", "model_repository/nms/1"):  # as they lie beside a model
-        monkeypatch.syspath_prepend(ROOT / folder)
-    from proved import NotProved, Trial, choose
-
+def test_of_what_is_right_the_fastest_is_taken() -> None:
     right = Comparison(9, 0, 0.1, 0.99, 0.99, 0.01, 0.01, TOLERANCES["int8"])
     wrong = dataclasses.replace(right, alone=1)
     slow, fast, bad = (
@@ -160,13 +157,13 @@ def test_a_graph_that_was_changed_behind_its_proof_is_not_served(
 def test_a_graph_without_its_proof_is_refused_with_what_to_do(tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY, tmp_path / "repository")
     proof_of(tmp_path / "repository" / GRAPH).unlink()
-    with pytest.raises(ServerError, match=r"proof\.npz is missing.*python -m export\.prove .*model\.onnx --images DIR"):
+    with pytest.raises(ServerError, match=r"proof\.npz is missing.*triton-yolo prove .*model\.onnx --images DIR"):
         compose(tmp_path / "repository", tmp_path)
 
 
 def test_int8_of_a_float_graph_is_refused(tmp_path: Path) -> None:
     repository = copy_with_cells(REPOSITORY, tmp_path / "repository")
-    with pytest.raises(ServerError, match=r"--arithmetic int8: .* is a float graph; `python -m calibration` makes"):
+    with pytest.raises(ServerError, match=r"--arithmetic int8: .* is a float graph; `triton-yolo calibrate` makes"):
         compose(repository, tmp_path, arithmetic="int8")
     (tmp_path / "other").mkdir()
     with pytest.raises(ServerError, match="--arithmetic int8 takes TensorRT on a GPU"):
@@ -174,11 +171,11 @@ def test_int8_of_a_float_graph_is_refused(tmp_path: Path) -> None:
 
 
 def test_quantisers_that_move_before_concatenations_are_caught_where_that_is_wrong() -> None:
-    """OpenVINO does so but for the work-around in server/models/graph.py; with AMX it computes right all the same."""
+    """OpenVINO does so but for the work-around in openvino/graph.py; with AMX it computes right all the same."""
 
     def compared() -> Comparison:
         run = openvino_engine(read_network(REPOSITORY / GRAPH))
-        return PROOF.compare([run(picture) for picture in PROOF.pixels], nms_module(), "float32")
+        return PROOF.compare([run(picture) for picture in PROOF.pixels], "float32")
 
     mended = compared()
     with patch.object(reading, "_keep_quantisers_behind_concatenations", lambda graph: None):
@@ -189,10 +186,10 @@ def test_quantisers_that_move_before_concatenations_are_caught_where_that_is_wro
 
 def test_calibration_measures_in_a_runtime_that_is_right() -> None:
     graph = read_network(REPOSITORY / GRAPH)
-    runtime = proved_runtime(graph, PROOF, nms_module())
+    runtime = proved_runtime(graph, PROOF)
     assert (runtime.name == "OpenVINO") == has_vnni(), runtime.said
     run = runtime.load(graph)
-    assert PROOF.compare([run(picture) for picture in PROOF.pixels], nms_module(), "int8").holds
+    assert PROOF.compare([run(picture) for picture in PROOF.pixels], "int8").holds
 
 
 def test_pictures_of_ones_own_make_a_proof(tmp_path: Path) -> None:

@@ -7,16 +7,25 @@ from pathlib import Path
 import pytest
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
-from server.config import as_python_model, read_config, stand_in_for
-from server.errors import ServerError
 from tests.conftest import REPOSITORY
+from triton_yolo.errors import RepositoryError
+from triton_yolo.repository import read_config
+from triton_yolo.server.runtimes import runtime_for
+from triton_yolo.server.runtimes.base import Device
 
 CONFIGS = {path.parent.name: read_config(path) for path in sorted(REPOSITORY.glob("*/config.pbtxt"))}
 STAND_INS = {"preprocess": "dali.py", "preprocess_frames": "dali.py", "yolo": "model.onnx"}
 
 
+def as_python_model(config: ModelConfig, device: Device = "cpu") -> ModelConfig:
+    runtime = runtime_for(config, device)
+    assert runtime
+    return runtime.configured(config, device, "auto")
+
+
 def test_models_of_missing_backends_get_a_stand_in_and_no_others() -> None:
-    assert {name: file for name, config in CONFIGS.items() if (file := stand_in_for(config))} == STAND_INS
+    found = {name: runtime_for(config, "cpu") for name, config in CONFIGS.items()}
+    assert {name: runtime.file for name, runtime in found.items() if runtime} == STAND_INS
 
 
 @pytest.mark.parametrize("name", STAND_INS)
@@ -65,7 +74,7 @@ def test_on_a_gpu_too_a_pipeline_is_one_process() -> None:
 def test_a_wrong_field_is_an_error_that_names_the_file(tmp_path: Path, text: str, complaint: str) -> None:
     path = tmp_path / "config.pbtxt"
     path.write_text(text)
-    with pytest.raises(ServerError, match="is not a Triton model configuration") as caught:
+    with pytest.raises(RepositoryError, match="is not a Triton model configuration") as caught:
         read_config(path)
     assert str(caught.value).startswith(f"{path} ")
     assert complaint in str(caught.value)
@@ -75,10 +84,10 @@ def test_a_wrong_field_is_an_error_that_names_the_file(tmp_path: Path, text: str
 def test_bytes_that_are_no_text_are_an_error_that_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "config.pbtxt"
     path.write_bytes(b"\xff\xd8\xff")
-    with pytest.raises(ServerError, match=rf"{path} is not a Triton model configuration"):
+    with pytest.raises(RepositoryError, match=rf"{path} is not a Triton model configuration"):
         read_config(path)
 
 
 def test_a_file_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(ServerError, match=rf"cannot read {tmp_path}/config.pbtxt: No such file"):
+    with pytest.raises(RepositoryError, match=rf"cannot read {tmp_path}/config.pbtxt: No such file"):
         read_config(tmp_path / "config.pbtxt")

@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from server import cuda_operators
-from server.cuda_operators import with_cuda_operators
+from triton_yolo.server.runtimes.onnxruntime_cuda import cuda_operators
+from triton_yolo.server.runtimes.onnxruntime_cuda.cuda_operators import with_cuda_operators
 
 HALF = {"kernel_shape": [2, 2]}
 

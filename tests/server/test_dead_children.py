@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from server.process import dead_children
+from triton_yolo.server.process import dead_children
 
 
 def test_only_a_child_that_has_ended_is_dead() -> None:

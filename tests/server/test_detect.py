@@ -9,12 +9,12 @@ import numpy.typing as npt
 import onnxruntime as ort
 import pytest
 
-from server.process import TritonServer
 from tests.conftest import REPOSITORY
 from tests.server.pictures import ENCODINGS, jpeg, picture, png
 from tests.server.references import detections, letterbox, overlap, upright
 from tests.server.wire import Answer, Client, same
-from training.boards import Look, draw_board
+from triton_yolo.boards import Look, draw_board
+from triton_yolo.server.process import TritonServer
 
 PIXELS, SCORE = 0.5, 1e-3  # tolerances: original pixels, score
 

@@ -9,11 +9,11 @@ from collections import Counter
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from server.process import TritonServer
 from tests.server.damage import damaged
 from tests.server.pictures import jpeg, picture, png
 from tests.server.processes import descriptors, remains, resident, whole
 from tests.server.wire import Client, concurrently, same
+from triton_yolo.server.process import TritonServer
 
 SOURCES = [
     jpeg(picture(0, 240, 320)),

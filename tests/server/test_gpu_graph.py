@@ -10,12 +10,12 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from server.errors import ServerError
-from server.gpu_graph import gpu_graph
-from server.quantisers import without_quantisers
 from tests.conftest import REPOSITORY
 from tests.server.references import letterbox
-from training.boards import draw_board
+from triton_yolo.boards import draw_board
+from triton_yolo.graphs.quantisers import without_quantisers
+from triton_yolo.server.errors import ServerError
+from triton_yolo.server.runtimes.onnxruntime_cuda.graph import gpu_graph
 
 GRAPH = REPOSITORY / "yolo" / "1" / "model.onnx"
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from server.models.images import JPEG, MAX_PIXELS, PNG, ImageError, check_image
 from tests.server.damage import damaged
 from tests.server.pictures import ENCODINGS, jpeg, picture
+from triton_yolo.server.runtimes.dali.encoded import JPEG, MAX_PIXELS, PNG, ImageError, check_image
 
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 

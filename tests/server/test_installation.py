@@ -12,9 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from server import installation
-from server.errors import ServerError
-from server.installation import find_installation, find_libpython, link_backends
+from triton_yolo.server import installation
+from triton_yolo.server.errors import ServerError
+from triton_yolo.server.installation import find_installation, find_libpython, link_backends
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 LIBRARY = f"libpython{VERSION}.so.1.0"

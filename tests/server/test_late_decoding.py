@@ -10,10 +10,10 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper, parser
 
-from server.late_decoding import decode_late
-from server.tensors import BATCH, measured
 from tests.server.references import letterbox
-from training.boards import draw_board
+from triton_yolo.boards import draw_board
+from triton_yolo.graphs.tensors import BATCH, measured
+from triton_yolo.server.runtimes.onnxruntime_cuda.late_decoding import decode_late
 
 SIDE, CELLS, CLASSES, BEST = 32, (16, 4), 3, 7
 ANCHORS = sum(CELLS)

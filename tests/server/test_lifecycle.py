@@ -19,12 +19,12 @@ from typing import Any
 import psutil
 import pytest
 
-from export.served_proof import ServedProof, proof_of
-from server.process import PREFIX, Addresses, free_addresses
 from tests.conftest import REPOSITORY
 from tests.server.pictures import jpeg, picture
 from tests.server.processes import remains, stubs
 from tests.server.wire import Client, refusal
+from triton_yolo.export.served_proof import ServedProof, proof_of
+from triton_yolo.server.process import PREFIX, Addresses, free_addresses
 
 SECONDS = 90  # for a start or a stop on a busy machine
 IMAGE = jpeg(picture(1, 240, 320))
@@ -34,7 +34,7 @@ HURRIED = ("-c", "import runpy, server.process as p; p.EXIT_SECONDS = 3; runpy.r
 """The same command, but tritonserver waits less long for what cannot end."""
 
 
-def command(addresses: Addresses, *options: str, program: Sequence[str] = ("-m", "server")) -> list[str]:
+def command(addresses: Addresses, *options: str, program: Sequence[str] = ("-m", "triton_yolo", "serve")) -> list[str]:
     ports = ("--http-port", addresses.http, "--grpc-port", addresses.grpc, "--metrics-port", addresses.metrics)
     return [sys.executable, *program, *map(str, ports), *options]
 
@@ -113,7 +113,7 @@ def one_line_error(folder: Path, *options: str, **rest: object) -> str:
     assert status == 2
     assert out == ""
     assert error.count("\n") == 1, error
-    assert error.startswith("python -m server: ")
+    assert error.startswith("triton-yolo serve: ")
     return error
 
 
@@ -257,8 +257,8 @@ def test_a_repository_with_blanks_in_its_path_is_served(tmp_path: Path, cells_re
 
 
 def test_a_python_without_its_shared_library_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from server import installation
-    from server.errors import ServerError
+    from triton_yolo.server import installation
+    from triton_yolo.server.errors import ServerError
 
     monkeypatch.setattr(installation.sysconfig, "get_config_var", lambda name: str(tmp_path))
     monkeypatch.setattr(installation.sys, "base_prefix", str(tmp_path))

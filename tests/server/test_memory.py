@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from server.process import TritonServer, free_addresses
 from tests.server.pictures import jpeg, picture, png
 from tests.server.processes import descriptors, resident
 from tests.server.test_bad_images import flipped
 from tests.server.wire import Client, concurrently
+from triton_yolo.server.process import TritonServer, free_addresses
 
 pytestmark = pytest.mark.slow
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from server import gpu
-from server.config import read_config
-from server.errors import ServerError
-from server.gpu import Gpu, find_gpu
-from server.repository import compose
 from tests.conftest import REPOSITORY
+from triton_yolo.repository import read_config
+from triton_yolo.server import gpu
+from triton_yolo.server.errors import ServerError
+from triton_yolo.server.gpu import Gpu, find_gpu
+from triton_yolo.server.repository import compose
 
 
 def test_a_gpu_that_is_not_there_is_one_line_and_status_2(tmp_path: Path) -> None:
@@ -25,10 +25,10 @@ def test_a_gpu_that_is_not_there_is_one_line_and_status_2(tmp_path: Path) -> Non
     else:
         pytest.skip("this machine has a GPU")
     done = subprocess.run(
-        [sys.executable, "-m", "server", "--device", "gpu"], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-m", "triton_yolo", "serve", "--device", "gpu"], cwd=tmp_path, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.splitlines() == [f"python -m server: {expected}"]
+    assert done.stderr.splitlines() == [f"triton-yolo serve: {expected}"]
     assert expected.startswith("--device gpu needs ")
 
 
@@ -43,9 +43,11 @@ def test_a_gpu_that_is_not_there_is_one_line_and_status_2(tmp_path: Path) -> Non
     ],
 )
 def test_what_is_no_one_gpu_is_refused(arguments: list[str], complaint: str, tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "server", *arguments], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "triton_yolo", "serve", *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
     assert done.returncode == 2
-    assert done.stderr.startswith(f"python -m server: {complaint}")
+    assert done.stderr.startswith(f"triton-yolo serve: {complaint}")
 
 
 def test_a_gpu_is_named_by_number_or_uuid(monkeypatch: pytest.MonkeyPatch) -> None:

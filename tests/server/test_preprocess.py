@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from server.process import TritonServer, free_addresses
 from tests.server.pictures import ENCODINGS, picture
 from tests.server.references import PAD, bilinear, letterbox, opencv, placed, upright
 from tests.server.rounding import SIZES as ROUNDED
 from tests.server.rounding import assert_rounded_down, rounding_down
 from tests.server.wire import Answer, Client
+from triton_yolo.server.process import TritonServer, free_addresses
 
 SIZES = [  # height, width
     (1, 1),  # scaled up 640 times

@@ -9,10 +9,11 @@ import onnx
 import pytest
 from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
 
-from server.config import as_python_model, read_config
-from server.errors import ServerError
-from server.repository import MODELS, compose
 from tests.conftest import REPOSITORY
+from tests.server.test_config import as_python_model
+from triton_yolo.repository import read_config
+from triton_yolo.server.errors import ServerError
+from triton_yolo.server.repository import compose
 
 
 @pytest.fixture
@@ -46,8 +47,11 @@ def test_a_stand_in_works_on_the_same_file(source: Path, target: Path, name: str
     compose(source, target)
     work = "model.onnx" if name == "yolo" else "dali.py"
     assert (target / name / "1" / work).resolve() == source / name / "1" / work
-    code = "yolo_cpu.py" if name == "yolo" else f"{name}.py"
-    assert (target / name / "1" / "model.py").resolve() == MODELS / code
+    code = {"preprocess": "dali.image_model", "preprocess_frames": "dali.frames_model", "yolo": "openvino.model"}[name]
+    assert (
+        f"from triton_yolo.server.runtimes.{code} import TritonPythonModel"
+        in (target / name / "1" / "model.py").read_text()
+    )
     derived = read_config(target / name / "config.pbtxt")
     assert derived == as_python_model(read_config(source / name / "config.pbtxt"))
 
@@ -74,7 +78,7 @@ def test_a_model_that_nothing_stands_in_for_is_an_error(source: Path, target: Pa
 
 
 @pytest.mark.parametrize(
-    ("file", "hint"), [("yolo/1/model.onnx", "python -m export"), ("preprocess_frames/1/dali.py", "DALI pipeline")]
+    ("file", "hint"), [("yolo/1/model.onnx", "triton-yolo export"), ("preprocess_frames/1/dali.py", "DALI pipeline")]
 )
 def test_a_missing_file_is_an_error_that_says_what_it_is(source: Path, target: Path, file: str, hint: str) -> None:
     (source / file).unlink()
@@ -103,7 +107,7 @@ def test_on_a_gpu_a_stand_in_keeps_its_inputs_there(source: Path, target: Path, 
 
 def test_on_a_gpu_the_network_computes_in_float16(source: Path, target: Path) -> None:
     compose(source, target, "gpu")
-    assert (target / "yolo" / "1" / "model.py").resolve() == MODELS / "yolo_gpu.py"
+    assert "onnxruntime_cuda.model import" in (target / "yolo" / "1" / "model.py").read_text()
     graph = onnx.load(target / "yolo" / "1" / "model.onnx")
     assert not [node for node in graph.graph.node if node.op_type == "QuantizeLinear"]
     assert [

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from server.process import Addresses
+from triton_yolo.server.process import Addresses
 
 Answer = dict[str, npt.NDArray[Any]]
 T = TypeVar("T")

@@ -12,11 +12,11 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from training.boards import CLASSES, Board, Line, app, draw_board, write_dataset
-from training.defects import MARGIN, OVERLAP, Defect
-from training.draw import Masks, add_defects, draw_masks
-from training.layout import lay_out
-from training.photo import render
+from triton_yolo.boards import CLASSES, Board, Line, app, draw_board, write_dataset
+from triton_yolo.boards.defects import MARGIN, OVERLAP, Defect
+from triton_yolo.boards.draw import Masks, add_defects, draw_masks
+from triton_yolo.boards.layout import lay_out
+from triton_yolo.boards.photo import render
 
 LOOKS: tuple[Literal["binary", "photo"], ...] = ("binary", "photo")
 

@@ -9,14 +9,14 @@ import numpy as np
 import onnx
 import pytest
 
-from export.inputs import BGR255, RGB01
-from export.network import prepare
-from export.onnx_file import read_network
-from export.recognise import Wishes, recognise
-from training.boards import CLASSES
 from training.pictures import SIDE, Picture, letterbox
 from training.split import draw_split_board
 from training.train import Network
+from triton_yolo.boards import CLASSES
+from triton_yolo.export.inputs import BGR255, RGB01
+from triton_yolo.export.network import prepare
+from triton_yolo.export.recognise import Wishes, recognise
+from triton_yolo.graphs.onnx_file import read_network
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 pytest.importorskip("libreyolo", reason="LibreYOLO is not installed")

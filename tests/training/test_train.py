@@ -15,9 +15,9 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from training.boards import CLASSES
 from training.pictures import PAD, SIDE, draw_boards, letterbox, read_deeppcb
 from training.split import draw_split_board
+from triton_yolo.boards import CLASSES
 
 MODEL = Path(__file__).resolve().parents[2] / "models" / "pcb-yolov9t-elan.onnx"
 LOG = MODEL.with_suffix(".json")

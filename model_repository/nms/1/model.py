@@ -1,4 +1,4 @@
-"""Triton Python model around postprocess.py: unpack, call, pack."""
+"""Triton Python model around detections.py: unpack, call, pack."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from postprocess import Letterbox, Thresholds, detections
+
+from .detections import detections
+from .letterbox import Letterbox
+from .thresholds import Thresholds
 
 INPUTS = ("candidates", "image_size")
 OUTPUTS = ("num_detections", "boxes", "scores", "classes")

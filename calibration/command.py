@@ -1,0 +1,135 @@
+"""Command line: triton-yolo calibrate."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from triton_yolo.calibration.calibrate import AUTO, Calibrated, Wishes, calibrate
+from triton_yolo.calibration.finish import REST
+from triton_yolo.calibration.ranges import METHODS
+from triton_yolo.calibration.report import write_report
+from triton_yolo.cli.exits import INTERRUPTED, leave
+from triton_yolo.errors import TritonYoloError
+
+COMMAND = "triton-yolo calibrate"
+Calibrator = Enum("Calibrator", {name: name for name in (AUTO, *METHODS)}, type=str)  # type: ignore[misc]  # as HeadName
+Rest = Enum("Rest", {name: name for name in REST}, type=str)  # type: ignore[misc]
+Letterbox = Enum("Letterbox", {place: place for place in ("centred", "top-left")}, type=str)  # type: ignore[misc]
+BEST, HALF = Calibrator(AUTO), Rest(REST[0])
+RANGES = Path(__file__).parent / "ranges"
+
+
+def as_share(text: str) -> float:
+    """A percentage, such as "1 %" or "0.5", as a share."""
+    try:
+        share = float(text.strip().removesuffix("%")) / 100
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise typer.BadParameter(f"{text!r} is no percentage from 0 to 100, as in 1 or '0.5 %'")
+    return share
+
+
+def main(
+    graph: Annotated[
+        Path, typer.Argument(metavar="MODEL.onnx", exists=True, dir_okay=False, help="A served float graph.")
+    ],
+    images: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="JPEGs and PNGs as the camera takes them.")
+    ],
+    annotations: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="COCO annotations of the images.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="The INT8 graph.  [default: MODEL-int8.onnx beside the graph]")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(file_okay=False, help="Folder for report.md, JSON and plots.")] = None,
+    calibrator: Annotated[
+        Calibrator, typer.Option(help="How ranges are found; auto takes the best of all for each tensor.")
+    ] = BEST,
+    max_drop: Annotated[
+        float,
+        typer.Option(parser=as_share, metavar="PERCENT", help="Highest loss of mAP50-95, in % of the float graph's."),
+    ] = "1 %",  # type: ignore[assignment]  # as_share parses it
+    rest: Annotated[
+        Rest, typer.Option(help="What is not INT8; box decoding and top-K are float32 in any case.")
+    ] = HALF,
+    range_images: Annotated[int, typer.Option(min=8, help="Images for the ranges, evenly spread.")] = 256,
+    evaluation_images: Annotated[int, typer.Option(min=8, help="Images for the precision, evenly spread.")] = 200,
+    sensitivity_images: Annotated[int, typer.Option(min=1, help="Images for each layer alone, of those.")] = 16,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Class names, if neither the repository nor the graph has them."
+        ),
+    ] = None,
+    letterbox: Annotated[
+        Letterbox | None, typer.Option(help="Where images lie in the input, if the graph is in no repository.")
+    ] = None,
+    ranges: Annotated[
+        Path, typer.Option(file_okay=False, help="Folder of ranges, which a later run takes if all fits.")
+    ] = RANGES,
+) -> None:
+    """Turn a served float graph into an INT8 graph that TensorRT and OpenVINO run, and prove how good it is.
+
+    As few convolutions as possible stay float, so that mAP50-95 falls by at most --max-drop. Without annotations the
+    float graph's own detections stand for them. Exit code 2: files do not do, or no graph is good enough.
+    """
+    target = out or graph.with_name(f"{graph.stem}-int8.onnx")
+    wishes = Wishes(
+        calibrator.value,
+        max_drop,
+        rest.value,
+        range_images,
+        evaluation_images,
+        sensitivity_images,
+        labels,
+        letterbox.value if letterbox else None,
+        ranges,
+    )
+    try:
+        result = calibrate(graph, images, annotations, wishes)
+        result.write(target)
+        if report:
+            write_report(report, result.document | {"int8_graph": target.name})
+    except TritonYoloError as error:
+        leave(COMMAND, str(error))
+    except OSError as error:
+        leave(COMMAND, f"cannot write {error.filename or target}: {error.strerror}")
+    except KeyboardInterrupt:
+        leave(COMMAND, "interrupted; ranges that were found are kept, and no graph was written", INTERRUPTED)
+    _show(result, target)
+
+
+def _show(result: Calibrated, target: Path) -> None:
+    content = result.document
+    before, after, macs, size = (content[key] for key in ("float", "int8", "macs", "bytes"))
+    table = Table(title=str(target), title_justify="left", show_header=False)
+    table.add_row("mAP50-95", f"{before['map50_95']:.4f} -> {after['map50_95']:.4f} ({content['judged_by']})")
+    table.add_row("in ONNX Runtime", f"{content['int8_onnxruntime']['map50_95']:.4f}")
+    table.add_row("lost", f"{content['drop']:.2%} of it; {content['max_drop']:.2%} is allowed")
+    table.add_row("INT8", f"{macs['share']:.1%} of the convolutions' MACs")
+    table.add_row(
+        "float", f"{sum(not layer['int8'] for layer in content['layers'])} of {len(content['layers'])} layers"
+    )
+    table.add_row("bytes", f"{size['float']:,} -> {size['int8']:,}: {size['share']:.1%}")
+    if skipped := content["images"]["skipped"]:
+        name, why = next(iter(skipped.items()))
+        table.add_row("skipped", f"{len(skipped)} images that cannot be read, the first is {name}: {why}")
+    Console().print(table)
+    if before["map50_95"] * (1 - content["max_drop"]) > content["int8_onnxruntime"]["map50_95"]:
+        typer.echo(
+            "Note: ONNX Runtime, which rounds to float16 where the graph says so, as a GPU does, loses more than is "
+            "allowed: compare with --rest fp32",
+            err=True,
+        )
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,158 @@
+"""Command line: triton-yolo evaluate."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from triton_yolo.cli.exits import INTERRUPTED, leave
+from triton_yolo.cli.progress import tracked
+from triton_yolo.clients.bounded import bounded_map
+from triton_yolo.clients.coco import AnnotationError, Annotations, Result, evaluate, read_annotations, unknown_names
+from triton_yolo.clients.detections import Detections
+from triton_yolo.clients.detector import CONCURRENCY, Detector
+from triton_yolo.clients.errors import DetectionError, ServerUnavailable
+from triton_yolo.clients.request import ENCODED
+from triton_yolo.errors import TritonYoloError
+from triton_yolo.files import write_whole
+
+COMMAND = "triton-yolo evaluate"
+
+
+def main(
+    images: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of the images.")],
+    annotations: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="COCO annotations of the images.")],
+    url: Annotated[str, typer.Option(help="HOST:PORT for gRPC, http://HOST:PORT for HTTP.")] = "127.0.0.1:8001",
+    score_threshold: Annotated[
+        float, typer.Option(help="Lowest score; low, because average precision wants the whole curve.")
+    ] = 0.001,
+    iou_threshold: Annotated[
+        float,
+        typer.Option(
+            help="Highest overlap; higher than for daily use, because boxes that are side by side count for more "
+            "here than doubles of low score do."
+        ),
+    ] = 0.6,
+    as_json: Annotated[
+        Path | None, typer.Option("--json", dir_okay=False, help="Keep the figures in this file.")
+    ] = None,
+) -> None:
+    """Measure the running server's average precision on labelled images.
+
+    Classes are matched by name. Exit code 2: files, names or the server do not do.
+    """
+    try:
+        labelled = read_annotations(annotations)
+        files = _files(labelled, images)
+        with Detector(url) as detector:
+            _check_names(labelled, detector.labels())
+            found = _detect(detector, files, score_threshold, iou_threshold)
+            origin = {
+                "images": images.resolve().name,
+                "annotations": annotations.name,
+                "number_of_images": len(labelled.images),
+                "number_of_boxes": len(labelled.boxes),
+                "score_threshold": score_threshold,
+                "iou_threshold": iou_threshold,
+                **_server(detector),
+                "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            }
+        result = evaluate(labelled, found)
+        if as_json:
+            write_whole(as_json, (json.dumps(_document(result, origin), indent=2) + "\n").encode())
+    except TritonYoloError as error:
+        leave(COMMAND, str(error))
+    except OSError as error:
+        leave(COMMAND, f"cannot write {as_json}: {error.strerror}")
+    except KeyboardInterrupt:
+        leave(COMMAND, "interrupted", INTERRUPTED)
+    _show(result, labelled)
+
+
+def _files(annotations: Annotations, folder: Path) -> dict[int, Path]:
+    """The file of each image id, all of which must be there before anything is sent."""
+    files = {number: folder / name for number, name in annotations.images.items()}
+    missing = [path for path in files.values() if not path.is_file()]
+    if missing:
+        raise AnnotationError(f"{len(missing)} of {len(files)} images are not there, the first is {missing[0]}")
+    return files
+
+
+def _check_names(annotations: Annotations, labels: tuple[str, ...]) -> None:
+    annotated = annotations.categories.values()
+    if unknown := unknown_names(annotations, labels):
+        raise AnnotationError(
+            f"the server does not know {', '.join(unknown)}: it detects {', '.join(labels)}; "
+            f"the annotations have {', '.join(annotated)}"
+        )
+    if extra := [name for name in labels if name not in annotated]:
+        typer.echo(
+            f"The annotations have no {', '.join(extra)}: what the server finds of them is not counted.", err=True
+        )
+
+
+def _detect(detector: Detector, files: dict[int, Path], score: float, iou: float) -> dict[int, Detections]:
+    detect = partial(_detect_one, detector, score, iou)
+    results = bounded_map(detect, files.values(), CONCURRENCY)
+    return dict(zip(files, tracked(results, len(files), "Detecting"), strict=True))
+
+
+def _detect_one(detector: Detector, score: float, iou: float, file: Path) -> Detections:
+    try:
+        return detector.detect(file, score_threshold=score, iou_threshold=iou)
+    except ServerUnavailable:
+        raise
+    except DetectionError as error:
+        raise DetectionError(f"{file}: {error}") from None
+
+
+def _server(detector: Detector) -> dict[str, str]:
+    """What answered."""
+    server, model = detector.transport.metadata(), detector.transport.metadata(ENCODED)
+    return {
+        "server": f"{server['name']} {server['version']}",
+        "model": str(model["name"]),
+        "model_version": str(max(map(int, model["versions"]))),
+    }
+
+
+def _document(result: Result, origin: dict[str, Any]) -> dict[str, Any]:
+    """What --json keeps; null where a class has no box to find."""
+
+    def number(value: float) -> float | None:
+        return None if math.isnan(value) else round(value, 4)
+
+    return {
+        "map50_95": number(result.overall.ap50_95),
+        "map50": number(result.overall.ap50),
+        "per_class": {
+            name: {"ap50_95": number(precision.ap50_95), "ap50": number(precision.ap50)}
+            for name, precision in result.per_class.items()
+        },
+        "measured_on": origin,
+    }
+
+
+def _show(result: Result, annotations: Annotations) -> None:
+    table = Table(title=f"{len(annotations.images)} images, {len(annotations.boxes)} boxes", title_justify="left")
+    table.add_column("class")
+    for name in ("boxes", "AP 50-95", "AP 50"):
+        table.add_column(name, justify="right")
+    boxes = [annotations.categories[box["category_id"]] for box in annotations.boxes]
+    for name, precision in result.per_class.items():
+        table.add_row(name, str(boxes.count(name)), f"{precision.ap50_95:.3f}", f"{precision.ap50:.3f}")
+    table.add_section()
+    table.add_row("mean", str(len(boxes)), f"{result.overall.ap50_95:.3f}", f"{result.overall.ap50:.3f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)

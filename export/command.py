@@ -1,0 +1,232 @@
+"""Command line: triton-yolo export."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import onnx
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from triton_yolo.cli.exits import INTERRUPTED, leave
+from triton_yolo.cli.progress import working
+from triton_yolo.errors import TritonYoloError
+from triton_yolo.export.cost import cost_of
+from triton_yolo.export.errors import ExportError
+from triton_yolo.export.heads import HEADS
+from triton_yolo.export.labels import read_labels
+from triton_yolo.export.network import Network, prepare
+from triton_yolo.export.pixels import PixelFormat
+from triton_yolo.export.proof import BOX_TOLERANCE, SCORE_TOLERANCE, Nms, Proof, prove
+from triton_yolo.export.prove import make_proof
+from triton_yolo.export.recognise import Reading, Wishes, recognise
+from triton_yolo.export.repository import Settings, write_repository
+from triton_yolo.export.samples import letterbox_of, samples
+from triton_yolo.export.served_graph import MOST, rows_of, served_graph
+from triton_yolo.graphs.onnx_file import read_network
+from triton_yolo.graphs.structure import opset_of
+
+HeadName = Enum("HeadName", {name: name for name in HEADS}, type=str)  # type: ignore[misc]  # mypy wants literals
+
+LARGEST = 4096  # pixels a side of a network's input
+
+
+class Place(str, Enum):
+    """What --letterbox takes."""
+
+    centred = "centred"
+    top_left = "top-left"
+
+
+class Classes(str, Enum):
+    """What --classes takes."""
+
+    best = "best"
+    all = "all"
+
+
+class Rounding(str, Enum):
+    """What --rounding takes."""
+
+    nearest = "nearest"
+    down = "down"
+
+
+def main(
+    network: Annotated[Path, typer.Argument(metavar="MODEL.onnx", exists=True, dir_okay=False, help="The network.")],
+    repository: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write.  [default: MODEL_repository beside the model]", file_okay=False),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Class names: one a line, or YAML. Else those in the ONNX."),
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="S or HxW in pixels, for a graph that leaves it open.")] = None,
+    top_k: Annotated[int, typer.Option(min=1, max=MOST, help="Candidates of an image that leave the network.")] = 1000,
+    max_detections: Annotated[
+        int, typer.Option(min=1, max=MOST, help="Detections of an image that are answered, the best ones.")
+    ] = 100,
+    head: Annotated[
+        HeadName | None, typer.Option(help="Layout of the predictions, where it is not recognised.")
+    ] = None,
+    input_format: Annotated[
+        str | None, typer.Option("--input", help="What the network was trained on: rgb-0-1, bgr-0-255, ...")
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="Subtracted: three numbers in the order and range of --input.")
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="Then divided by: three numbers, likewise.")] = None,
+    letterbox: Annotated[Place | None, typer.Option(help="Where images lay in training.")] = None,
+    rounding: Annotated[
+        Rounding | None, typer.Option(help="How the sizes of letterboxed images were rounded in training.")
+    ] = None,
+    classes: Annotated[
+        Classes,
+        typer.Option(
+            help="Which classes of a box may be found: the best alone, or all, as Ultralytics' and YOLOv5's validation "
+            "counts."
+        ),
+    ] = Classes.best,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="Sample images for the proof.  [default: drawn circuit boards]"
+        ),
+    ] = None,
+    inspect: Annotated[
+        bool, typer.Option("--inspect", help="Say what was recognised and what it costs; write nothing.")
+    ] = False,
+) -> None:
+    """Make a model repository out of a YOLO's ONNX, and prove that it detects the same.
+
+    Exit code 2: the network cannot be served, or the served graph does not detect the same; nothing is written.
+    """
+    target = repository or network.parent / f"{network.stem}_repository"
+    try:
+        wishes = Wishes(
+            head.value if head else None,
+            _pixels(input_format, mean, std),
+            None if letterbox is None else letterbox is Place.centred,
+            None if rounding is None else rounding is Rounding.nearest,
+            read_labels(labels) if labels else None,
+            classes is Classes.all,
+        )
+        with working(f"Reading {network.name} and running it on two pictures of noise"):
+            prepared = prepare(read_network(network), parse_size(size))
+            reading = recognise(prepared, wishes)
+            graph = served_graph(prepared, reading, top_k)
+        _show(network, prepared, reading, graph)
+        if inspect:
+            return
+        with working("Holding the served graph against the original"):
+            nms = Nms.of_the_repository(reading.head.final)
+            pictures = samples(images, letterbox_of(prepared, reading))
+            proof = prove(prepared, reading, graph, pictures)
+        _check(proof)
+        settings = Settings(
+            prepared.height,
+            prepared.width,
+            rows_of(graph),
+            reading.labels,
+            reading.centred,
+            reading.nearest,
+            reading.head.final,
+            max_detections,
+        )
+        content = graph.SerializeToString(deterministic=True)
+        carried = make_proof(graph, content, pictures, nms.score, nms.iou)
+        removed = write_repository(target, content, carried.to_bytes(), settings)
+    except TritonYoloError as error:
+        leave("triton-yolo export", str(error))
+    except OSError as error:
+        leave("triton-yolo export", f"cannot write {target}: {error.strerror}")
+    except KeyboardInterrupt:
+        leave("triton-yolo export", "interrupted; nothing was written", INTERRUPTED)
+    for path in removed:
+        typer.echo(f"Removed {path}: it was built from another graph")
+    typer.echo(f"{target} is ready: triton-yolo serve --repository {target}")
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Height and width of what --size takes, None for None.
+
+    Raises:
+        ExportError: it is no size.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", text)
+    if match is None:
+        raise ExportError(f"--size takes pixels, S or HxW (height x width), as in 640 or 384x640, got {text!r}")
+    height, width = int(match[1]), int(match[2] or match[1])
+    if max(height, width) > LARGEST:
+        raise ExportError(f"--size {text} is more than {LARGEST} pixels a side")
+    return height, width
+
+
+def _pixels(text: str | None, mean: str | None, std: str | None) -> PixelFormat | None:
+    if text is None:
+        if mean is not None or std is not None:
+            raise ExportError(
+                "--mean and --std are in the order and range of --input: give it too, as in --input rgb-0-1"
+            )
+        return None
+    return PixelFormat.parse(text, mean, std)
+
+
+def _show(path: Path, network: Network, reading: Reading, graph: onnx.ModelProto) -> None:
+    """What was recognised, and what it costs."""
+    rows = rows_of(graph)
+    cost = cost_of(network, reading, rows)
+    before, after = opset_of(network.original.model), opset_of(graph)
+    names = ", ".join(reading.labels[:6]) + (", ..." if len(reading.labels) > 6 else "")
+    table = Table(title=str(path), title_justify="left", show_header=False)
+    for name, value in (
+        ("head", f"{reading.head.name}: {reading.head.families}"),
+        ("input", f"{network.height}x{network.width} (height x width), {reading.pixels}"),
+        ("letterbox", f"{'centred' if reading.centred else 'top-left'}, sizes rounded {_rounding(reading)}"),
+        ("classes", f"{len(reading.labels)}: {names}"),
+        ("found of a box", "every class" if reading.every_class else "the best class"),
+        ("batch", "free" if network.free_batch else f"free; the file has {network.original.batch}"),
+        ("operator set", f"{after}" if before == after else f"{after}; the file has {before}"),
+        ("parameters", f"{cost.parameters / 1e6:.2f} million"),
+        ("MACs an image", f"{cost.macs / 1e9:.2f} billion"),
+        ("bytes in", _factor(cost.bytes_in, "uint8 pixels")),
+        ("bytes out", _factor(cost.bytes_out, f"{rows} candidates")),
+    ):
+        table.add_row(name, value)
+    console = Console()
+    console.print(table)
+    for note in reading.notes:
+        console.print(f"Note: {note}", soft_wrap=True, highlight=False)
+
+
+def _rounding(reading: Reading) -> str:
+    return "to the nearest pixel" if reading.nearest else "down"
+
+
+def _factor(pair: tuple[int, int], what: str) -> str:
+    before, after = pair
+    return f"{before:,} -> {after:,} ({what}): {before / after:.1f} times less"
+
+
+def _check(proof: Proof) -> None:
+    found = (
+        f"largest difference between the original and the served graph: boxes {proof.box:.2g} px, "
+        f"scores {proof.score:.2g} ({proof.detections} detections in {proof.images} images)"
+    )
+    if not proof.holds:
+        raise ExportError(
+            f"{found}. More than {BOX_TOLERANCE} px or {SCORE_TOLERANCE} is not served, and nothing was written: check "
+            "--head and --input, or report it with the file"
+        )
+    typer.echo(f"Proved: {found}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,45 @@
+"""DALI's Python library, for models of the DALI backend, on the CPU and on a GPU."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from triton_yolo.server.errors import ServerError
+from triton_yolo.server.runtimes.base import Arithmetic, Device, Runtime
+
+# By the name of the model's input: encoded images are checked before DALI sees them, frames are not.
+MODULES = {"image": "image_model", "frames": "frames_model"}
+
+
+class Dali(Runtime):
+    """Builds the model's own dali.py."""
+
+    backend: ClassVar[str] = "dali"
+    devices: ClassVar[tuple[Device, ...]] = ("cpu", "gpu")
+    file: ClassVar[str] = "dali.py"
+    hint: ClassVar[str] = "it defines the DALI pipeline of this model"
+
+    def module(self, config: ModelConfig) -> str:
+        """Return the module for this model's input."""
+        source = config.input[0].name if config.input else ""
+        if source not in MODULES:
+            raise ServerError(
+                f"the DALI model {config.name} takes {source or 'nothing'}: without DALI's own backend, inputs are "
+                f"{' or '.join(MODULES)}"
+            )
+        return f"{__name__}.{MODULES[source]}"
+
+    def configured(self, config: ModelConfig, device: Device, arithmetic: Arithmetic) -> ModelConfig:
+        """Derive the configuration, with one instance.
+
+        Each would be a process of its own, which takes turns with the others on the GPU or competes for the cores.
+        """
+        derived = super().configured(config, device, arithmetic)
+        for group in derived.instance_group:
+            group.count = 1
+        return derived
+
+
+RUNTIME = Dali()

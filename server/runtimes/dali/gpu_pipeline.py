@@ -1,0 +1,109 @@
+"""A DALI pipeline on a GPU that gives each sample its own answer; pixels stay on the GPU."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from cuda.bindings import runtime
+from nvidia.dali.tensors import TensorCPU, TensorGPU
+from tritonclient.utils._shared_memory_tensor import SharedMemoryTensor
+
+from triton_yolo.server.runtimes.dali.restartable import Restartable
+from triton_yolo.server.runtimes.device_memory import call, pixels_at
+
+THREADS = 8  # as in preprocess/config.pbtxt
+
+Sample = npt.NDArray[np.uint8] | TensorGPU
+
+
+@dataclass(frozen=True)
+class Row:
+    """Letterboxed pixels of one sample, in the memory of a GPU with those of its neighbours behind it.
+
+    Attributes:
+        owner: DALI's output that holds them, uint8 [N, 3, H, W].
+        number: of the sample in it.
+        device: number of the GPU.
+    """
+
+    owner: TensorGPU
+    number: int
+    device: int
+
+    def with_next(self, count: int) -> SharedMemoryTensor:
+        """A view of this sample and those behind it, uint8 [count, 3, H, W]; it does not keep the memory."""
+        shape = self.owner.shape()[1:]
+        start = self.owner.data_ptr() + self.number * math.prod(shape)
+        return pixels_at(start, (count, *shape), self.device)
+
+
+Answer = tuple[Row, npt.NDArray[np.int32]] | Exception
+
+
+def frames_of(tensor: Any) -> list[TensorGPU]:
+    """The frames of a batch that lies in the memory of a GPU; they are not copied.
+
+    Args:
+        tensor: a pb_utils.Tensor, uint8 [N, H, W, 3].
+    """
+    batch = TensorGPU(tensor.to_dlpack(), "NHWC")
+    number, *shape = batch.shape()
+    size, device = math.prod(shape), tensor.__dlpack_device__()[1]
+    views = (pixels_at(batch.data_ptr() + i * size, shape, device) for i in range(number))
+    return [TensorGPU(view.__dlpack__(), "HWC") for view in views]
+
+
+class GpuPipeline(Restartable):
+    """Runs one of the repository's DALI definitions on a GPU, as many samples at a time as the model's batches have."""
+
+    def __init__(self, definition: Callable[..., Any], source: str, batch_size: int, device: int) -> None:
+        """Build the pipeline.
+
+        Args:
+            definition: a ``pipeline_def`` that takes ``device``.
+            source: name of its external source.
+            batch_size: the most samples of one run.
+            device: number of the GPU.
+        """
+        self.device = device
+        call(runtime.cudaSetDevice, device)
+        threads = min(len(os.sched_getaffinity(0)), THREADS)
+        super().__init__(definition, source, device="gpu", device_id=device, batch_size=batch_size, num_threads=threads)
+
+    def run(self, samples: Sequence[Sample]) -> list[Answer]:
+        """Preprocess samples of any size.
+
+        Args:
+            samples: what the external source takes, one uint8 array or TensorGPU a sample, at most ``batch_size``.
+
+        Returns:
+            for each sample its pixels and int32 [2], its height and width, or DALI's RuntimeError. Pixels hold until
+            the next call; those of samples that follow each other lie behind each other.
+        """
+        if not samples:
+            return []
+        try:
+            return self._run(samples)
+        except RuntimeError as error:
+            self.restart()
+            if len(samples) == 1:
+                return [error]
+        alone = [self.run([sample])[0] for sample in samples]
+        sound = [sample for sample, answer in zip(samples, alone, strict=True) if not isinstance(answer, Exception)]
+        together = iter(self.run(sound))
+        return [answer if isinstance(answer, Exception) else next(together) for answer in alone]
+
+    def _run(self, samples: Sequence[Sample]) -> list[Answer]:
+        if any(isinstance(sample, TensorGPU) for sample in samples):  # DALI wants them all in the same place
+            samples = [s if isinstance(s, TensorGPU) else TensorCPU(s, "HWC")._as_gpu() for s in samples]
+        self.pipeline.feed_input(self.source, list(samples), cuda_stream=-1)
+        images, sizes = self.pipeline.run()
+        dense, heights = images.as_tensor(), sizes.as_cpu()
+        call(runtime.cudaDeviceSynchronize)  # whoever reads the pixels is another process, with streams of its own
+        return [(Row(dense, i, self.device), np.array(heights.at(i))) for i in range(len(samples))]

@@ -1,0 +1,64 @@
+"""Where a DALI definition runs, and the replies made of its answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from triton_yolo.modules import load_module
+from triton_yolo.server.runtimes.dali.cpu_pipeline import CpuPipeline
+
+DEFINITION = "dali.py"  # in the model's folder
+
+
+def make_pipeline(name: str, source: str, args: dict[str, str]) -> Any:
+    """Build a definition for the place that the model's configuration names.
+
+    Args:
+        name: of a ``pipeline_def`` in the model's dali.py that takes ``device``.
+        source: name of its external source.
+        args: of the model's initialize.
+
+    Returns:
+        a CpuPipeline or a GpuPipeline: its run() takes samples and gives an answer for each, ``images`` uint8
+        [3, H, W] and ``image_size`` int32 [2], or the exception that it failed with.
+    """
+    definition = getattr(load_module(Path(args["model_repository"], args["model_version"], DEFINITION)), name)
+    if args["model_instance_kind"] == "CPU":
+        return CpuPipeline(definition, source)
+    from triton_yolo.server.runtimes.dali.gpu_pipeline import GpuPipeline
+
+    batch = json.loads(args["model_config"])["max_batch_size"]
+    return GpuPipeline(definition, source, batch, int(args["model_instance_device_id"]))
+
+
+def respond(answers: Sequence[Any]) -> Any:
+    """Make the response of one request out of the answers to its samples.
+
+    Args:
+        answers: one a sample, in the request's order.
+
+    Returns:
+        an InferenceResponse with ``images`` and ``image_size``, or with the error of the first sample that failed.
+    """
+    for i, answer in enumerate(answers):
+        if isinstance(answer, Exception):
+            where = f" (number {i} of the batch)" if len(answers) > 1 else ""
+            return pb_utils.InferenceResponse(
+                error=pb_utils.TritonError(f"{answer}{where}", pb_utils.TritonError.INVALID_ARG)
+            )
+    return pb_utils.InferenceResponse(
+        [_tensor(name, parts) for name, parts in zip(("images", "image_size"), zip(*answers, strict=True), strict=True)]
+    )
+
+
+def _tensor(name: str, parts: Sequence[Any]) -> Any:
+    """One tensor with a leading batch dimension; a batch of one, and pixels on a GPU, are not copied."""
+    if not isinstance(parts[0], np.ndarray):
+        return pb_utils.Tensor.from_dlpack(name, parts[0].with_next(len(parts)))
+    return pb_utils.Tensor(name, parts[0][None] if len(parts) == 1 else np.stack(parts))

@@ -1,0 +1,157 @@
+"""Says the same as a graph with operators that ONNX Runtime computes faster with CUDA; numbers stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper
+
+from triton_yolo.graphs.builder import Builder
+from triton_yolo.graphs.structure import attribute_of, part_of
+from triton_yolo.graphs.tensors import measured
+
+PLANES = 3
+AVERAGE = 2  # pixels along each side
+MOST_CHANNELS = 512  # of what becomes a dense convolution: with more, its zeros cost what they save
+MOST_GROUPS = 8  # of a convolution that becomes a dense one; depthwise ones have a group for each channel, and a kernel
+
+NEAREST = [b"nearest", b"asymmetric", b"floor"]  # a Resize that repeats pixels, as PyTorch exports it
+
+
+def with_cuda_operators(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Replace what takes the CUDA provider longer than it must, in its layout with the channels last.
+
+    * The average of 2 x 2 pixels becomes a convolution: tensor cores beat the pooling kernel.
+    * A convolution of a few groups becomes one, with zeros between them: cuDNN would cut the picture up, run each group
+      by itself, and put the pieces together again.
+    * Pixels are repeated by an expansion, where Resize would have the picture turned to planes and back.
+    * The three planes of the input are concatenated behind each other's pixels, not transposed.
+
+    Args:
+        model: of one input, whose nodes are in order.
+
+    Returns:
+        a new graph.
+    """
+    source = model.graph.input[0]
+    read = {name for node in model.graph.node for name in _read(node)}
+    build = Builder(model, measured(model, read - {source.name, ""}))
+    sizes = [dim.dim_value for dim in source.type.tensor_type.shape.dim]
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            _as_one_group(node, build)
+        elif node.op_type == "AveragePool" and _averages(node) and 0 < _channels(node, build) <= MOST_CHANNELS:
+            _as_convolution(node, build)
+        elif node.op_type == "Resize" and (times := _times(node, build)):
+            _as_expansion(node, times, build)
+        elif node.op_type == "Cast" and node.input[0] == source.name and sizes[1] == PLANES:
+            _with_channels_last(node, sizes, build)
+        else:
+            build.nodes.append(node)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.value_info[:], copy.graph.node[:]
+    copy.graph.node.extend(build.nodes)
+    copy.graph.initializer.extend(build.constants)
+    return part_of(copy, copy.graph.input, copy.graph.output)
+
+
+def _read(node: onnx.NodeProto) -> Sequence[str]:
+    """The inputs of a node that have to be known."""
+    if node.op_type == "Conv":
+        return node.input[1:2]
+    return node.input if node.op_type in ("AveragePool", "Resize") else ()
+
+
+def _channels(node: onnx.NodeProto, build: Builder) -> int:
+    """Of a batch of pictures; 0 where they are not known."""
+    pixels = build.tensors.get(node.input[0])
+    return pixels.shape[1] if pixels and len(pixels.shape) == 4 else 0
+
+
+def _as_one_group(node: onnx.NodeProto, build: Builder) -> None:
+    groups, known = attribute_of(node, "group", 1), build.tensors.get(node.input[1])
+    weights = known.values if known else None
+    if weights is None or not 1 < groups <= MOST_GROUPS or groups * weights.shape[1] > MOST_CHANNELS:
+        build.nodes.append(node)
+        return
+    convolution = onnx.NodeProto()
+    convolution.CopyFrom(node)
+    convolution.input[1] = build.constant(f"{node.output[0]}/dense", _dense(weights, groups))
+    del convolution.attribute[:]
+    convolution.attribute.extend(a for a in node.attribute if a.name != "group")
+    build.nodes.append(convolution)
+
+
+def _dense(weights: npt.NDArray[Any], groups: int) -> npt.NDArray[Any]:
+    """Each group's weights at its own inputs, zeros at the others: [M, C / groups, ...] to [M, C, ...]."""
+    outputs, inputs, *kernel = weights.shape
+    dense = np.zeros((outputs, groups, inputs, *kernel), weights.dtype)
+    rows = np.arange(outputs)
+    dense[rows, rows * groups // outputs] = weights
+    return dense.reshape(outputs, groups * inputs, *kernel)
+
+
+def _averages(node: onnx.NodeProto) -> bool:
+    """Whether a pooling takes the mean of 2 x 2 pixels inside the picture, wherever they begin."""
+    return (
+        attribute_of(node, "kernel_shape", None) == [AVERAGE] * 2
+        and set(attribute_of(node, "strides", [1])) == {1}
+        and set(attribute_of(node, "dilations", [1])) == {1}
+        and not any(attribute_of(node, "pads", []))
+        and attribute_of(node, "auto_pad", b"NOTSET") in (b"NOTSET", b"VALID")
+    )
+
+
+def _as_convolution(node: onnx.NodeProto, build: Builder) -> None:
+    """A quarter of each of four pixels of the same channel, nothing of the others: exact in every float type.
+
+    With a bias of zeros cuDNN compiles a kernel for it; without, it has taken one for 32 channels that is five times as
+    slow and wants planes.
+    """
+    pixels, channels, out = node.input[0], _channels(node, build), node.output[0]
+    quarters = np.full((channels, 1, AVERAGE, AVERAGE), 1 / AVERAGE**2, build.tensor(pixels).dtype)
+    weights = build.constant(f"{out}/quarters", _dense(quarters, channels))
+    bias = build.constant(f"{out}/bias", np.zeros(channels, quarters.dtype))
+    build.add("Conv", [pixels, weights, bias], out)
+
+
+def _times(node: onnx.NodeProto, build: Builder) -> tuple[int, int] | None:
+    """How often each pixel is repeated downwards and to the right; None where pictures are enlarged otherwise."""
+    how = [attribute_of(node, key, None) for key in ("mode", "coordinate_transformation_mode", "nearest_mode")]
+    stored = len(node.input) > 2 and node.input[2] not in build.makers
+    scales = build.tensors.get(node.input[2]) if stored else None
+    times = [] if scales is None or scales.values is None else scales.values.tolist()
+    if how != NEAREST or len(times) != 4 or times[:2] != [1, 1] or not all(map(float.is_integer, times)):
+        return None
+    return (int(times[2]), int(times[3])) if _channels(node, build) else None
+
+
+def _as_expansion(node: onnx.NodeProto, times: tuple[int, int], build: Builder) -> None:
+    (_, channels, height, width), (down, right), out = build.shape(node.input[0]), times, node.output[0]
+    apart = build.constant(f"{out}/apart", [0, height, 1, width, 1, channels])
+    often = build.constant(f"{out}/times", [1, 1, down, 1, right, 1])
+    together = build.constant(f"{out}/together", [0, down * height, right * width, channels])
+    pixels = build.add("Transpose", [node.input[0]], f"{out}/last", perm=[0, 2, 3, 1])
+    pixels = build.add("Reshape", [pixels, apart], f"{out}/single")
+    pixels = build.add("Expand", [pixels, often], f"{out}/repeated")
+    pixels = build.add("Reshape", [pixels, together], f"{out}/larger")
+    build.add("Transpose", [pixels], out, perm=[0, 3, 1, 2])
+
+
+def _with_channels_last(node: onnx.NodeProto, shape: Sequence[int], build: Builder) -> None:
+    """ONNX Runtime transposes to channels last before the first convolution; this transposition undoes that one."""
+    name = f"{node.output[0]}/planes"
+    planes = [f"{name}/{i}" for i in range(PLANES)]
+    sizes, target = build.constant(f"{name}/sizes", [1] * PLANES), build.constant(f"{name}/shape", [0, *shape[2:], 1])
+    build.nodes.append(helper.make_node("Split", [node.input[0], sizes], planes, f"{name}/split", axis=1))
+    last = [build.add("Reshape", [plane, target], f"{plane}/last") for plane in planes]
+    pixels = build.add("Concat", last, f"{name}/last", axis=3)
+    cast = onnx.NodeProto()
+    cast.CopyFrom(node)
+    cast.input[0] = build.add("Transpose", [pixels], f"{name}/first", perm=[0, 3, 1, 2])
+    build.nodes.append(cast)

@@ -1,0 +1,70 @@
+"""Takes the detours out of a graph that concatenates channels and splits them again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+from onnx import helper
+
+from triton_yolo.graphs.builder import Builder
+from triton_yolo.graphs.structure import attribute_of
+from triton_yolo.graphs.tensors import Tensor
+
+CHANNELS = 1  # their axis
+
+
+def without_splits(model: onnx.ModelProto, tensors: dict[str, Tensor]) -> onnx.ModelProto:
+    """A copy where channels that are concatenated, and split again behind other operators, go their own ways."""
+    apart = _Apart(model, tensors)
+    kept = []
+    for node in model.graph.node:
+        ways = None
+        if node.op_type == "Split" and all(name in tensors for name in (*node.output, node.input[0])):
+            shapes = [tensors[name].shape for name in node.output]
+            if attribute_of(node, "axis", 0) % len(shapes[0]) == CHANNELS:
+                ways = apart.ways(node.input[0], [shape[CHANNELS] for shape in shapes])
+        if ways is None:
+            kept.append(node)
+        else:
+            kept += [helper.make_node("Identity", [a], [b], name=b) for a, b in zip(ways, node.output, strict=True)]
+    straight = onnx.ModelProto()
+    straight.CopyFrom(model)
+    del straight.graph.node[:]
+    straight.graph.node.extend([*kept, *apart.nodes])
+    straight.graph.initializer.extend(apart.constants)
+    return straight
+
+
+class _Apart(Builder):
+    """Finds the tensors that channels come from."""
+
+    def ways(self, name: str, sizes: Sequence[int]) -> list[str] | None:
+        """Tensors of so many channels each that make up a tensor; None if it is made otherwise."""
+        node = self.maker(name)
+        if node is None or name not in self.tensors or node.op_type not in ("Concat", "Reshape"):
+            return None
+        shape = self.shape(name)
+        axis = attribute_of(node, "axis", 0) % len(shape)
+        sources = node.input if node.op_type == "Concat" else node.input[:1]
+        if any(source not in self.tensors for source in sources):
+            return None
+        if node.op_type == "Concat" and axis == CHANNELS:
+            return list(sources) if [self.shape(source)[CHANNELS] for source in sources] == list(sizes) else None
+        if node.op_type == "Reshape" and self.shape(sources[0])[: CHANNELS + 1] != shape[: CHANNELS + 1]:
+            return None
+        found = [self.ways(source, sizes) for source in sources]
+        if None in found:
+            return None
+        return [self._part(node, sizes, number, [way[number] for way in found if way]) for number in range(len(sizes))]
+
+    def _part(self, node: onnx.NodeProto, sizes: Sequence[int], number: int, sources: Sequence[str]) -> str:
+        name = f"{node.output[0]}/{number} of {'+'.join(map(str, sizes))}"
+        if name in self.tensors:
+            return name
+        whole = self.tensor(node.output[0])
+        shape = (*whole.shape[:CHANNELS], sizes[number], *whole.shape[CHANNELS + 1 :])
+        self.tensors[name] = Tensor(shape, whole.dtype)
+        if node.op_type == "Concat":
+            return self.add("Concat", sources, name, axis=attribute_of(node, "axis", 0))
+        return self.add("Reshape", [*sources, self.constant(f"{name}/shape", shape)], name)

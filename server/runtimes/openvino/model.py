@@ -1,0 +1,68 @@
+"""Triton Python model that runs the served graph with OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import triton_python_backend_utils as pb_utils
+
+from triton_yolo.export.served_proof import ServedProof, proof_of
+from triton_yolo.server.runtimes.network import GRAPH
+from triton_yolo.server.runtimes.openvino import FLOAT_GRAPH
+from triton_yolo.server.runtimes.openvino.engine import Engine
+from triton_yolo.server.runtimes.proved import NotProved, Trial, choose, record, show_in_metrics, try_out
+
+# Flags of processors whose INT8 instructions do not saturate (proc(5)); OpenVINO's kernels for others do.
+INT8_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
+REMEDY = "no arithmetic finds what it must on this processor, so that nothing is served"
+
+
+class TritonPythonModel:
+    """Letterboxed pixels to candidate boxes."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Compile the graph in the arithmetic that is right here, and fastest.
+
+        INT8 is taken without trying others where the processor has instructions for it.
+        """
+        start = time.perf_counter()
+        folder = Path(args["model_repository"], args["model_version"])
+        config = json.loads(args["model_config"])
+        wanted = config["parameters"]["arithmetic"]["string_value"]
+        try:
+            chosen, made = choose(_trials(folder, wanted), _is_known_to_be_fastest)
+        except NotProved as error:
+            raise pb_utils.TritonModelException(f"{REMEDY}: {error}") from None
+        line = record(folder, chosen, made, time.perf_counter() - start)
+        pb_utils.Logger.log_info(f"{config['name']}: {line}")
+        self.metrics = show_in_metrics(pb_utils.MetricFamily, config["name"], chosen)
+        self.engine = chosen.engine
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Run the images of all requests."""
+        batches = [pb_utils.get_input_tensor_by_name(request, "images").as_numpy() for request in requests]
+        return [
+            pb_utils.InferenceResponse([pb_utils.Tensor("candidates", candidates)])
+            for candidates in self.engine.run(batches)
+        ]
+
+
+def _trials(folder: Path, wanted: str) -> Iterator[Trial]:
+    """INT8 before float, where the graph has both."""
+    proof = ServedProof.read(proof_of(folder / GRAPH))
+    graphs = {"int8": GRAPH, "float32": FLOAT_GRAPH} if proof.arithmetic == "int8" else {"float32": GRAPH}
+    for arithmetic, graph in graphs.items():
+        if wanted == "auto" or arithmetic.startswith(wanted):
+            yield try_out(arithmetic, Engine(folder / graph), proof)
+
+
+def _is_known_to_be_fastest(trial: Trial) -> bool:
+    if trial.arithmetic != "int8":
+        return True
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    return not INT8_FLAGS.isdisjoint(flags) and "ONEDNN_MAX_CPU_ISA" not in os.environ

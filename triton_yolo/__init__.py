@@ -1,0 +1,36 @@
+"""YOLO served by Triton Inference Server with as few bytes moved as possible: the client's names.
+
+    from triton_yolo import Detector
+
+They are loaded when they are first used, so that the server's processes don't load what only clients need.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from triton_yolo.clients import (
+        AsyncDetector,
+        DetectionError,
+        Detections,
+        Detector,
+        Frames,
+        Image,
+        ServerUnavailable,
+    )
+
+__all__ = ["AsyncDetector", "DetectionError", "Detections", "Detector", "Frames", "Image", "ServerUnavailable"]
+
+
+def __getattr__(name: str) -> object:
+    """Load a name of the client's (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("triton_yolo.clients"), name)
+
+
+def __dir__() -> list[str]:
+    """The client's names among the module's."""
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,1 @@
+"""What the command lines share: the verbs, how they end, and how they show progress."""

@@ -1,0 +1,1 @@
+"""ONNX graphs: reading, running, their structure and parts, new nodes, float16."""

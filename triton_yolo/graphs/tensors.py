@@ -1,0 +1,69 @@
+"""What is known of the tensors of a served graph."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+
+from triton_yolo.graphs.runner import Runner
+from triton_yolo.graphs.structure import part_of
+
+BATCH = 0  # a size that is as large as the batch
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor.
+
+    Attributes:
+        shape: with BATCH where the size is that of the batch.
+        dtype: of its numbers.
+        values: where they hang neither on pixels nor on the batch.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    values: npt.NDArray[np.generic] | None = None
+
+
+def measured(model: onnx.ModelProto, names: Collection[str]) -> dict[str, Tensor]:
+    """Find out what tensors are by running a graph on black pictures, as one and as two.
+
+    Shapes that exporters reckon while the graph runs are beyond ONNX's shape inference.
+
+    Args:
+        model: a served graph.
+        names: of its tensors, but for its input.
+    """
+    source, constants = model.graph.input[0].name, {tensor.name: tensor for tensor in model.graph.initializer}
+    stored = {name: numpy_helper.to_array(constants[name]) for name in names if name in constants}
+    made = [name for name in names if name not in stored and name != source]
+    tensors = {name: Tensor(values.shape, values.dtype, values) for name, values in stored.items()}
+    if not made:
+        return tensors
+    image = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim[1:]]
+    runner = Runner(part_of(model, model.graph.input, [onnx.ValueInfoProto(name=name) for name in made]))
+    ones, twos = (runner.run(np.zeros((count, *image), np.uint8)) for count in (1, 2))
+    of_pixels = _of_pixels(model)
+    for name in made:
+        one, two = ones[name], twos[name]
+        if one.ndim == two.ndim:
+            shape = tuple(a if a == b else BATCH for a, b in zip(one.shape, two.shape, strict=True))
+            fixed = name not in of_pixels and np.array_equal(one, two)
+            tensors[name] = Tensor(shape, one.dtype, one if fixed else None)
+    return tensors
+
+
+def _of_pixels(model: onnx.ModelProto) -> set[str]:
+    """The tensors whose values hang on the input's values; its shape is another matter."""
+    found = {model.graph.input[0].name}
+    for node in model.graph.node:
+        if node.op_type != "Shape" and found.intersection(node.input):
+            found.update(node.output)
+    return found
