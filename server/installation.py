@@ -83,7 +83,9 @@ def find_installation() -> Installation:
     """
     package = importlib.util.find_spec("pytriton")
     if package is None or not package.submodule_search_locations:
-        raise ServerError("nvidia-pytriton is not installed: `make .venv`, or pip install -c constraints.txt -e .")
+        raise ServerError(
+            "nvidia-pytriton is not installed: pip install 'triton-yolo[server]', or `make demo` in a checkout"
+        )
     root = Path(package.submodule_search_locations[0])
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     server = root / "tritonserver"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from triton_yolo.server.errors import ServerError
-from triton_yolo.server.gpu import Gpu, find_gpu
+from triton_yolo.server.gpu_selection import Gpu, find_gpu
 from triton_yolo.server.installation import Installation, find_installation, link_backends
 from triton_yolo.server.repository import compose
 from triton_yolo.server.runtimes.base import Arithmetic, Device

@@ -85,7 +85,7 @@ def write_together(files: Mapping[Path, bytes]) -> None:
             handle, written[path] = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
-                os.fchmod(file.fileno(), 0o644)  # mkstemp lets nobody else read
+                os.fchmod(file.fileno(), 0o644)  # mkstemp makes it readable by its owner alone
         for path in files:
             os.replace(written[path], path)
             del written[path]

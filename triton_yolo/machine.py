@@ -7,7 +7,7 @@ import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 
-from bench.errors import BenchError
+from triton_yolo.errors import TritonYoloError
 
 PACKAGES = (
     "nvidia-pytriton",
@@ -39,13 +39,13 @@ def describe_gpu() -> dict[str, str]:
     """Name and driver of the first GPU, as nvidia-smi tells them.
 
     Raises:
-        BenchError: it does not tell.
+        TritonYoloError: it does not tell.
     """
     query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
         told = subprocess.run(query, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
-        raise BenchError("nvidia-smi tells of no GPU; this is to be measured on one") from None
+        raise TritonYoloError("nvidia-smi tells of no GPU; this is to be measured on one") from None
     gpu, driver = told.splitlines()[0].split(", ")
     return {"gpu": gpu, "driver": driver}
 

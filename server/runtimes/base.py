@@ -80,7 +80,7 @@ class Runtime(ABC):
             arithmetic: what a network computes in.
 
         Raises:
-            ServerError: the file does not do for this arithmetic.
+            ServerError: the file cannot be served in this arithmetic.
         """
         (version / self.file).symlink_to(file)
 

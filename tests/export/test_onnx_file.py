@@ -14,7 +14,7 @@ import pytest
 from onnx import numpy_helper, parser
 
 from tests.export.layouts import FAMILIES, network
-from triton_yolo.export.errors import ExportError
+from triton_yolo.errors import GraphError
 from triton_yolo.graphs.onnx_file import checked, read_network
 from triton_yolo.graphs.runner import Runner
 
@@ -34,7 +34,7 @@ def kinds(model: onnx.ModelProto) -> list[str]:
 
 def refusal(path: Path) -> str:
     """The message, which is one line and begins with the file's name or names it."""
-    with pytest.raises(ExportError) as caught:
+    with pytest.raises(GraphError) as caught:
         read_network(path)
     message = str(caught.value)
     assert str(path) in message
@@ -169,7 +169,7 @@ def test_no_length_and_no_wrong_byte_raises_anything_else(tmp_path: Path) -> Non
         path.write_bytes(content)
         try:
             read_network(path)
-        except ExportError:
+        except GraphError:
             refused += 1
         except Exception as error:  # any kind is what this looks for
             others.add(f"{type(error).__name__}: {error}")
@@ -230,12 +230,12 @@ def test_weights_in_a_file_that_was_cut_off_are_refused(outside: Path, length: i
 @pytest.mark.parametrize("imported", [True, False])
 def test_an_operator_of_one_runtime_is_refused_by_name(operator: str, domain: str, imported: bool) -> None:
     opsets = f'opset_import: ["" : 20{f", {chr(34)}{domain}{chr(34)} : 1" if imported else ""}]'
-    with pytest.raises(ExportError, match=f"not ONNX's own: {domain}::{operator}[.] Export without them"):
+    with pytest.raises(GraphError, match=f"not ONNX's own: {domain}::{operator}[.] Export without them"):
         checked(graph(f"a = Relu (images) y = {domain}.{operator} (a)", opsets))
 
 
 def test_every_such_operator_is_named_once() -> None:
-    with pytest.raises(ExportError, match=r"own: TRT::B, com[.]x::A[.] Export"):
+    with pytest.raises(GraphError, match=r"own: TRT::B, com[.]x::A[.] Export"):
         checked(graph("a = com.x.A (images) b = TRT.B (a) c = com.x.A (b) y = Relu (c)"))
 
 
@@ -246,7 +246,7 @@ def test_an_operator_of_one_runtime_in_a_branch_is_refused_too() -> None:
                     else_branch = two () => (float[N, 3, 8, 8] b) { b = Sigmoid (images) }>""",
         'opset_import: ["" : 20, "com.x" : 1]',
     )
-    with pytest.raises(ExportError, match=r"com[.]x::Foo"):
+    with pytest.raises(GraphError, match=r"com[.]x::Foo"):
         checked(model)
 
 
@@ -274,7 +274,7 @@ def test_the_models_own_functions_are_put_in_their_places() -> None:
 
 
 def test_a_function_with_an_operator_of_one_runtime_is_refused() -> None:
-    with pytest.raises(ExportError, match=r"com[.]x::Foo"):
+    with pytest.raises(GraphError, match=r"com[.]x::Foo"):
         checked(functions("z = com.x.Foo (x)"))
 
 
@@ -323,7 +323,7 @@ def test_what_a_branch_takes_from_outside_comes_before_it(order: tuple[int, ...]
     ids=["of two", "of one", "with the output"],
 )
 def test_operators_in_a_loop_are_refused(body: str) -> None:
-    with pytest.raises(ExportError, match="its operators form a loop"):
+    with pytest.raises(GraphError, match="its operators form a loop"):
         checked(graph(body))
 
 
@@ -340,7 +340,7 @@ def test_operators_in_a_loop_are_refused(body: str) -> None:
     ids=["a missing tensor", "no such operator", "two of a name", "no output", "no such attribute", "too few inputs"],
 )
 def test_an_invalid_graph_is_refused_with_what_is_wrong(body: str, seen: str) -> None:
-    with pytest.raises(ExportError, match=r"^is not valid ONNX: ") as caught:
+    with pytest.raises(GraphError, match=r"^is not valid ONNX: ") as caught:
         checked(graph(body))
     assert seen in str(caught.value) and "\n" not in str(caught.value)
 
@@ -354,7 +354,7 @@ def test_a_file_with_an_invalid_graph_is_named(tmp_path: Path) -> None:
 def test_a_graph_that_does_not_say_its_operator_set_is_refused() -> None:
     model = graph("y = Relu (images)")
     del model.opset_import[:]
-    with pytest.raises(ExportError, match="which operator set"):
+    with pytest.raises(GraphError, match="which operator set"):
         checked(model)
 
 
@@ -362,5 +362,5 @@ def test_a_graph_that_does_not_say_its_operator_set_is_refused() -> None:
 def test_another_version_of_the_format_is_refused(version: int) -> None:
     model = graph("y = Relu (images)")
     model.ir_version = version
-    with pytest.raises(ExportError, match="ir_version"):
+    with pytest.raises(GraphError, match="ir_version"):
         checked(model)

@@ -11,11 +11,11 @@ import pytest
 from google.protobuf import text_format
 
 from tests.conftest import REPOSITORY
+from triton_yolo.errors import RepositoryError
 from triton_yolo.export.repository import GRAPH, PLAN, Settings, write_repository
 from triton_yolo.export.served_proof import proof_of
 from triton_yolo.modules import load_module
 from triton_yolo.repository import read_config
-from triton_yolo.server.errors import ServerError
 
 DEFAULT = Settings(640, 640, 300, ("open", "short", "mousebite", "spur", "copper", "pin-hole"), True, True, False)
 OTHER = Settings(384, 640, 200, ("Käfer", 'a "b"', "c\\d"), False, False, True)
@@ -124,6 +124,6 @@ def test_a_configuration_that_is_none_is_refused_and_nothing_is_written(tmp_path
     write_repository(tmp_path, b"graph", b"proof", DEFAULT)
     (tmp_path / "nms" / "config.pbtxt").write_text("no configuration")
     before = files(tmp_path)
-    with pytest.raises(ServerError, match="is not a Triton model configuration"):
+    with pytest.raises(RepositoryError, match="is not a Triton model configuration"):
         write_repository(tmp_path, b"another", b"proof", OTHER)
     assert files(tmp_path) == before

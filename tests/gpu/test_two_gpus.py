@@ -15,7 +15,7 @@ from tests.gpu.comparing import OVERLAP, SCORE, THRESHOLD, Ask, assert_close, fi
 from tests.gpu.conftest import SECONDS
 from triton_yolo.boards import draw_board
 from triton_yolo.clients import DetectionError, Detections, Detector
-from triton_yolo.server.gpu import Gpu, _gpus
+from triton_yolo.server.gpu_selection import Gpu, _gpus
 from triton_yolo.server.process import TritonServer, free_addresses
 
 pytestmark = pytest.mark.gpu

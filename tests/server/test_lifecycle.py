@@ -30,7 +30,11 @@ SECONDS = 90  # for a start or a stop on a busy machine
 IMAGE = jpeg(picture(1, 240, 320))
 
 
-HURRIED = ("-c", "import runpy, server.process as p; p.EXIT_SECONDS = 3; runpy.run_module('server', {}, '__main__')")
+HURRIED = (
+    "-c",
+    "from triton_yolo.cli import main; from triton_yolo.server import process as p; p.EXIT_SECONDS = 3; main.main()",
+    "serve",
+)
 """The same command, but tritonserver waits less long for what cannot end."""
 
 

@@ -13,7 +13,7 @@ from tests.conftest import REPOSITORY
 from triton_yolo.repository import read_config
 from triton_yolo.server import gpu
 from triton_yolo.server.errors import ServerError
-from triton_yolo.server.gpu import Gpu, find_gpu
+from triton_yolo.server.gpu_selection import Gpu, find_gpu
 from triton_yolo.server.repository import compose
 
 

@@ -72,8 +72,9 @@ def test_the_source_is_not_touched(source: Path, target: Path) -> None:
 
 
 def test_a_model_that_nothing_stands_in_for_is_an_error(source: Path, target: Path) -> None:
-    (source / "yolo").rename(source / "another")
-    with pytest.raises(ServerError, match="another: no Python model stands in for a tensorrt_plan model here"):
+    config = source / "yolo" / "config.pbtxt"
+    config.write_text(config.read_text().replace('platform: "tensorrt_plan"', 'backend: "pytorch"'))
+    with pytest.raises(ServerError, match="yolo: no Python model stands in for a pytorch model here"):
         compose(source, target)
 
 

@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from triton_yolo.boards import CLASSES, Board, Line, app, draw_board, write_dataset
+from triton_yolo.boards import CLASSES, Board, Line, draw_board, write_dataset
+from triton_yolo.boards.command import app
 from triton_yolo.boards.defects import MARGIN, OVERLAP, Defect
 from triton_yolo.boards.draw import Masks, add_defects, draw_masks
 from triton_yolo.boards.layout import lay_out

@@ -41,7 +41,7 @@ def test_training_without_its_packages_ends_with_one_line_that_names_what_to_ins
 
 def test_boards_and_the_help_of_training_need_no_pytorch() -> None:
     for code in (
-        "import training.boards, training.pictures, training.split",
+        "import triton_yolo.boards, training.pictures, training.split",
         "from training.train import app; app(['--help'])",
     ):
         done = run(f"import sys; sys.modules['torch'] = None; {code}")

@@ -1,4 +1,4 @@
-"""A DALI pipeline that can be had anew after a failure."""
+"""A DALI pipeline that can be rebuilt after a failure."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Restartable:
         # On the CPU the plainest executor does; sizes of frames on a GPU get to the CPU in the newest alone.
         newest = options["device"] == "gpu"
         self._executor = dict.fromkeys(("exec_pipelined", "exec_async", "exec_dynamic"), newest)
-        # Built anew out of the serialised form: that takes 3 ms instead of 10, and loses no memory.
+        # Rebuilt from the serialised form: this takes 3 ms instead of 10, and loses no memory.
         self._serialised = definition(**options).serialize()
         self.restart()
 
     def restart(self) -> None:
-        """Build the pipeline anew: DALI takes no more input after a failure."""
+        """Rebuild the pipeline: DALI takes no more input after a failure."""
         self.close()
         self.pipeline = Pipeline.deserialize(self._serialised, **self._executor)
         self.pipeline.build()

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto
 
-from triton_yolo.export.errors import ExportError
+from triton_yolo.errors import GraphError
 from triton_yolo.graphs.half_precision import halved, name_nodes
 from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.graphs.quantisers import without_quantisers
@@ -38,5 +38,5 @@ def gpu_graph(path: Path) -> onnx.ModelProto:
             name_nodes(model)
             model = halved(model)
         return with_cuda_operators(decode_late(model))
-    except ExportError as error:
+    except GraphError as error:
         raise ServerError(str(error)) from None
