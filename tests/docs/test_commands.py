@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from tests.conftest import ROOT
-from tests.docs.pages import Page, pages
+from tests.docs.pages import Page, page, pages
 from triton_yolo.cli.main import app
 
 OURS = ("bench", "deploy", "training")  # folders whose modules are command lines, each with a function main
@@ -84,6 +84,11 @@ def test_every_extra_exists(read: Page) -> None:
     extras = set(re.findall(r"^(\w+) = \[", section, re.MULTILINE))
     named = re.findall(r"pip install .*?(?:\.|triton-yolo|\.whl)\[([\w,]+)\]", "\n".join(read.code()))
     assert {extra for names in named for extra in names.split(",")} <= extras
+
+
+def test_the_wheel_that_the_readme_installs_is_of_this_version() -> None:
+    [version] = re.findall(r"triton_yolo-([\d.]+)-py3", page("README.md").text)
+    assert f'\nversion = "{version}"\n' in (ROOT / "pyproject.toml").read_text()
 
 
 def test_commands_are_found_in_blocks_and_in_sentences() -> None:

@@ -77,6 +77,35 @@ def test_the_python_of_the_clients_page_runs(number: int, server: TritonServer, 
     run([sys.executable, "-c", addressed(page("docs/clients.md").fenced("python")[number], server)], folder)
 
 
+@pytest.mark.parametrize("number", range(len(page("docs/shared-memory.md").fenced("python"))))
+def test_the_python_of_the_page_on_shared_memory_runs(number: int, server: TritonServer, folder: Path) -> None:
+    cameras = "class Camera:\n    def read_into(self, view): view[:] = 114\n\ncameras = [Camera()] * 8\n"
+    code = page("docs/shared-memory.md").fenced("python")[number]
+    run([sys.executable, "-c", cameras + addressed(code, server)], folder)
+
+
+def test_the_loop_of_the_page_on_streams_detects(server: TritonServer, folder: Path) -> None:
+    [loop] = page("docs/streaming.md").fenced("python")
+    address = f"127.0.0.1:{server.addresses.grpc}"
+    camera = f"""
+class Camera:
+    frames = 0
+
+    def read(self):
+        self.frames += 1
+        if self.frames > 3:
+            raise EOFError
+        return np.full((96, 128, 3), 114, np.uint8)
+
+try:
+    inspect([Camera(), Camera()], 96, 128)
+except EOFError:
+    pass
+"""
+    lines = run([sys.executable, "-c", loop.replace("Detector(", f'Detector("{address}", ') + camera], folder)
+    assert lines.splitlines() == ["0 0", "1 0"] * 3
+
+
 def test_the_detections_of_the_readme_are_drawn_and_printed(server: TritonServer, folder: Path) -> None:
     drawing, printing = (
         line.split("  #")[0].replace("triton-yolo", f"{sys.executable} -m triton_yolo").split(">")[0].split()
