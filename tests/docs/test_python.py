@@ -87,7 +87,7 @@ def test_the_python_of_the_page_on_shared_memory_runs(number: int, server: Trito
 def test_the_loop_of_the_page_on_streams_detects(server: TritonServer, folder: Path) -> None:
     [loop] = page("docs/streaming.md").fenced("python")
     address = f"127.0.0.1:{server.addresses.grpc}"
-    camera = f"""
+    camera = """
 class Camera:
     frames = 0
 
