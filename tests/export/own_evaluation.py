@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,18 +68,32 @@ def yolox(session: ort.InferenceSession, picture: npt.NDArray[np.uint8]) -> Rows
     return [(*box.tolist(), float(scores[i]), int(classes[i])) for box, i in zip(found, kept, strict=True)]
 
 
-def ultralytics(session: ort.InferenceSession, picture: npt.NDArray[np.uint8], corners: bool = False) -> Rows:
-    """data/augment.py (LetterBox), utils/nms.py (non_max_suppression with multi_label, as val has it), iou of 0.7.
+def ultralytics(
+    session: ort.InferenceSession,
+    picture: npt.NDArray[np.uint8],
+    corners: bool = False,
+    side: int = SIDE,
+    predicted: bool = False,
+) -> Rows:
+    """`yolo val` of an export of fixed size: with rect=False, multi_label, and an iou of 0.7.
+
+    data/base.py (load_image), data/augment.py (LetterBox), utils/nms.py (non_max_suppression), utils/ops.py
+    (scale_boxes).
 
     Args:
         session: of an export [N, 4 + classes, A].
         picture: BGR, as cv2.imread gives it.
         corners: its boxes are x1, y1, x2, y2, as LibreYOLO exports them; else centre and size.
+        side: of the network's input, in pixels.
+        predicted: sizes and boxes are those of `yolo predict` in Ultralytics 8.2: sizes rounded to the nearest, and one
+            ratio for both axes; `yolo val` rounds them up, and each axis has its own.
     """
     height, width = picture.shape[:2]
-    ratio = min(SIDE / height, SIDE / width)
-    new_width, new_height = round(width * ratio), round(height * ratio)
-    across, down = (SIDE - new_width) / 2, (SIDE - new_height) / 2
+    ratio = side / max(height, width)
+    new_width, new_height = (
+        round(length * ratio) if predicted else min(math.ceil(length * ratio), side) for length in (width, height)
+    )
+    across, down = (side - new_width) / 2, (side - new_height) / 2
     small = cv2.resize(picture, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
     top, bottom, left, right = round(down - 0.1), round(down + 0.1), round(across - 0.1), round(across + 0.1)
     padded = cv2.copyMakeBorder(small, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(GREY,) * 3)
@@ -93,7 +108,8 @@ def ultralytics(session: ort.InferenceSession, picture: npt.NDArray[np.uint8], c
     kept = by_classes(boxes, scores, classes, 0.7)[:300]
     place = np.array([left, top] * 2, np.float32)
     limit = np.array([width, height] * 2, np.float32)
-    found = ((boxes[kept] - place) / ratio).clip(0, limit)
+    ratios = (ratio, ratio) if predicted else (new_width / width, new_height / height)
+    found = ((boxes[kept] - place) / np.array(ratios * 2, np.float32)).clip(0, limit)
     return [(*box.tolist(), float(scores[i]), int(classes[i])) for box, i in zip(found, kept, strict=True)]
 
 
