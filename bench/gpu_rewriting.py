@@ -34,7 +34,6 @@ SIZES = (1, 8)  # images at a time
 ROUNDS, RUNS = 30, 20  # rounds in which all variants take turns, and runs of each in a round
 # What keeps each of the operator rewritings from happening.
 OPERATORS: dict[str, tuple[str, Any]] = {
-    "one group": ("MOST_GROUPS", 0),
     "average as convolution": ("_averages", lambda node: False),
     "expansion": ("_times", lambda node, build: None),
     "channels last": ("PLANES", -1),

@@ -109,23 +109,6 @@ def test_inputs_of_other_planes_stay(sizes: tuple[Any, ...]) -> None:
     np.testing.assert_allclose(run(fast, images), run(model, images), rtol=2e-6, atol=1e-3)
 
 
-@pytest.mark.parametrize(("groups", "left"), [(2, 1), (4, 1), (8, 1), (16, 16)], ids=str)
-def test_a_few_groups_are_one_with_zeros_between(groups: int, left: int) -> None:
-    rng = np.random.default_rng(0)
-    weights = rng.normal(size=(32, 16 // groups, 3, 3)).astype(np.float32)
-    nodes = [
-        helper.make_node("Cast", ["images"], ["x"], to=TensorProto.FLOAT),
-        helper.make_node("Conv", ["x", "w", "b"], ["y"], "grouped", group=groups, pads=[1] * 4, strides=[2, 1]),
-    ]
-    constants = {"w": weights, "b": rng.normal(size=32).astype(np.float32)}
-    model = model_of(nodes, constants, ("N", 16, 12, 10))
-    fast = with_cuda_operators(model)
-    onnx.checker.check_model(fast, full_check=True)
-    convolution = next(node for node in fast.graph.node if node.op_type == "Conv")
-    assert next((a.i for a in convolution.attribute if a.name == "group"), 1) == left
-    np.testing.assert_allclose(run(fast, pictures(16)), run(model, pictures(16)), rtol=2e-6, atol=1e-3)
-
-
 def enlarging(
     how: dict[str, Any], scales: list[float] | None = None, sizes: list[int] | None = None
 ) -> onnx.ModelProto:

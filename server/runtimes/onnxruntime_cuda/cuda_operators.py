@@ -1,4 +1,7 @@
-"""Says the same as a graph with operators that ONNX Runtime computes faster with CUDA; numbers stay as they are."""
+"""Replaces operators of a graph by others that ONNX Runtime computes faster with CUDA; the numbers stay the same.
+
+What each gives is in bench/results/gpu-rewriting.json.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +20,14 @@ from triton_yolo.graphs.tensors import measured
 PLANES = 3
 AVERAGE = 2  # pixels along each side
 MOST_CHANNELS = 512  # of what becomes a dense convolution: with more, its zeros cost what they save
-MOST_GROUPS = 8  # of a convolution that becomes a dense one; depthwise ones have a group for each channel, and a kernel
 
 NEAREST = [b"nearest", b"asymmetric", b"floor"]  # a Resize that repeats pixels, as PyTorch exports it
 
 
 def with_cuda_operators(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Replace what takes the CUDA provider longer than it must, in its layout with the channels last.
+    """Replace what takes the CUDA provider longer than necessary, in its layout with the channels last.
 
     * The average of 2 x 2 pixels becomes a convolution: tensor cores beat the pooling kernel.
-    * A convolution of a few groups becomes one, with zeros between them: cuDNN would cut the picture up, run each group
-      by itself, and put the pieces together again.
     * Pixels are repeated by an expansion, where Resize would have the picture turned to planes and back.
     * The three planes of the input are concatenated behind each other's pixels, not transposed.
 
@@ -42,9 +42,7 @@ def with_cuda_operators(model: onnx.ModelProto) -> onnx.ModelProto:
     build = Builder(model, measured(model, read - {source.name, ""}))
     sizes = [dim.dim_value for dim in source.type.tensor_type.shape.dim]
     for node in model.graph.node:
-        if node.op_type == "Conv":
-            _as_one_group(node, build)
-        elif node.op_type == "AveragePool" and _averages(node) and 0 < _channels(node, build) <= MOST_CHANNELS:
+        if node.op_type == "AveragePool" and _averages(node) and 0 < _channels(node, build) <= MOST_CHANNELS:
             _as_convolution(node, build)
         elif node.op_type == "Resize" and (times := _times(node, build)):
             _as_expansion(node, times, build)
@@ -62,8 +60,6 @@ def with_cuda_operators(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _read(node: onnx.NodeProto) -> Sequence[str]:
     """The inputs of a node that have to be known."""
-    if node.op_type == "Conv":
-        return node.input[1:2]
     return node.input if node.op_type in ("AveragePool", "Resize") else ()
 
 
@@ -73,27 +69,11 @@ def _channels(node: onnx.NodeProto, build: Builder) -> int:
     return pixels.shape[1] if pixels and len(pixels.shape) == 4 else 0
 
 
-def _as_one_group(node: onnx.NodeProto, build: Builder) -> None:
-    groups, known = attribute_of(node, "group", 1), build.tensors.get(node.input[1])
-    weights = known.values if known else None
-    if weights is None or not 1 < groups <= MOST_GROUPS or groups * weights.shape[1] > MOST_CHANNELS:
-        build.nodes.append(node)
-        return
-    convolution = onnx.NodeProto()
-    convolution.CopyFrom(node)
-    convolution.input[1] = build.constant(f"{node.output[0]}/dense", _dense(weights, groups))
-    del convolution.attribute[:]
-    convolution.attribute.extend(a for a in node.attribute if a.name != "group")
-    build.nodes.append(convolution)
-
-
-def _dense(weights: npt.NDArray[Any], groups: int) -> npt.NDArray[Any]:
-    """Each group's weights at its own inputs, zeros at the others: [M, C / groups, ...] to [M, C, ...]."""
-    outputs, inputs, *kernel = weights.shape
-    dense = np.zeros((outputs, groups, inputs, *kernel), weights.dtype)
-    rows = np.arange(outputs)
-    dense[rows, rows * groups // outputs] = weights
-    return dense.reshape(outputs, groups * inputs, *kernel)
+def _channel_by_channel(channels: int, kernel: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the dense weights [C, C, ...] that apply one kernel to each channel: zeros between different channels."""
+    dense = np.zeros((channels, channels, *kernel.shape), kernel.dtype)
+    dense[np.arange(channels), np.arange(channels)] = kernel
+    return dense
 
 
 def _averages(node: onnx.NodeProto) -> bool:
@@ -114,9 +94,9 @@ def _as_convolution(node: onnx.NodeProto, build: Builder) -> None:
     slow and wants planes.
     """
     pixels, channels, out = node.input[0], _channels(node, build), node.output[0]
-    quarters = np.full((channels, 1, AVERAGE, AVERAGE), 1 / AVERAGE**2, build.tensor(pixels).dtype)
-    weights = build.constant(f"{out}/quarters", _dense(quarters, channels))
-    bias = build.constant(f"{out}/bias", np.zeros(channels, quarters.dtype))
+    quarter = np.full((AVERAGE, AVERAGE), 1 / AVERAGE**2, build.tensor(pixels).dtype)
+    weights = build.constant(f"{out}/quarters", _channel_by_channel(channels, quarter))
+    bias = build.constant(f"{out}/bias", np.zeros(channels, quarter.dtype))
     build.add("Conv", [pixels, weights, bias], out)
 
 

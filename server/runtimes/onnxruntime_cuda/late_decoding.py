@@ -1,4 +1,4 @@
-"""Lets a served graph choose the best anchors first, and decode the boxes of those alone."""
+"""Moves the choice of the best anchors before the decoding of their boxes, so that only those are decoded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onnx import helper
 from triton_yolo.graphs.builder import Builder, Unknown
 from triton_yolo.graphs.structure import attribute_of, in_order, makers_of, opset_of, part_of
 from triton_yolo.graphs.tensors import BATCH, Tensor, measured
-from triton_yolo.server.runtimes.onnxruntime_cuda.straight import CHANNELS, without_splits
+from triton_yolo.server.runtimes.onnxruntime_cuda.split_removal import CHANNELS, without_splits
 
 ELEMENTWISE = {"Add", "Cast", "Div", "Exp", "Identity", "Mul", "Pow", "Sigmoid", "Sub"}
 MOVED = ELEMENTWISE | {"Concat", "Conv", "ReduceMax", "ReduceSum", "Reshape", "Slice", "Softmax", "Split", "Transpose"}
@@ -40,19 +40,19 @@ def decode_late(model: onnx.ModelProto) -> onnx.ModelProto:
     names = {top.output[1], *_behind(model, predictions)}
     names.update(name for node in nodes if node.op_type == "Split" and node.input[0] in names for name in node.output)
     tensors = measured(model, names)
-    straight = without_splits(model, tensors)
-    gathering = _Gathering(straight, tensors, top)
+    unsplit = without_splits(model, tensors)
+    gathering = _Gathering(unsplit, tensors, top)
     try:
         best = gathering.of(predictions, axis)
     except Unknown:
         return model
     if not gathering.moved:
         return model
-    for node in straight.graph.node:
+    for node in unsplit.graph.node:
         node.input[:] = [best if name == chosen.output[0] else name for name in node.input]
-    straight.graph.node.extend(gathering.nodes)
-    straight.graph.initializer.extend(gathering.constants)
-    ordered = in_order(straight)
+    unsplit.graph.node.extend(gathering.nodes)
+    unsplit.graph.initializer.extend(gathering.constants)
+    ordered = in_order(unsplit)
     return part_of(ordered, ordered.graph.input, ordered.graph.output)
 
 
@@ -173,7 +173,7 @@ class _Gathering(Builder):
         return self.of(name, own) if tensor.values is None else self._chosen(name, axis, rank)
 
     def _fixed(self, name: str) -> str:
-        """A constant that exporters reckon out of the shapes of what is not made any longer."""
+        """Return a constant that exporters compute from shapes of tensors that no longer exist."""
         if name not in self.makers:
             return name
         out = f"{name}/fixed"

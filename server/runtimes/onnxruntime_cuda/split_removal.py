@@ -1,4 +1,4 @@
-"""Takes the detours out of a graph that concatenates channels and splits them again."""
+"""Removes splits of channels that were concatenated before."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHANNELS = 1  # their axis
 
 
 def without_splits(model: onnx.ModelProto, tensors: dict[str, Tensor]) -> onnx.ModelProto:
-    """A copy where channels that are concatenated, and split again behind other operators, go their own ways."""
+    """Return a copy in which channels that are concatenated, and later split again, are computed separately."""
     apart = _Apart(model, tensors)
     kept = []
     for node in model.graph.node:
