@@ -112,7 +112,7 @@ def _told(name: str, figures: Any) -> Any:
 
 def _frames(url: str, boards: np.ndarray, seconds: float, stages: Callable[[Callable[[], Steady]], Any]) -> Any:
     with ExitStack() as stack:
-        detector = stack.enter_context(Detector(url, transport="cuda"))
+        detector = stack.enter_context(Detector(url, memory="cuda"))
         frames = [stack.enter_context(detector.frames(*boards.shape[:3])) for _ in range(max(FRAMES_IN_FLIGHT))]
         for region in frames:
             region.fill(boards)

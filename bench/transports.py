@@ -18,10 +18,11 @@ from bench.counting_proxy import CountingProxy
 from triton_yolo.boards import draw_board
 from triton_yolo.cli.exits import leave
 from triton_yolo.cli.progress import tracked
-from triton_yolo.clients.connect import Kind
 from triton_yolo.clients.detector import Detector
 from triton_yolo.clients.errors import DetectionError
-from triton_yolo.clients.frames import Frames, Pixels
+from triton_yolo.clients.memory.frames import Frames
+from triton_yolo.clients.memory.pool import Memory
+from triton_yolo.clients.request import Pixels
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
 from triton_yolo.machine import describe_machine
@@ -29,6 +30,12 @@ from triton_yolo.server.process import Addresses, TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNT, HEIGHT, WIDTH = 8, 960, 1280  # one frame of each of 8 cameras
+KINDS: dict[str, tuple[str, Memory]] = {  # protocol and memory
+    "grpc": ("grpc", "plain"),
+    "http": ("http", "plain"),
+    "system": ("grpc", "system"),
+    "cuda": ("grpc", "cuda"),
+}
 WARM_UP = 3  # requests of each kind that are not measured
 
 
@@ -80,23 +87,25 @@ def measure(repository: Path, rounds: int) -> dict[str, Any]:
     }
 
 
-def _kinds() -> list[Kind]:
-    """The transports that this machine can run."""
+def _kinds() -> list[str]:
+    """Return the kinds that this machine can run."""
     try:
-        Detector(transport="cuda").close()
+        Detector(memory="cuda").close()
     except DetectionError:
-        return ["grpc", "http", "system"]
-    return ["grpc", "http", "system", "cuda"]
+        return [kind for kind in KINDS if kind != "cuda"]
+    return list(KINDS)
 
 
-def _url(at: Addresses, kind: Kind) -> str:
-    return f"http://{at.host}:{at.http}" if kind == "http" else f"{at.host}:{at.grpc}"
+def _detector(at: Addresses, kind: str) -> Detector:
+    protocol, memory = KINDS[kind]
+    url = f"http://{at.host}:{at.http}" if protocol == "http" else f"{at.host}:{at.grpc}"
+    return Detector(url, memory=memory)
 
 
 def _senders(at: Addresses, batch: Pixels, stack: ExitStack) -> Iterator[tuple[str, tuple[Detector, Frames | Pixels]]]:
     """Names, detectors and what they are to send."""
     for kind in _kinds():
-        detector = stack.enter_context(Detector(_url(at, kind), transport=kind))
+        detector = stack.enter_context(_detector(at, kind))
         frames = detector.frames(COUNT, HEIGHT, WIDTH)
         frames.fill(batch)
         yield kind, (detector, frames)
@@ -104,11 +113,11 @@ def _senders(at: Addresses, batch: Pixels, stack: ExitStack) -> Iterator[tuple[s
             yield f"{kind}, from an array", (detector, batch)
 
 
-def _carried(at: Addresses, kind: Kind, batch: Pixels) -> int:
+def _carried(at: Addresses, kind: str, batch: Pixels) -> int:
     """Bytes of one request and its answer, with the protocol's own, beside shared memory."""
     with CountingProxy(at.host, at.http if kind == "http" else at.grpc) as proxy:
         there = Addresses(proxy.host, http=proxy.port, grpc=proxy.port)
-        with Detector(_url(there, kind), transport=kind) as detector, detector.frames(*batch.shape[:3]) as frames:
+        with _detector(there, kind) as detector, detector.frames(*batch.shape[:3]) as frames:
             frames.fill(batch)
             detector.detect_frames(frames)  # asks for the labels too
             before = proxy.bytes

@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from dataclasses import replace
 from types import TracebackType
+from typing import Literal, overload
 
-from triton_yolo.clients.bounded import bounded_map_async
-from triton_yolo.clients.connect import connect_async
+from triton_yolo.clients.base import CONCURRENCY, BaseDetector, Errors, check_errors
+from triton_yolo.clients.concurrent_map import concurrent_map_async
 from triton_yolo.clients.detections import Detections
-from triton_yolo.clients.detector import CONCURRENCY, TIMEOUT
-from triton_yolo.clients.frames import Frames, Pixels
-from triton_yolo.clients.request import (
-    ENCODED,
-    Image,
-    Request,
-    classifier,
-    frames_request,
-    image_request,
-    labels_of,
-    thresholds,
-)
+from triton_yolo.clients.errors import DetectionError, UnknownRegion
+from triton_yolo.clients.images import Image
+from triton_yolo.clients.inputs import frames_request, image_request
+from triton_yolo.clients.memory.frames import Frames
+from triton_yolo.clients.model_info import ModelInfo, classifier
+from triton_yolo.clients.protocols.base import AsyncProtocol, Protocol, Tensors
+from triton_yolo.clients.protocols.calls import model_config
+from triton_yolo.clients.protocols.connect import connect_async
+from triton_yolo.clients.request import ENCODED, Pixels, Request, SharedTensor, request_parameters
 
 
-class AsyncDetector:
+class AsyncDetector(BaseDetector[AsyncProtocol]):
     """Detects on a server; an asynchronous context manager, for the tasks of one event loop.
 
     Arguments, results and errors are those of Detector.
     """
 
-    def __init__(self, url: str = "127.0.0.1:8001", *, timeout: float = TIMEOUT) -> None:
-        """Prepare; see Detector."""
-        self.transport = connect_async(url, timeout)
-        self._labels: dict[str, tuple[str, ...]] = {}
+    def _connect(self) -> AsyncProtocol:
         self._lock = asyncio.Lock()
+        self._registrar: Protocol | None = None
+        return connect_async(self.address, self.timeout)
+
+    def _registering(self) -> Protocol:
+        self._registrar = super()._registering()
+        return self._registrar
 
     async def __aenter__(self) -> AsyncDetector:
         return self
@@ -44,24 +46,39 @@ class AsyncDetector:
         await self.close()
 
     async def close(self) -> None:
-        """Let go of the connections."""
-        await self.transport.close()
+        """Close all frames and the connections; closing twice is fine."""
+        self._closed = True
+        await asyncio.to_thread(self._pool.close)
+        if self._registrar is not None:
+            self._registrar.close()
+        await self.protocol.close()
 
     async def labels(self, model: str = ENCODED) -> tuple[str, ...]:
-        """Class names in the network's order; see Detector."""
-        async with self._lock:
-            if model not in self._labels:
-                step = classifier(await self.transport.config(model))
-                self._labels[model] = labels_of(await self.transport.config(step))
-            return self._labels[model]
+        """Return class names in the network's order; see Detector."""
+        return (await self._model(model)).labels
 
     async def detect(
-        self, image: Image, *, score_threshold: float | None = None, iou_threshold: float | None = None
+        self,
+        image: Image,
+        *,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        priority: int | None = None,
+        queue_timeout: float | None = None,
     ) -> Detections:
         """Detect on one image; see Detector."""
-        parameters = thresholds(score_threshold, iou_threshold)
-        request = await asyncio.to_thread(image_request, image, parameters)  # it may read a file
-        return (await self._run(request))[0]
+        parameters = request_parameters(score_threshold, iou_threshold, priority, queue_timeout)
+        return (await self._run(await asyncio.to_thread(image_request, image, parameters)))[0]  # it may read a file
+
+    async def frames(self, count: int, height: int, width: int) -> Frames:
+        """Return memory for a batch of frames; see Detector.
+
+        Closing it waits for the server: ``async with await detector.frames(8, 960, 1280) as frames`` lets other tasks
+        run meanwhile.
+        """
+        self._check_open()
+        frames = self._pool.allocate((count, height, width, 3))  # on the GPU that is this thread's current one
+        return await asyncio.to_thread(self._pool.register, frames)
 
     async def detect_frames(
         self,
@@ -70,25 +87,100 @@ class AsyncDetector:
         count: int | None = None,
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
+        priority: int | None = None,
+        queue_timeout: float | None = None,
     ) -> list[Detections]:
-        """Detect on a batch of frames with one request; see Detector, one of which makes shared memory for this."""
-        return await self._run(frames_request(frames, thresholds(score_threshold, iou_threshold), count))
+        """Detect on a batch of frames with one request; see Detector, whose frames are taken too."""
+        parameters = request_parameters(score_threshold, iou_threshold, priority, queue_timeout)
+        if isinstance(frames, Frames) and frames.may_wait:
+            return await self._run(await asyncio.to_thread(frames_request, frames, parameters, count))
+        return await self._run(frames_request(frames, parameters, count))
+
+    @overload
+    def detect_many(
+        self,
+        images: Iterable[Image] | AsyncIterable[Image],
+        *,
+        errors: Literal["raise"] = "raise",
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        priority: int | None = None,
+        queue_timeout: float | None = None,
+        concurrency: int = CONCURRENCY,
+    ) -> AsyncIterator[Detections]: ...
+
+    @overload
+    def detect_many(
+        self,
+        images: Iterable[Image] | AsyncIterable[Image],
+        *,
+        errors: Errors,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        priority: int | None = None,
+        queue_timeout: float | None = None,
+        concurrency: int = CONCURRENCY,
+    ) -> AsyncIterator[Detections | DetectionError]: ...
 
     def detect_many(
         self,
         images: Iterable[Image] | AsyncIterable[Image],
         *,
+        errors: Errors = "raise",
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
+        priority: int | None = None,
+        queue_timeout: float | None = None,
         concurrency: int = CONCURRENCY,
-    ) -> AsyncIterator[Detections]:
+    ) -> AsyncIterator[Detections | DetectionError]:
         """Detect on any number of images, also of an asynchronous iterable; see Detector."""
+        check_errors(errors)
+        parameters = request_parameters(score_threshold, iou_threshold, priority, queue_timeout)
 
-        async def detect(image: Image) -> Detections:
-            return await self.detect(image, score_threshold=score_threshold, iou_threshold=iou_threshold)
+        async def detect(image: Image) -> Detections | DetectionError:
+            try:
+                return (await self._run(await asyncio.to_thread(image_request, image, parameters)))[0]
+            except DetectionError as error:
+                if errors == "raise":
+                    raise
+                return error
 
-        return bounded_map_async(detect, images, concurrency)
+        return concurrent_map_async(detect, images, concurrency)
+
+    async def _model(self, name: str) -> ModelInfo:
+        self._check_open()
+        async with self._lock:
+            if name not in self._models:
+                ensemble = await self.protocol.call(model_config(name))
+                step = await self.protocol.call(model_config(classifier(ensemble)))
+                self._models[name] = ModelInfo.from_configs(ensemble, step)
+            return self._models[name]
 
     async def _run(self, request: Request) -> list[Detections]:
-        labels = await self.labels(request.model)
-        return Detections.from_tensors(await self.transport.infer(request), labels)
+        try:
+            model = await self._model(request.model)
+            model.check_batch(request.tensor.shape[0])
+            return self._detections(await self._carry(request), model)
+        except DetectionError as error:
+            raise error.of(request.source) from None
+
+    async def _carry(self, request: Request) -> Tensors:
+        """Run a request, with its array in shared memory where the detector has such."""
+        pixels = request.tensor
+        if isinstance(pixels, SharedTensor) or not self._in_shared_memory(request):
+            return await self._infer(request)
+        count, height, width, _ = pixels.shape
+        frames = self._pool.take(pixels.nbytes) or await self.frames(count, height, width)
+        try:
+            # Not in a thread: it would go on writing after the task has been cancelled and the frames are used again.
+            return await self._infer(replace(request, tensor=frames.fill(pixels)))
+        finally:
+            self._pool.keep(frames)
+
+    async def _infer(self, request: Request) -> Tensors:
+        try:
+            return await self.protocol.infer(request)
+        except UnknownRegion:
+            if not await asyncio.to_thread(self._pool.register_again, request.tensor):
+                raise
+        return await self.protocol.infer(request)

@@ -4,57 +4,38 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from types import TracebackType
+from typing import Literal, overload
 
-from triton_yolo.clients.bounded import bounded_map
-from triton_yolo.clients.connect import Kind, connect
+from triton_yolo.clients.base import CONCURRENCY, BaseDetector, Errors, check_errors
+from triton_yolo.clients.concurrent_map import concurrent_map
 from triton_yolo.clients.detections import Detections
-from triton_yolo.clients.errors import DetectionError, RegionUnknown
-from triton_yolo.clients.frames import Frames, Pixels
-from triton_yolo.clients.regions import Regions
-from triton_yolo.clients.request import (
-    ENCODED,
-    Image,
-    Request,
-    classifier,
-    frames_request,
-    image_request,
-    labels_of,
-    thresholds,
-)
-from triton_yolo.clients.transport import Tensors
-
-TIMEOUT = 30.0  # seconds
-CONCURRENCY = 4  # requests in flight of one detect_many
+from triton_yolo.clients.errors import DetectionError, UnknownRegion
+from triton_yolo.clients.images import Image
+from triton_yolo.clients.inputs import frames_request, image_request
+from triton_yolo.clients.memory.frames import Frames
+from triton_yolo.clients.model_info import ModelInfo, classifier
+from triton_yolo.clients.protocols.base import Protocol, Tensors
+from triton_yolo.clients.protocols.calls import model_config
+from triton_yolo.clients.protocols.connect import connect
+from triton_yolo.clients.request import ENCODED, Pixels, Request, SharedTensor, request_parameters
 
 
-class Detector:
+class Detector(BaseDetector[Protocol]):
     """Detects on a server; a context manager, for any number of threads.
 
-    Every method raises DetectionError where an image or the server does not do; its subclass ServerUnavailable says
-    that no server answers.
+    Every method raises DetectionError where an image cannot be used or the server refuses it. Its subclass
+    ServerUnavailable says that no server answers, and that one's subclass ServerBusy that the server has no room or no
+    time for the request.
     """
 
-    def __init__(self, url: str = "127.0.0.1:8001", *, transport: Kind | None = None, timeout: float = TIMEOUT) -> None:
-        """Prepare; nothing is sent yet.
-
-        Args:
-            url: HOST:PORT or grpc://HOST:PORT for gRPC, http://HOST:PORT for HTTP.
-            transport: how frames travel: "grpc" or "http" with the requests; "system" in POSIX shared memory, "cuda"
-                in the memory of a GPU, where the server reads them and requests over the URL's protocol only name the
-                place. The URL's protocol where None. Encoded images always go with the requests: the server decodes
-                them from the host's memory.
-            timeout: of each request, in seconds.
-
-        Raises:
-            DetectionError: the URL or the transport is of another kind, they contradict each other, or "cuda" finds
-                no GPU.
-        """
-        self.transport = connect(url, timeout, transport)
-        self._regions = Regions(transport, self.transport)
-        self._closed = False
-        self._labels: dict[str, tuple[str, ...]] = {}
+    def _connect(self) -> Protocol:
         self._lock = threading.Lock()
+        return connect(self.address, self.timeout)
+
+    def _registering(self) -> Protocol:
+        return self.protocol
 
     def __enter__(self) -> Detector:
         return self
@@ -63,52 +44,59 @@ class Detector:
         self.close()
 
     def close(self) -> None:
-        """Close all frames and let go of the connections; twice is fine."""
+        """Close all frames and the connections; closing twice is fine."""
         self._closed = True
-        self._regions.close()
-        self.transport.close()
+        self._pool.close()
+        self.protocol.close()
 
     def labels(self, model: str = ENCODED) -> tuple[str, ...]:
-        """Class names in the network's order, read from the server once.
+        """Return class names in the network's order, read from the server once.
 
         Args:
-            model: the ensemble that detects.
+            model: name of the ensemble that detects.
         """
-        self._check_open()
-        with self._lock:
-            if model not in self._labels:
-                step = classifier(self.transport.config(model))
-                self._labels[model] = labels_of(self.transport.config(step))
-            return self._labels[model]
+        return self._model(model).labels
 
     def detect(
-        self, image: Image, *, score_threshold: float | None = None, iou_threshold: float | None = None
+        self,
+        image: Image,
+        *,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        priority: int | None = None,
+        queue_timeout: float | None = None,
     ) -> Detections:
         """Detect on one image.
 
         Args:
-            image: a path or the bytes of a JPEG or PNG, which go with the request whatever the transport and which
-                the server decodes and turns upright; or a frame uint8 [H, W, 3] RGB, which travels as all frames do.
+            image: path or bytes of an image file, a Pillow image, or a frame uint8 [H, W, 3] RGB. A JPEG or PNG is
+                sent as it is, and the server decodes it and turns it upright; BMP, TIFF, WebP and Pillow images are
+                decoded here and sent as frames.
             score_threshold: lowest score to report, 0..1; the server's default where None.
             iou_threshold: highest overlap of two boxes of a class, 0..1; the server's default where None.
+            priority: 1 goes before 2, which is the default of the default repository.
+            queue_timeout: longest time that the request may wait in a queue of the server, in seconds; the server's
+                own limit where None or where that is shorter.
         """
-        return self._run(image_request(image, thresholds(score_threshold, iou_threshold)))[0]
+        return self._run(
+            image_request(image, request_parameters(score_threshold, iou_threshold, priority, queue_timeout))
+        )[0]
 
     def frames(self, count: int, height: int, width: int) -> Frames:
-        """Make room for a batch of frames, from where ``detect_frames`` takes it without a copy.
+        """Return memory for a batch of frames, from where ``detect_frames`` takes it without a copy.
 
-        With shared memory it is registered with the server until it is closed: use it as a context manager.
+        Shared memory is registered with the server until it is closed: use it as a context manager.
 
         Args:
-            count: of frames.
-            height: of each, in pixels.
-            width: of each, in pixels.
+            count: number of frames.
+            height: height of each, in pixels.
+            width: width of each, in pixels.
 
         Returns:
-            memory for uint8 [count, height, width, 3] RGB, of the transport's kind.
+            Memory for uint8 [count, height, width, 3] RGB, of the detector's kind.
         """
         self._check_open()
-        return self._regions.make((count, height, width, 3))
+        return self._pool.register(self._pool.allocate((count, height, width, 3)))
 
     def detect_frames(
         self,
@@ -117,59 +105,127 @@ class Detector:
         count: int | None = None,
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
+        priority: int | None = None,
+        queue_timeout: float | None = None,
     ) -> list[Detections]:
         """Detect on a batch of frames with one request.
 
         Args:
-            frames: what ``frames`` made, or uint8 [B, H, W, 3] RGB, which is copied where the transport is shared
-                memory; the server's configuration limits B.
-            count: how many of them, from the first; all where None.
+            frames: what ``frames`` returned, or uint8 [B, H, W, 3] RGB, which is copied once where the memory is
+                shared; the server's configuration limits B.
+            count: number of frames to send, from the first; all where None.
             score_threshold: as for ``detect``.
             iou_threshold: as for ``detect``.
+            priority: as for ``detect``.
+            queue_timeout: as for ``detect``.
 
         Returns:
-            one Detections a frame.
+            One Detections for each frame.
         """
-        return self._run(frames_request(frames, thresholds(score_threshold, iou_threshold), count))
+        parameters = request_parameters(score_threshold, iou_threshold, priority, queue_timeout)
+        return self._run(frames_request(frames, parameters, count))
+
+    @overload
+    def detect_many(
+        self,
+        images: Iterable[Image],
+        *,
+        errors: Literal["raise"] = "raise",
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        priority: int | None = None,
+        queue_timeout: float | None = None,
+        concurrency: int = CONCURRENCY,
+    ) -> Iterator[Detections]: ...
+
+    @overload
+    def detect_many(
+        self,
+        images: Iterable[Image],
+        *,
+        errors: Errors,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        priority: int | None = None,
+        queue_timeout: float | None = None,
+        concurrency: int = CONCURRENCY,
+    ) -> Iterator[Detections | DetectionError]: ...
 
     def detect_many(
         self,
         images: Iterable[Image],
         *,
+        errors: Errors = "raise",
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
+        priority: int | None = None,
+        queue_timeout: float | None = None,
         concurrency: int = CONCURRENCY,
-    ) -> Iterator[Detections]:
-        """Detect on any number of images, each a request of its own.
+    ) -> Iterator[Detections | DetectionError]:
+        """Detect on any number of images, each with a request of its own.
 
         Args:
-            images: as for ``detect``; read as the requests go out, so that a generator of any length will do.
+            images: as for ``detect``; read as the requests are sent, so that an endless generator works.
+            errors: "raise" ends the iteration with the error of the first image that fails; "return" yields the error
+                in its turn and goes on, also where the server is unavailable.
             score_threshold: as for ``detect``.
             iou_threshold: as for ``detect``.
+            priority: as for ``detect``.
+            queue_timeout: as for ``detect``.
             concurrency: highest number of requests in flight.
 
         Yields:
-            the Detections of each image, in order.
+            The Detections of each image, or its DetectionError, in order.
 
         Raises:
-            DetectionError: in the turn of the image that failed; ends the iteration.
+            DetectionError: in the turn of the image that failed, which it names if it is a file.
         """
-        parameters = thresholds(score_threshold, iou_threshold)
-        return bounded_map(lambda image: self._run(image_request(image, parameters))[0], images, concurrency)
+        check_errors(errors)
+        parameters = request_parameters(score_threshold, iou_threshold, priority, queue_timeout)
+
+        def detect(image: Image) -> Detections | DetectionError:
+            try:
+                return self._run(image_request(image, parameters))[0]
+            except DetectionError as error:
+                if errors == "raise":
+                    raise
+                return error
+
+        return concurrent_map(detect, images, concurrency)
+
+    def _model(self, name: str) -> ModelInfo:
+        self._check_open()
+        with self._lock:
+            if name not in self._models:
+                ensemble = self.protocol.call(model_config(name))
+                step = self.protocol.call(model_config(classifier(ensemble)))
+                self._models[name] = ModelInfo.from_configs(ensemble, step)
+            return self._models[name]
 
     def _run(self, request: Request) -> list[Detections]:
-        labels = self.labels(request.model)
-        with self._regions.carrying(request) as carried:
-            return Detections.from_tensors(self._infer(carried), labels)
+        try:
+            model = self._model(request.model)
+            model.check_batch(request.tensor.shape[0])
+            return self._detections(self._carry(request), model)
+        except DetectionError as error:
+            raise error.of(request.source) from None
+
+    def _carry(self, request: Request) -> Tensors:
+        """Run a request, with its array in shared memory where the detector has such."""
+        pixels = request.tensor
+        if isinstance(pixels, SharedTensor) or not self._in_shared_memory(request):
+            return self._infer(request)
+        count, height, width, _ = pixels.shape
+        frames = self._pool.take(pixels.nbytes) or self.frames(count, height, width)
+        try:
+            return self._infer(replace(request, tensor=frames.fill(pixels)))
+        finally:
+            self._pool.keep(frames)
 
     def _infer(self, request: Request) -> Tensors:
         try:
-            return self.transport.infer(request)
-        except RegionUnknown:
-            if not self._regions.register_again(request):
+            return self.protocol.infer(request)
+        except UnknownRegion:
+            if not self._pool.register_again(request.tensor):
                 raise
-        return self.transport.infer(request)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise DetectionError("this detector has been closed")
+        return self.protocol.infer(request)

@@ -12,6 +12,7 @@ import supervision as sv
 
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.errors import DetectionError
+from triton_yolo.clients.request import Pixels
 
 # Dark or strong enough for white text, on copper, on green lacquer and on a black and white scan.
 COLORS = sv.ColorPalette.from_hex(
@@ -21,7 +22,7 @@ JPEG_QUALITY = 92
 
 
 def draw(pixels: npt.NDArray[Any], detections: Detections) -> npt.NDArray[np.uint8]:
-    """Draw boxes, names and scores; lines and letters grow with the image.
+    """Return an image with boxes, names and scores; lines and letters grow with the image.
 
     Args:
         pixels: uint8 [H, W, 3] BGR.
@@ -44,18 +45,22 @@ def draw(pixels: npt.NDArray[Any], detections: Detections) -> npt.NDArray[np.uin
     return labels.annotate(boxes.annotate(pixels.copy(), shown), shown, texts)
 
 
-def drawn(encoded: bytes, detections: Detections, suffix: str) -> bytes:
-    """Draw on an encoded image, upright.
+def drawn(image: bytes | Pixels, detections: Detections, suffix: str) -> bytes:
+    """Return an image with boxes, names and scores, upright and encoded.
 
     Args:
-        encoded: a JPEG or PNG.
+        image: bytes of a JPEG or PNG, or pixels uint8 [H, W, 3] RGB.
         detections: in pixels of the upright image.
         suffix: of the format to return, such as ".png".
 
     Raises:
         DetectionError: OpenCV cannot decode it.
     """
-    decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)  # this turns it upright
+    decoded: npt.NDArray[Any] | None
+    if isinstance(image, np.ndarray):
+        decoded = np.ascontiguousarray(image[..., ::-1])
+    else:
+        decoded = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)  # this turns it upright
     if decoded is None:
         raise DetectionError("OpenCV cannot decode this image to draw on it")
     picture = draw(decoded, detections)

@@ -1,4 +1,11 @@
-"""What a detection can fail with, in words for the person who asked for it."""
+"""What a detection can fail with, in words for the person who asked for it.
+
+DetectionError              an image got no detections
+├── UnknownRegion           the server has no shared memory of that name
+├── RegionInUse             the server still reads shared memory
+└── ServerUnavailable       no server answers, or it takes no requests now
+└── ServerBusy          its queue is full, or the request has waited in it for too long
+"""
 
 from __future__ import annotations
 
@@ -11,33 +18,57 @@ PREFIXES = re.compile(
     r"\[request id: [^]]*\] |in ensemble '[^']*', |"
     r"Failed to process the request\(s\) for model (instance )?'[^']*', message: "
 )
+# What gRPC puts before the operating system's words.
+ATTEMPTS = re.compile(r"^(failed to connect to all addresses|DNS resolution failed|errors? resolving).*: ")
+LATE, FULL = "Request timeout expired", "Exceeds maximum queue size"  # Triton's words
+STOPPING = re.compile(r"server is (stopping|exiting|shutting)|has stopped accepting|server exiting", re.IGNORECASE)
 
 
 class DetectionError(TritonYoloError):
     """An image got no detections; says why, and what was expected."""
 
+    def of(self, source: str) -> DetectionError:
+        """Return the same error with the name of what it happened to in front.
 
-class RegionUnknown(DetectionError):
-    """The server has no shared memory of that name: it was started anew, or never knew it."""
+        Args:
+            source: name of a file; where it is empty, the error is returned as it is.
+        """
+        return type(self)(f"{source}: {self}") if source else self
+
+
+class UnknownRegion(DetectionError):
+    """The server has no shared memory of that name: it was restarted, or never knew it."""
 
 
 class RegionInUse(DetectionError):
-    """The server does not let go of shared memory that a request still reads, one that was given up perhaps."""
+    """The server does not unregister shared memory that a request still reads, perhaps one that was given up."""
 
 
 class ServerUnavailable(DetectionError):
     """No server answers at the address, or it takes no requests now."""
 
+    def of(self, source: str) -> DetectionError:
+        """Return the error as it is: the file is not to blame."""
+        return self
+
+
+class ServerBusy(ServerUnavailable):
+    """The server's queue is full, or the request has waited in it for longer than it may."""
+
+    def of(self, source: str) -> DetectionError:
+        """See DetectionError: the next request may get an answer."""
+        return DetectionError.of(self, source)
+
 
 # Triton's words; its codes are those of other errors too.
 REGION_ERRORS: dict[str, type[DetectionError]] = {
-    "Unable to find shared memory region": RegionUnknown,
+    "Unable to find shared memory region": UnknownRegion,
     "Cannot unregister shared memory region": RegionInUse,
 }
 
 
 def refused(message: str) -> DetectionError:
-    """The error for an answer of the server that is no result.
+    """Return the error for an answer of the server that is no result.
 
     Args:
         message: the server's, as it came.
@@ -47,18 +78,31 @@ def refused(message: str) -> DetectionError:
     return kind(words)
 
 
-def unavailable(url: str, reason: str) -> ServerUnavailable:
-    """The error for a server that cannot be reached.
+def unavailable(url: str, message: str) -> ServerUnavailable:
+    """Return the error for a server that cannot be reached, or takes no requests.
 
     Args:
         url: of the server, as the user gave it.
-        reason: what the transport says.
+        message: what the protocol or the server says.
     """
+    words = PREFIXES.sub("", message)
+    if LATE in words:
+        return ServerBusy(
+            f"the request waited in a queue of the server at {url} for longer than its queue_timeout (or the server's "
+            f"own limit) allows: {LATE}"
+        )
+    if FULL in words:
+        return ServerBusy(
+            f"a queue of the server at {url} is full: send fewer requests at a time, or try again later ({FULL})"
+        )
+    if STOPPING.search(words):
+        return ServerUnavailable(f"the server at {url} is shutting down")
+    reason = ATTEMPTS.sub("", words).rstrip("]")
     return ServerUnavailable(f"the server at {url} is not available ({reason}); `triton-yolo serve` starts one")
 
 
 def too_late(url: str, timeout: float) -> DetectionError:
-    """The error for an answer that did not come in time.
+    """Return the error for an answer that did not arrive in time.
 
     Args:
         url: of the server, as the user gave it.

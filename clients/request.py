@@ -1,127 +1,92 @@
-"""What is sent for an image, and what the server's configuration says of the answer."""
+"""One inference request, before any protocol has it."""
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from triton_yolo.clients.errors import DetectionError
-from triton_yolo.clients.frames import Frames, Pixels, check_pixels
-from triton_yolo.clients.region import Region
 
 ENCODED = "detect"  # ensemble for the bytes of a JPEG or PNG
 FRAMES = "detect_frames"  # ensemble for raw pixels
 
-Image = str | Path | bytes | Pixels
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class SharedTensor:
+    """Where a tensor lies in shared memory that is registered with the server.
+
+    Attributes:
+        region: name under which the memory is registered.
+        byte_size: size of the tensor in bytes.
+        offset: offset of the tensor in the memory, in bytes.
+        shape: shape of the tensor, with the batch dimension first.
+    """
+
+    region: str
+    byte_size: int
+    offset: int
+    shape: tuple[int, ...]
+
+    def parameters(self) -> dict[str, str | int]:
+        """Return the parameters of a request's input that refer to this tensor."""
+        return {
+            "shared_memory_region": self.region,
+            "shared_memory_byte_size": self.byte_size,
+            "shared_memory_offset": self.offset,
+        }
 
 
 @dataclass(frozen=True)
 class Request:
-    """One inference request, before any transport has it.
+    """One inference request.
 
     Attributes:
-        model: the ensemble's name.
-        input: the name of its one input.
+        model: name of the ensemble.
+        input: name of its one input.
         tensor: uint8, with the batch dimension first, or where such a tensor lies in shared memory.
-        parameters: of the request.
+        parameters: parameters of the request.
+        source: name of the file that the tensor comes from, for error messages; empty where there is none.
     """
 
     model: str
     input: str
-    tensor: Pixels | Region
-    parameters: Mapping[str, float]
+    tensor: Pixels | SharedTensor
+    parameters: Mapping[str, float | int] = field(default_factory=dict)
+    source: str = ""
 
 
-def thresholds(score: float | None, iou: float | None) -> dict[str, float]:
-    """Request parameters; the server has the defaults and checks the range."""
-    given = {"score_threshold": score, "iou_threshold": iou}
-    return {name: float(value) for name, value in given.items() if value is not None}
-
-
-def image_request(image: Image, parameters: Mapping[str, float]) -> Request:
-    """Make the request for one image.
+def request_parameters(
+    score_threshold: float | None, iou_threshold: float | None, priority: int | None, queue_timeout: float | None
+) -> dict[str, float | int]:
+    """Return the parameters of a request; what is None is left to the server.
 
     Args:
-        image: a path or the bytes of a JPEG or PNG, or a frame uint8 [H, W, 3] RGB.
-        parameters: of the request.
+        score_threshold: lowest score to report, 0..1.
+        iou_threshold: highest overlap of two boxes of a class, 0..1.
+        priority: 1 or more; lower numbers go first.
+        queue_timeout: longest time in a queue of the server, in seconds.
 
     Raises:
-        DetectionError: the file cannot be read, or it is no image of these kinds.
+        DetectionError: one of them is out of range; thresholds in the server's words, before an image is sent.
     """
-    if isinstance(image, np.ndarray):
-        check_pixels(image, "[H, W, 3]")
-        return Request(FRAMES, "frames", image[None], parameters)
-    if isinstance(image, str | Path):
-        image = _read(Path(image))
-    if not isinstance(image, bytes | bytearray | memoryview):
-        raise DetectionError(
-            "an image is a path, the bytes of a JPEG or PNG, or a uint8 array [H, W, 3]; "
-            f"got {type(image).__module__}.{type(image).__qualname__}"
-        )
-    return Request(ENCODED, "image", np.frombuffer(image, np.uint8)[None], parameters)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DetectionError(f"cannot read {path}: {error.strerror}") from None
-
-
-def frames_request(frames: Pixels | Frames, parameters: Mapping[str, float], count: int | None = None) -> Request:
-    """Make the request for a batch of frames.
-
-    Args:
-        frames: uint8 [B, H, W, 3] RGB, or what a detector's ``frames`` made.
-        parameters: of the request.
-        count: how many of them, from the first; all where None.
-
-    Raises:
-        DetectionError: they have another dtype or shape, are fewer than that, or have been closed.
-    """
-    if not isinstance(frames, np.ndarray | Frames):
-        raise DetectionError(f"frames are one uint8 array [B, H, W, 3] of RGB pixels; got {type(frames).__qualname__}")
-    if isinstance(frames, np.ndarray):
-        check_pixels(frames, "[B, H, W, 3]")
-    if count is not None and not 1 <= count <= frames.shape[0]:
-        raise DetectionError(f"count must be from 1 to the {frames.shape[0]} that there are; got {count}")
-    if isinstance(frames, np.ndarray):
-        return Request(FRAMES, "frames", frames[:count], parameters)
-    return Request(FRAMES, "frames", frames.part((count or frames.shape[0], *frames.shape[1:])), parameters)
-
-
-def classifier(ensemble: Mapping[str, Any]) -> str:
-    """The name of the step that makes an ensemble's ``classes``: its configuration has the labels.
-
-    Args:
-        ensemble: configuration as JSON.
-
-    Raises:
-        DetectionError: the model is no such ensemble.
-    """
-    for step in ensemble.get("ensemble_scheduling", {}).get("step", []):
-        if "classes" in step["output_map"].values():
-            return str(step["model_name"])
-    raise DetectionError(f"the server's model {ensemble['name']} is no ensemble with an output 'classes'")
-
-
-def labels_of(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Class names in the network's order.
-
-    Args:
-        config: of the model that makes ``classes``, as JSON.
-
-    Raises:
-        DetectionError: it has no labels.
-    """
-    try:
-        return tuple(map(str, json.loads(config["parameters"]["labels"]["string_value"])))
-    except (KeyError, ValueError, TypeError):
-        raise DetectionError(
-            f"the server's model {config['name']} has no parameter 'labels' with a JSON list"
-        ) from None
+    given: dict[str, float | int] = {}
+    for name, threshold in (("score_threshold", score_threshold), ("iou_threshold", iou_threshold)):
+        if threshold is not None:
+            given[name] = float(threshold)
+            if not 0 <= given[name] <= 1:
+                raise DetectionError(f"{name} must be a number from 0 to 1, got {given[name]}")
+    if priority is not None:
+        if not (priority >= 1 and priority == int(priority)):
+            raise DetectionError(f"priority must be a whole number of 1 or more (1 goes first), got {priority}")
+        given["priority"] = int(priority)
+    if queue_timeout is not None:
+        if not 0 < queue_timeout < math.inf:
+            raise DetectionError(f"queue_timeout must be a number of seconds above 0, got {queue_timeout}")
+        given["timeout"] = max(1, round(queue_timeout * 1_000_000))  # Triton counts microseconds, and 0 is no limit
+    return given

@@ -15,7 +15,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from deploy.configurations import Sample, files, served
 from deploy.pipelines import DEFINITION, SERIALISED, serialise
 from triton_yolo.cli.exits import INTERRUPTED, leave
-from triton_yolo.clients.cuda_frames import device_uuid
+from triton_yolo.clients.memory.cuda import device_uuid
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.export import plan
 from triton_yolo.export.served_proof import proof_of

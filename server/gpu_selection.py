@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from triton_yolo.clients.cuda_frames import device_uuid
+from triton_yolo.clients.memory.cuda import device_uuid
 from triton_yolo.server.errors import ServerError
 
 PROVIDER = "CUDAExecutionProvider"

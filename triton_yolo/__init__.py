@@ -18,10 +18,20 @@ if TYPE_CHECKING:
         Detector,
         Frames,
         Image,
+        ServerBusy,
         ServerUnavailable,
     )
 
-__all__ = ["AsyncDetector", "DetectionError", "Detections", "Detector", "Frames", "Image", "ServerUnavailable"]
+__all__ = [
+    "AsyncDetector",
+    "DetectionError",
+    "Detections",
+    "Detector",
+    "Frames",
+    "Image",
+    "ServerBusy",
+    "ServerUnavailable",
+]
 
 
 def __getattr__(name: str) -> object:

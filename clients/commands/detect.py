@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -18,26 +18,37 @@ from rich.text import Text
 
 from triton_yolo.cli.exits import INTERRUPTED, leave
 from triton_yolo.cli.progress import tracked
-from triton_yolo.clients.bounded import bounded_map
-from triton_yolo.clients.connect import Kind
+from triton_yolo.clients.base import CONCURRENCY, stops_everything
+from triton_yolo.clients.commands.options import (
+    URL,
+    MemoryOption,
+    TransportOption,
+    Url,
+    threshold_option,
+    without_transport,
+)
+from triton_yolo.clients.concurrent_map import concurrent_map
 from triton_yolo.clients.detections import Detections
-from triton_yolo.clients.detector import CONCURRENCY, Detector
+from triton_yolo.clients.detector import Detector
 from triton_yolo.clients.errors import DetectionError, ServerUnavailable
-from triton_yolo.files import SUFFIXES, find_images, upright_size, write_whole
+from triton_yolo.clients.images import load, upright_size
+from triton_yolo.clients.request import Pixels
+from triton_yolo.files import SUFFIXES, find_images, write_whole
 
 COMMAND = "triton-yolo detect"
+DETECTED = (*SUFFIXES, ".bmp", ".tif", ".tiff", ".webp")  # files that are taken from a folder
 COLUMNS = ("score", "x1", "y1", "x2", "y2")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file.
+    """The outcome of one file.
 
     Attributes:
-        file: as it was found.
-        size: width, height of the upright image in pixels; None after an error.
-        detections: None after an error.
-        error: one line, None where all went well.
+        file: path as it was found.
+        size: width and height of the upright image in pixels; None after an error.
+        detections: what was found; None after an error.
+        error: one line; None where there was no error.
     """
 
     file: Path
@@ -46,7 +57,7 @@ class Outcome:
     error: str | None = None
 
     def rows(self) -> Iterator[list[str]]:
-        """Name, score and box of each detection, for people."""
+        """Yield name, score and box of each detection, for people."""
         if self.detections is not None:
             for name, score, box in zip(
                 self.detections.names, self.detections.scores, self.detections.boxes, strict=True
@@ -54,7 +65,7 @@ class Outcome:
                 yield [name, f"{score:.3f}", *(f"{v:.1f}" for v in box)]
 
     def as_json(self) -> str:
-        """One line for --json."""
+        """Return one line for --json."""
         content: dict[str, Any] = {"file": str(self.file)}
         if self.detections is None or self.size is None:
             return json.dumps({**content, "error": self.error})
@@ -63,95 +74,142 @@ class Outcome:
 
 def main(
     images: Annotated[
-        list[str], typer.Argument(help="Files, folders (their .jpg, .jpeg and .png, not folders inside), patterns.")
-    ],
-    url: Annotated[str, typer.Option(help="HOST:PORT for gRPC, http://HOST:PORT for HTTP.")] = "127.0.0.1:8001",
-    transport: Annotated[
-        Kind | None,
-        typer.Option(
-            help="How frames would travel. Default: as the URL says. Image files go as their bytes with each of them."
+        list[str],
+        typer.Argument(
+            metavar="IMAGE...",
+            help="Files, folders, and patterns such as 'scans/*.png'. Of a folder: its JPEG, PNG, BMP, TIFF and WebP "
+            "files, sorted by name.",
+            show_default=False,
         ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a file, a line each.")] = False,
+    ],
+    url: Url = URL,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Also search the folders inside a folder, at any depth.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object for each file, on a line each.")
+    ] = False,
     draw: Annotated[
-        Path | None, typer.Option(file_okay=False, help="Write the images with their boxes into this folder.")
+        Path | None,
+        typer.Option(metavar="FOLDER", file_okay=False, help="Write the images with their boxes into this folder."),
     ] = None,
-    score_threshold: Annotated[float | None, typer.Option(help="Lowest score; default: the server's.")] = None,
-    iou_threshold: Annotated[float | None, typer.Option(help="Highest overlap; default: the server's.")] = None,
+    score_threshold: Annotated[
+        float | None, threshold_option("Lowest score to report, 0 to 1. Default: the server's.")
+    ] = None,
+    iou_threshold: Annotated[
+        float | None, threshold_option("Highest overlap of two boxes of a class, 0 to 1. Default: the server's.")
+    ] = None,
+    memory: MemoryOption = "plain",
+    transport: TransportOption = None,
 ) -> None:
-    """Detect on image files through the running server.
+    """Detect on image files through a running server.
 
-    A terminal gets a table; a pipe gets a line a detection: file, name, score, x1, y1, x2, y2 (pixels of the upright
-    image), separated by tabs. Exit code 1: some file failed. 2: nothing to do, or no server.
+    A terminal gets a table. A pipe gets a line for each detection: file, name, score, x1, y1, x2, y2 (pixels of the
+    upright image), separated by tabs.
+
+    Exit code 1: some files failed. 2: nothing to do, no server, or the server went away.
     """
-    files, empty = find_images(images)
+    files, reasons = find_images(images, suffixes=DETECTED, recursive=recursive)
+    missing = [Outcome(Path(argument), error=f"no image found: {_why(reason)}") for argument, reason in reasons.items()]
     if not files:
-        leave(COMMAND, f"no image found in: {', '.join(empty)}")
-    if draw:
-        _check_targets(files, draw)
-    missing = [Outcome(Path(argument), error="no image found") for argument in empty]
+        leave(COMMAND, "no image found: " + "; ".join(f"{name}: {_why(reason)}" for name, reason in reasons.items()))
+    targets = _targets(files, images, draw) if draw else {}
+    url, memory = without_transport(COMMAND, transport, url, memory)
+    tally = Tally()
     try:
-        with Detector(url, transport=transport) as detector:
+        with Detector(url, memory=memory) as detector:
             detector.labels()  # says at once if there is no server
-            work = partial(_process, detector, draw, score_threshold=score_threshold, iou_threshold=iou_threshold)
+            work = partial(_process, detector, targets, score_threshold=score_threshold, iou_threshold=iou_threshold)
             torn = as_json and sys.stdout.isatty()  # by the lines
-            results = tracked(bounded_map(work, files, CONCURRENCY), len(files), "Detecting", hidden=torn)
-            well = _report(chain(missing, results), as_json)
+            results = tracked(concurrent_map(work, files, CONCURRENCY), len(files), "Detecting", hidden=torn)
+            _report(chain(missing, results), as_json, tally)
+    except ServerUnavailable as error:
+        leave(COMMAND, f"{error}; {tally.done} of {len(files)} done" if tally.begun else str(error))
     except DetectionError as error:
         leave(COMMAND, str(error))
     except KeyboardInterrupt:
         leave(COMMAND, "interrupted", INTERRUPTED)
-    raise typer.Exit(0 if well else 1)
+    raise typer.Exit(1 if tally.failed else 0)
 
 
-def _check_targets(files: list[Path], folder: Path) -> None:
-    """Refuse to draw over an image, or two images into one file."""
+def _why(reason: str) -> str:
+    """Return the reason with the option of this command that helps."""
+    return reason.replace("or search them all", "or add --recursive")
+
+
+def _targets(files: list[Path], arguments: list[str], folder: Path) -> dict[Path, Path]:
+    """Return the drawing of each image, and refuse to draw over an image, or two images into one file."""
+    searched = [Path(argument) for argument in arguments if Path(argument).is_dir()]
+    targets = {file: _target(file, searched, folder) for file in files}
     sources: dict[Path, Path] = {}
-    for file in files:
-        target = _target(file, folder).resolve()
+    for file, path in targets.items():
+        target = path.resolve()
         if target == file.resolve():
             leave(COMMAND, f"--draw {folder} would overwrite {file}: choose another folder")
         if target in sources:
             leave(COMMAND, f"{sources[target]} and {file} have the same name: draw them into two folders, in two runs")
         sources[target] = file
+    return targets
 
 
-def _target(image: Path, folder: Path) -> Path:
-    """Where the drawing of an image goes: its own name, with .png behind it if that is no format to write."""
-    return folder / (image.name if image.suffix.lower() in SUFFIXES else f"{image.name}.png")
+def _target(image: Path, searched: list[Path], folder: Path) -> Path:
+    """Return the path of a drawing: the image's in its folder, with .png behind it if its format is not written."""
+    name = next((image.relative_to(root) for root in searched if image.is_relative_to(root)), Path(image.name))
+    return folder / (name if image.suffix.lower() in SUFFIXES else name.with_name(f"{name.name}.png"))
 
 
-def _process(detector: Detector, folder: Path | None, file: Path, **thresholds: float | None) -> Outcome:
-    """Detect on one file, draw it; only a missing server stops the others."""
+def _process(detector: Detector, targets: Mapping[Path, Path], file: Path, **thresholds: Any) -> Outcome:
+    """Detect on one file and draw it; only a server that is gone stops the others."""
     try:
-        encoded = file.read_bytes()
-        detections = detector.detect(encoded, **thresholds)
-        if folder:
+        try:
+            image = load(file.read_bytes())
+        except OSError as error:
+            return Outcome(file, error=f"cannot read it: {error.strerror}")
+        detections = detector.detect(image, **thresholds)
+        if file in targets:
             from triton_yolo.clients.drawing import drawn  # supervision takes most of a second to load
 
-            target = _target(file, folder)
-            write_whole(target, drawn(encoded, detections, target.suffix))
-        return Outcome(file, upright_size(encoded), detections)
-    except ServerUnavailable:
-        raise
+            write_whole(targets[file], drawn(image, detections, targets[file].suffix))
+        return Outcome(file, _size(image), detections)
     except OSError as error:
-        return Outcome(file, error=f"{error.strerror}: {error.filename}")
+        return Outcome(file, error=f"cannot write {targets[file]}: {error.strerror}")
     except DetectionError as error:
+        if stops_everything(error):
+            raise
         return Outcome(file, error=str(error))
 
 
-def _report(outcomes: Iterable[Outcome], as_json: bool) -> bool:
-    """Print lines as they come; a terminal's table and the errors when all have come, below the progress bar.
+def _size(image: bytes | Pixels) -> tuple[int, int]:
+    return upright_size(image) if isinstance(image, bytes) else (image.shape[1], image.shape[0])
 
-    Returns:
-        whether all files went well.
+
+@dataclass
+class Tally:
+    """How far a run is.
+
+    Attributes:
+        begun: whether the server has answered at all.
+        done: files that were detected on.
+        failed: arguments and files that failed.
     """
+
+    begun: bool = False
+    done: int = 0
+    failed: int = 0
+
+
+def _report(outcomes: Iterable[Outcome], as_json: bool, tally: Tally) -> None:
+    """Print lines as they come; a terminal's table and the errors at the end, below the progress bar."""
     table = None if as_json or not sys.stdout.isatty() else Table("file", "name", *COLUMNS)
     errors = []
+    tally.begun = True
     try:
         for outcome in outcomes:
             if outcome.error:
                 errors.append(f"{outcome.file}: {outcome.error}")
+                tally.failed += 1
+            else:
+                tally.done += 1
             if as_json:
                 typer.echo(outcome.as_json())
             elif table is None:
@@ -164,11 +222,10 @@ def _report(outcomes: Iterable[Outcome], as_json: bool) -> bool:
             Console().print(table)
         for error in [] if as_json else errors:
             typer.echo(error, err=True)
-    return not errors
 
 
 def _add(table: Table, outcome: Outcome) -> None:
-    """Put the rows of one file into the table, its name on the first."""
+    """Add the rows of one file to the table, its name on the first."""
     rows = list(outcome.rows()) or [["nothing found", *[""] * len(COLUMNS)]]
     for i, row in enumerate(rows):
         table.add_row(Text(str(outcome.file) if i == 0 else "", overflow="fold"), *map(Text, row))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,11 +14,11 @@ from rich.table import Table
 
 from triton_yolo.cli.exits import INTERRUPTED, leave
 from triton_yolo.cli.progress import tracked
-from triton_yolo.clients.bounded import bounded_map
 from triton_yolo.clients.coco import AnnotationError, Annotations, Result, evaluate, read_annotations, unknown_names
+from triton_yolo.clients.commands.options import URL, Url, threshold_option
 from triton_yolo.clients.detections import Detections
-from triton_yolo.clients.detector import CONCURRENCY, Detector
-from triton_yolo.clients.errors import DetectionError, ServerUnavailable
+from triton_yolo.clients.detector import Detector
+from triton_yolo.clients.protocols.calls import model_metadata, server_metadata
 from triton_yolo.clients.request import ENCODED
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
@@ -28,26 +27,28 @@ COMMAND = "triton-yolo evaluate"
 
 
 def main(
-    images: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of the images.")],
-    annotations: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="COCO annotations of the images.")],
-    url: Annotated[str, typer.Option(help="HOST:PORT for gRPC, http://HOST:PORT for HTTP.")] = "127.0.0.1:8001",
+    images: Annotated[Path, typer.Option(metavar="FOLDER", exists=True, file_okay=False, help="Folder of the images.")],
+    annotations: Annotated[
+        Path, typer.Option(metavar="FILE", exists=True, dir_okay=False, help="COCO annotations of the images.")
+    ],
+    url: Url = URL,
     score_threshold: Annotated[
-        float, typer.Option(help="Lowest score; low, because average precision wants the whole curve.")
+        float, threshold_option("Lowest score, 0 to 1; low, because average precision needs the whole curve.")
     ] = 0.001,
     iou_threshold: Annotated[
         float,
-        typer.Option(
-            help="Highest overlap; higher than for daily use, because boxes that are side by side count for more "
-            "here than doubles of low score do."
+        threshold_option(
+            "Highest overlap of two boxes of a class, 0 to 1; higher than for daily use, because boxes side by side "
+            "count for more here than duplicates of low score."
         ),
     ] = 0.6,
     as_json: Annotated[
-        Path | None, typer.Option("--json", dir_okay=False, help="Keep the figures in this file.")
+        Path | None, typer.Option("--json", metavar="FILE", dir_okay=False, help="Write the figures into this file.")
     ] = None,
 ) -> None:
-    """Measure the running server's average precision on labelled images.
+    """Measure the average precision of a running server on labelled images.
 
-    Classes are matched by name. Exit code 2: files, names or the server do not do.
+    Classes are matched by name. Exit code 2: the files, the names or the server cannot be used.
     """
     try:
         labelled = read_annotations(annotations)
@@ -78,7 +79,7 @@ def main(
 
 
 def _files(annotations: Annotations, folder: Path) -> dict[int, Path]:
-    """The file of each image id, all of which must be there before anything is sent."""
+    """Return the file of each image id; all must be there before anything is sent."""
     files = {number: folder / name for number, name in annotations.images.items()}
     missing = [path for path in files.values() if not path.is_file()]
     if missing:
@@ -100,23 +101,14 @@ def _check_names(annotations: Annotations, labels: tuple[str, ...]) -> None:
 
 
 def _detect(detector: Detector, files: dict[int, Path], score: float, iou: float) -> dict[int, Detections]:
-    detect = partial(_detect_one, detector, score, iou)
-    results = bounded_map(detect, files.values(), CONCURRENCY)
+    results = detector.detect_many(files.values(), score_threshold=score, iou_threshold=iou)
     return dict(zip(files, tracked(results, len(files), "Detecting"), strict=True))
 
 
-def _detect_one(detector: Detector, score: float, iou: float, file: Path) -> Detections:
-    try:
-        return detector.detect(file, score_threshold=score, iou_threshold=iou)
-    except ServerUnavailable:
-        raise
-    except DetectionError as error:
-        raise DetectionError(f"{file}: {error}") from None
-
-
 def _server(detector: Detector) -> dict[str, str]:
-    """What answered."""
-    server, model = detector.transport.metadata(), detector.transport.metadata(ENCODED)
+    """Return the names and versions of the server and of its model."""
+    call = detector.protocol.call
+    server, model = call(server_metadata()), call(model_metadata(ENCODED))
     return {
         "server": f"{server['name']} {server['version']}",
         "model": str(model["name"]),
@@ -125,7 +117,7 @@ def _server(detector: Detector) -> dict[str, str]:
 
 
 def _document(result: Result, origin: dict[str, Any]) -> dict[str, Any]:
-    """What --json keeps; null where a class has no box to find."""
+    """Return the content of the file for --json; null where a class has no box to find."""
 
     def number(value: float) -> float | None:
         return None if math.isnan(value) else round(value, 4)

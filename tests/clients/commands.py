@@ -10,11 +10,13 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from triton_yolo.cli.command import Command
+
 
 def run(main: Callable[..., None], *arguments: str | Path, **environment: str) -> Result:
     """Run a command and return its exit code, stdout and stderr; a traceback fails the test."""
     app = typer.Typer()
-    app.command()(main)
+    app.command(cls=Command)(main)
     result = CliRunner().invoke(app, list(map(str, arguments)), env=environment)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

@@ -44,10 +44,10 @@ def test_json_has_a_line_a_file_with_what_the_detector_finds(
         assert_same(Detections.from_dict(line), expected)
 
 
-def test_every_transport_finds_the_same(grpc_url: str, images: list[Path]) -> None:
+def test_every_memory_finds_the_same(grpc_url: str, images: list[Path]) -> None:
     plain, shared = (
-        run(main, images[0], "--url", grpc_url, "--json", "--transport", kind, "--score-threshold", "0.01")
-        for kind in ("grpc", "system")
+        run(main, images[0], "--url", grpc_url, "--json", "--memory", kind, "--score-threshold", "0.01")
+        for kind in ("plain", "system")
     )
 
     assert plain.exit_code == shared.exit_code == 0
@@ -62,7 +62,10 @@ def test_files_that_fail_are_told_and_do_not_stop_the_others(grpc_url: str, imag
     assert "detections" in told[str(images[0])]
     assert "detections" in told[str(images[1])]
     assert told[str(text)]["error"].startswith("image is neither JPEG nor PNG")
-    assert told["nowhere.png"] == {"file": "nowhere.png", "error": "no image found"}
+    assert told["nowhere.png"] == {
+        "file": "nowhere.png",
+        "error": "no image found: no such file or folder",
+    }
 
 
 def test_a_pipe_gets_a_line_a_detection_and_errors_apart(
@@ -139,7 +142,10 @@ def test_a_drawing_never_lands_on_an_image_or_on_another(grpc_url: str, images: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere", "*.nothing"], "no image found in: nowhere, *.nothing"),
+        (
+            ["nowhere", "*.nothing"],
+            "no image found: nowhere: no such file or folder; *.nothing: no file has",
+        ),
         ([], "Missing argument"),
         (["{image}", "--url", "127.0.0.1:1"], "the server at 127.0.0.1:1 is not available"),
         (["{image}", "--url", "ftp://127.0.0.1"], "is no address of a server"),

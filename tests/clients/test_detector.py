@@ -151,7 +151,7 @@ def test_what_is_no_image_is_refused_with_what_was_expected(detector: Detector, 
     ("frames", "message"),
     [
         (np.zeros((4, 4, 3), np.uint8), r"uint8 \[B, H, W, 3\] RGB; got uint8 \[4, 4, 3\]"),
-        (np.zeros((33, 4, 4, 3), np.uint8), "batch-size must be <= 32"),
+        (np.zeros((33, 4, 4, 3), np.uint8), "takes at most 32; send several requests"),
         ([np.zeros((4, 4, 3), np.uint8)], "one uint8 array"),
     ],
 )

@@ -6,7 +6,8 @@ import pytest
 
 from tests.clients.pictures import TURNED, jpeg
 from triton_yolo.clients import DetectionError
-from triton_yolo.files import find_images, upright_size, write_together, write_whole
+from triton_yolo.clients.images import upright_size
+from triton_yolo.files import find_images, write_together, write_whole
 
 
 @pytest.fixture
@@ -35,7 +36,9 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_files_folders_and_patterns_are_found(tree: Path, arguments: list[str], files: list[str], empty: list) -> None:
-    assert find_images(arguments) == ([Path(name) for name in files], empty)
+    found = find_images(arguments)
+    assert found.files == [Path(name) for name in files]
+    assert list(found.missing) == empty
 
 
 def test_a_file_is_written_with_its_folder_and_nothing_beside_it(tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ import pytest
 
 from tests.clients.comparing import assert_same
 from triton_yolo.clients import AsyncDetector, DetectionError, Detections, Detector
-from triton_yolo.clients.connect import Kind
-from triton_yolo.clients.cuda_frames import current_device
-from triton_yolo.clients.region import Region
-from triton_yolo.clients.request import frames_request
+from triton_yolo.clients.inputs import frames_request
+from triton_yolo.clients.memory.cuda import current_device
+from triton_yolo.clients.memory.pool import Memory
+from triton_yolo.clients.request import SharedTensor
 
 LOOSE = 0.001  # a score that lets something be found in every board
-KINDS: list[Kind | None] = [None, "system"]
+KINDS: list[Memory] = ["plain", "system"]
 
 
 @pytest.fixture(scope="session")
@@ -35,14 +35,14 @@ def expected(grpc_detector: Detector, batch: np.ndarray) -> list[Detections]:
 @pytest.fixture(scope="module", params=KINDS)
 def any_detector(url: str, request: pytest.FixtureRequest) -> Iterator[Detector]:
     """A detector for each protocol with each kind of memory."""
-    with Detector(url, transport=request.param) as detector:
+    with Detector(url, memory=request.param) as detector:
         yield detector
 
 
 @pytest.fixture(scope="module")
 def system(url: str) -> Iterator[Detector]:
     """A detector with shared memory for each protocol."""
-    with Detector(url, transport="system") as detector:
+    with Detector(url, memory="system") as detector:
         yield detector
 
 
@@ -122,7 +122,7 @@ def test_frames_of_many_sizes_go_one_after_the_other(system: Detector, frames: l
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"name": "nobody"}, "^Unable to find shared memory region: 'nobody'$"),
+        ({"region": "nobody"}, "^Unable to find shared memory region: 'nobody'$"),
         ({"offset": 1}, "^Invalid offset \\+ byte size for shared memory region: '{name}'$"),
         ({"offset": 10**9}, "^Invalid offset for shared memory region: '{name}'$"),
         ({"byte_size": 2 * 8 * 8 * 3 + 1}, "^Invalid offset \\+ byte size for shared memory region"),
@@ -135,9 +135,9 @@ def test_a_wrong_place_is_refused_in_the_servers_words(system: Detector, changed
     with system.frames(2, 8, 8) as frames:
         frames.array[...] = 114
         request = frames_request(frames, {})
-        assert isinstance(request.tensor, Region)
+        assert isinstance(request.tensor, SharedTensor)
         with pytest.raises(DetectionError, match=message.replace("{name}", frames.name)):
-            system.transport.infer(replace(request, tensor=replace(request.tensor, **changed)))
+            system.protocol.infer(replace(request, tensor=replace(request.tensor, **changed)))
 
         assert len(system.detect_frames(frames)) == 2
 
@@ -169,22 +169,27 @@ def test_frames_without_pixels_are_refused(any_detector: Detector, shape: tuple[
         any_detector.frames(*shape)
 
 
-def test_a_batch_above_the_servers_limit_is_refused_in_its_words(system: Detector) -> None:
-    with system.frames(33, 8, 8) as frames, pytest.raises(DetectionError, match="batch-size must be <= 32"):
+def test_a_batch_above_the_servers_limit_is_refused_with_the_limit(system: Detector) -> None:
+    with (
+        system.frames(33, 8, 8) as frames,
+        pytest.raises(DetectionError, match="takes at most 32; send several requests"),
+    ):
         system.detect_frames(frames)
 
 
+@pytest.mark.parametrize("kind", [Detector, AsyncDetector])
 @pytest.mark.parametrize(
-    ("url", "transport", "message"),
+    ("url", "arguments", "message"),
     [
-        ("http://127.0.0.1:8000", "grpc", "asks for http, and the transport is to be grpc"),
-        ("grpc://127.0.0.1:8001", "http", "asks for grpc, and the transport is to be http"),
-        ("127.0.0.1:8001", "carrier pigeon", "no transport: choose one of grpc, http, system, cuda"),
+        ("http://127.0.0.1:8000", {"transport": "grpc"}, "asks for http, and the transport is to be grpc"),
+        ("grpc://127.0.0.1:8001", {"transport": "http"}, "asks for grpc, and the transport is to be http"),
+        ("127.0.0.1:8001", {"transport": "pigeon"}, "no transport: choose one of grpc, http, system, cuda"),
+        ("127.0.0.1:8001", {"memory": "paper"}, "'paper' is no kind of memory: choose one of plain, system, cuda"),
     ],
 )
-def test_a_transport_that_cannot_be_meant_is_refused(url: str, transport, message: str) -> None:
+def test_a_memory_or_transport_that_cannot_be_meant_is_refused(kind, url: str, arguments: dict, message: str) -> None:
     with pytest.raises(DetectionError, match=message):
-        Detector(url, transport=transport)
+        kind(url, **arguments)
 
 
 def test_cuda_without_a_gpu_is_refused_before_anything_is_sent() -> None:
@@ -194,17 +199,25 @@ def test_cuda_without_a_gpu_is_refused_before_anything_is_sent() -> None:
         with pytest.raises(
             DetectionError, match="'cuda' needs an NVIDIA GPU and its driver on this machine; CUDA says"
         ):
-            Detector("nowhere.invalid:8001", transport="cuda")
+            Detector("nowhere.invalid:8001", memory="cuda")
     else:
         pytest.skip("this machine has a GPU")
 
 
-def test_a_transport_says_the_protocol_where_the_url_does_not(server, images: list[Path]) -> None:
+def test_a_transport_means_what_it_did_and_warns(server, images: list[Path]) -> None:
     at = server.addresses
-    with (
-        Detector(f"{at.host}:{at.grpc}", transport="grpc") as by_grpc,
-        Detector(f"{at.host}:{at.http}", transport="http") as by_http,
-        Detector(f"http://{at.host}:{at.http}", transport="http") as by_both,
+    found = []
+    for url, transport, advice in (
+        (f"{at.host}:{at.grpc}", "grpc", f"use the URL 'grpc://{at.host}:{at.grpc}'"),
+        (f"{at.host}:{at.http}", "http", f"use the URL 'http://{at.host}:{at.http}'"),
+        (f"http://{at.host}:{at.http}", "http", f"use the URL 'http://{at.host}:{at.http}'"),
+        (f"{at.host}:{at.grpc}", "system", "use memory='system'"),
     ):
-        assert_same(by_grpc.detect(images[0]), by_http.detect(images[0]))
-        assert_same(by_grpc.detect(images[0]), by_both.detect(images[0]))
+        with pytest.warns(DeprecationWarning, match=advice) as caught:
+            detector = Detector(url, transport=transport)  # type: ignore[arg-type]
+        assert caught[0].filename == __file__
+        with detector:
+            found.append(detector.detect(images[0]))
+            assert bool(detector.frames(1, 8, 8).name) == (transport == "system")
+    for one in found[1:]:
+        assert_same(one, found[0])

@@ -18,7 +18,8 @@ from tests.clients.comparing import assert_same
 from tests.conftest import REPOSITORY
 from tests.server.cells import copy_with_cells
 from triton_yolo.clients import DetectionError, Detections, Detector, ServerUnavailable
-from triton_yolo.clients.region import PREFIX
+from triton_yolo.clients.memory.registration import unregister
+from triton_yolo.clients.memory.shared import PREFIX
 from triton_yolo.server.process import TritonServer, free_addresses
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -27,7 +28,7 @@ CLIENT = """
 import os, signal, sys
 from triton_yolo.clients import Detector
 
-detector = Detector(sys.argv[1], transport="system")
+detector = Detector(sys.argv[1], memory="system")
 frames = detector.frames(2, 64, 64)
 frames.array[...] = 114
 detector.detect_frames(frames)
@@ -63,7 +64,7 @@ def run_client(url: str, end: str) -> tuple[subprocess.CompletedProcess[str], st
 
 
 def test_frames_are_registered_until_they_are_closed(url: str, server: TritonServer, left) -> None:
-    with Detector(url, transport="system") as detector:
+    with Detector(url, memory="system") as detector:
         with detector.frames(2, 64, 64) as frames:
             assert left() == {frames.name}
             assert frames.name in registered(server)
@@ -75,7 +76,7 @@ def test_frames_are_registered_until_they_are_closed(url: str, server: TritonSer
 def test_an_error_closes_frames(url: str, left) -> None:
     with (
         pytest.raises(ZeroDivisionError),
-        Detector(url, transport="system") as detector,
+        Detector(url, memory="system") as detector,
         detector.frames(2, 64, 64) as frames,
     ):
         detector.detect_frames(frames)
@@ -85,7 +86,7 @@ def test_an_error_closes_frames(url: str, left) -> None:
 
 
 def test_a_closed_detector_has_closed_all_frames_and_detects_no_more(url: str, left) -> None:
-    detector = Detector(url, transport="system")
+    detector = Detector(url, memory="system")
     frames = detector.frames(2, 64, 64)
     detector.detect_frames(GREY)
     assert len(left()) == 2
@@ -109,7 +110,7 @@ def test_a_closed_detector_has_closed_all_frames_and_detects_no_more(url: str, l
 
 
 def test_frames_that_nobody_refers_to_are_given_back(url: str, left) -> None:
-    detector = Detector(url, transport="system")
+    detector = Detector(url, memory="system")
     detector.frames(2, 64, 64)
     assert left() == set()
     detector.detect_frames(GREY)
@@ -121,7 +122,7 @@ def test_frames_that_nobody_refers_to_are_given_back(url: str, left) -> None:
 
 
 def test_a_view_that_outlives_its_frames_keeps_its_pixels(url: str, left) -> None:
-    with Detector(url, transport="system") as detector, detector.frames(2, 64, 64) as frames:
+    with Detector(url, memory="system") as detector, detector.frames(2, 64, 64) as frames:
         frames.fill(GREY)
         view = frames.array
 
@@ -131,7 +132,7 @@ def test_a_view_that_outlives_its_frames_keeps_its_pixels(url: str, left) -> Non
 
 
 def test_arrays_keep_one_region_that_grows(url: str, left) -> None:
-    with Detector(url, transport="system") as detector:
+    with Detector(url, memory="system") as detector:
         for size in (8, 64, 16, 64):
             detector.detect_frames(GREY[:, :size])
             (name,) = left()
@@ -142,8 +143,8 @@ def test_arrays_keep_one_region_that_grows(url: str, left) -> None:
 
 
 def test_memory_that_the_server_cannot_find_is_refused_with_what_to_check(url: str, left) -> None:
-    with Detector(url, transport="system") as detector, detector.frames(1, 8, 8) as frames:
-        detector.transport.unregister("system", frames.name)
+    with Detector(url, memory="system") as detector, detector.frames(1, 8, 8) as frames:
+        unregister(detector.protocol, "system", frames.name)
         (SHARED_MEMORY / frames.name).unlink()
         with pytest.raises(
             DetectionError, match=f"Unable to open shared memory region: '/{frames.name}'; .* a server on this machine"
@@ -154,7 +155,7 @@ def test_memory_that_the_server_cannot_find_is_refused_with_what_to_check(url: s
 
 def test_a_lack_of_memory_is_told(url: str, left) -> None:
     with (
-        Detector(url, transport="system") as detector,
+        Detector(url, memory="system") as detector,
         pytest.raises(DetectionError, match="no room for 3000000000000 bytes of frames in /dev/shm: No space left"),
     ):
         detector.frames(1, 1_000_000, 1_000_000)
@@ -164,7 +165,7 @@ def test_a_lack_of_memory_is_told(url: str, left) -> None:
 @pytest.mark.parametrize("scheme", ["", "http://"])
 def test_without_a_server_nothing_is_left(scheme: str, left) -> None:
     with (
-        Detector(f"{scheme}127.0.0.1:1", transport="system") as detector,
+        Detector(f"{scheme}127.0.0.1:1", memory="system") as detector,
         pytest.raises(ServerUnavailable, match="is not available"),
     ):
         detector.frames(1, 8, 8)
@@ -185,19 +186,19 @@ def test_a_killed_client_does_not_hinder_the_next(url: str, left) -> None:
     forgotten = left(pid)
     assert len(forgotten) == 2
 
-    with Detector(url, transport="system") as detector:
+    with Detector(url, memory="system") as detector:
         assert len(detector.detect_frames(GREY)) == 2
         assert len(left()) == 1
         for name in forgotten:  # what the documentation tells to do
-            detector.transport.unregister("system", name)
+            unregister(detector.protocol, "system", name)
             (SHARED_MEMORY / name).unlink()
     assert left() | left(pid) == set()
 
 
 def test_two_clients_at_once_do_not_meet(url: str, left, frames: list[np.ndarray]) -> None:
     with (
-        Detector(url, transport="system") as one,
-        Detector(url, transport="system") as other,
+        Detector(url, memory="system") as one,
+        Detector(url, memory="system") as other,
         one.frames(1, 480, 640) as ours,
         other.frames(1, 480, 640) as theirs,
     ):
@@ -210,13 +211,13 @@ def test_two_clients_at_once_do_not_meet(url: str, left, frames: list[np.ndarray
 
 
 def test_a_request_that_was_given_up_leaves_nothing_and_a_sound_server(url: str, left) -> None:
-    with Detector(url, transport="system") as patient, Detector(url, timeout=0.3) as hasty:
+    with Detector(url, memory="system") as patient, Detector(url, timeout=0.3) as hasty:
         with patient.frames(32, 2000, 2000) as frames:
             frames.array[...] = 114
             with pytest.raises(DetectionError, match="no answer"):
                 hasty.detect_frames(frames)
             with pytest.raises(DetectionError, match="currently in use"):
-                patient.transport.unregister("system", frames.name)
+                unregister(patient.protocol, "system", frames.name)
         assert left() == set()  # close has waited until the server let go
         patient.detect_frames(GREY)
 
@@ -233,7 +234,7 @@ def when_it_answers(detect: Callable[[], list[Detections]]) -> list[Detections]:
 
 def test_frames_outlive_a_server_that_is_started_anew(left, tmp_path: Path) -> None:
     addresses, repository = free_addresses(), copy_with_cells(REPOSITORY, tmp_path / "repository")  # quick to load
-    with Detector(f"127.0.0.1:{addresses.grpc}", transport="system") as detector:
+    with Detector(f"127.0.0.1:{addresses.grpc}", memory="system") as detector:
         with TritonServer(repository, addresses, log=lambda line: None) as first:
             first.wait_until_ready()
             frames = detector.frames(2, 64, 64)

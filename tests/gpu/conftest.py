@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from triton_yolo.clients import DetectionError
-from triton_yolo.clients.cuda_frames import current_device
+from triton_yolo.clients.memory.cuda import current_device
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.gpu_selection import find_gpu
 from triton_yolo.server.process import TritonServer, free_addresses

@@ -16,9 +16,11 @@ import tritonclient.grpc
 from tests.gpu.comparing import SCORE, THRESHOLD, assert_close, fixed
 from triton_yolo.boards import draw_board
 from triton_yolo.clients import DetectionError, Detections, Detector, Frames
-from triton_yolo.clients.cuda_frames import BLOCK
-from triton_yolo.clients.region import PREFIX, Region
-from triton_yolo.clients.request import frames_request
+from triton_yolo.clients.inputs import frames_request
+from triton_yolo.clients.memory.cuda import BLOCK
+from triton_yolo.clients.memory.registration import unregister
+from triton_yolo.clients.memory.shared import PREFIX
+from triton_yolo.clients.request import SharedTensor
 from triton_yolo.server.process import TritonServer
 
 pytestmark = pytest.mark.gpu
@@ -29,7 +31,7 @@ CLIENT = """
 import os, signal, sys
 from triton_yolo.clients import Detector
 
-detector = Detector(sys.argv[1], transport="cuda")
+detector = Detector(sys.argv[1], memory="cuda")
 frames = detector.frames(2, 64, 64)
 detector.detect_frames(frames)
 print("ready", os.getpid(), flush=True)
@@ -45,7 +47,7 @@ def url(request: pytest.FixtureRequest, server: TritonServer) -> str:
 
 @pytest.fixture(scope="module")
 def detector(url: str) -> Iterator[Detector]:
-    with Detector(url, transport="cuda") as detector:
+    with Detector(url, memory="cuda") as detector:
         yield detector
 
 
@@ -168,7 +170,7 @@ def test_threads_do_not_write_into_each_others_frames(detector: Detector, batch,
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"name": "nobody"}, "^Unable to find shared memory region: 'nobody'$"),
+        ({"region": "nobody"}, "^Unable to find shared memory region: 'nobody'$"),
         ({"offset": BLOCK}, "^Invalid offset.* for shared memory region: '{name}'$"),
         ({"offset": 10**9}, "^Invalid offset for shared memory region: '{name}'$"),
         ({"byte_size": BLOCK + 1}, "^Invalid offset \\+ byte size for shared memory region: '{name}'$"),
@@ -180,9 +182,9 @@ def test_a_wrong_place_is_refused_in_the_servers_words(detector: Detector, chang
     with detector.frames(2, 8, 8) as frames:
         frames.fill(np.full((2, 8, 8, 3), 114, np.uint8))
         request = frames_request(frames, {})
-        assert isinstance(request.tensor, Region)
+        assert isinstance(request.tensor, SharedTensor)
         with pytest.raises(DetectionError, match=message.replace("{name}", frames.name)):
-            detector.transport.infer(replace(request, tensor=replace(request.tensor, **changed)))
+            detector.protocol.infer(replace(request, tensor=replace(request.tensor, **changed)))
 
         assert len(detector.detect_frames(frames)) == 2
 
@@ -190,9 +192,9 @@ def test_a_wrong_place_is_refused_in_the_servers_words(detector: Detector, chang
 @pytest.mark.parametrize("change", [{"byte_size": 64 * BLOCK}, {"raw_handle": NO_HANDLE}])
 def test_a_wrong_registration_is_refused_with_what_to_check(detector: Detector, left, change: dict) -> None:
     with detector.frames(2, 8, 8) as frames:
-        detector.transport.unregister("cuda", frames.name)
+        unregister(detector.protocol, "cuda", frames.name)
         frames._fields.update(change)  # type: ignore[attr-defined]
-        with pytest.raises(DetectionError, match=r"; transport 'cuda' needs a server that uses the same GPU"):
+        with pytest.raises(DetectionError, match=r"; memory 'cuda' needs a server that uses the same GPU"):
             frames.register()  # type: ignore[attr-defined]
     assert left() == set()
 
@@ -232,16 +234,16 @@ def test_a_killed_client_does_not_hinder_the_next(url: str, left, batch, expecte
     (forgotten,) = left()
     assert forgotten.startswith(f"{PREFIX}{done.stdout.split()[1]}-")
 
-    with Detector(url, transport="cuda") as detector:
+    with Detector(url, memory="cuda") as detector:
         assert_all_same(detector.detect_frames(batch, score_threshold=LOOSE), expected)
-        detector.transport.unregister("cuda", forgotten)
+        unregister(detector.protocol, "cuda", forgotten)
     assert left() == set()
 
 
 def test_two_clients_at_once_do_not_meet(url: str, batch, expected) -> None:
     with (
-        Detector(url, transport="cuda") as one,
-        Detector(url, transport="cuda") as other,
+        Detector(url, memory="cuda") as one,
+        Detector(url, memory="cuda") as other,
         one.frames(*batch.shape[:3]) as ours,
         other.frames(*batch.shape[:3]) as theirs,
     ):
@@ -263,6 +265,6 @@ def test_the_gpus_memory_does_not_grow_over_5000_requests(server: TritonServer) 
                     detector.detect_frames(frames)
         return free_bytes()
 
-    with Detector(f"127.0.0.1:{server.addresses.grpc}", transport="cuda") as detector:
+    with Detector(f"127.0.0.1:{server.addresses.grpc}", memory="cuda") as detector:
         before = requests(500)
         assert before - requests(5000) < 2 * BLOCK

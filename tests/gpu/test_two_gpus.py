@@ -99,7 +99,7 @@ def test_frames_on_the_servers_gpu_are_taken_whatever_their_clients_number_for_i
         expected = plain.detect_frames(pictures)
     runtime.cudaSetDevice(mine.number)
     try:
-        with Detector(url, transport="cuda") as detector:
+        with Detector(url, memory="cuda") as detector:
             found = detector.detect_frames(pictures)
     finally:
         runtime.cudaSetDevice(0)
@@ -116,7 +116,7 @@ def test_frames_on_another_gpu_are_refused_with_both_named(
     runtime.cudaSetDevice(other.number)
     try:
         with (
-            Detector(f"127.0.0.1:{server.addresses.grpc}", transport="cuda") as detector,
+            Detector(f"127.0.0.1:{server.addresses.grpc}", memory="cuda") as detector,
             pytest.raises(DetectionError, match=rf"{other.uuid}.* the server uses {mine.uuid}: .*--gpu {other.uuid}"),
         ):
             detector.frames(1, 64, 64)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from triton_yolo.cli.command import Command
 from triton_yolo.cli.exits import leave
 
 # Verb: the module whose main() it calls, the extra that installs what that needs, and a line for the list of verbs.
@@ -54,7 +55,7 @@ class Verbs(TyperGroup):
                 raise
             leave(f"triton-yolo {cmd_name}", f"{missing} is not installed: pip install 'triton-yolo[{extra}]'")
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-        app.command(cmd_name, context_settings=CONTEXT)(function)
+        app.command(cmd_name, cls=Command, context_settings=CONTEXT)(function)
         return typer.main.get_command(app)
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from triton_yolo.clients.frames import Frames, Pixels, Shape
+from triton_yolo.clients.memory.frames import Frames, Shape
+from triton_yolo.clients.request import Pixels
 
 
 class PlainFrames(Frames):
-    """An array; the server learns of it with each request."""
+    """An array, which is sent with each request."""
 
     def __init__(self, shape: Shape) -> None:
         """Allocate.

@@ -1,4 +1,4 @@
-"""Maps over any iterable with a bounded number of calls under way, in order."""
+"""Ordered maps over any iterable, with a bounded number of calls at a time: in threads, and in tasks of asyncio."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def bounded_map(function: Callable[[Item], Result], items: Iterable[Item], concurrency: int) -> Iterator[Result]:
+def concurrent_map(function: Callable[[Item], Result], items: Iterable[Item], concurrency: int) -> Iterator[Result]:
     """Call a function in threads, reading ahead no further than it may call.
 
     Args:
-        function: is called once an item.
-        items: are read when there is room for another call.
+        function: function that is called once for each item.
+        items: items, read when there is room for another call.
         concurrency: highest number of calls at a time.
 
     Yields:
-        results, in the order of the items.
+        The results, in the order of the items.
 
     Raises:
         ValueError: concurrency is below 1.
-        Exception: whatever a call raised, in its turn; calls that have not begun by then are dropped.
+        Exception: what a call raised, in its turn; calls that have not begun by then are dropped.
     """
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(concurrency) as pool:
@@ -40,10 +40,13 @@ def bounded_map(function: Callable[[Item], Result], items: Iterable[Item], concu
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-async def bounded_map_async(
+async def concurrent_map_async(
     function: Callable[[Item], Awaitable[Result]], items: Iterable[Item] | AsyncIterable[Item], concurrency: int
 ) -> AsyncIterator[Result]:
-    """Do the same with the tasks of an event loop; calls under way when it ends are cancelled."""
+    """Call a function in the tasks of an event loop; calls that have not ended when the iteration ends are cancelled.
+
+    Args, results and errors are those of ``concurrent_map``.
+    """
     if concurrency < 1:
         raise ValueError(f"concurrency must be 1 or more, got {concurrency}")
     pending: deque[asyncio.Future[Result]] = deque()

@@ -8,7 +8,7 @@ from itertools import islice
 
 import pytest
 
-from triton_yolo.clients.bounded import bounded_map, bounded_map_async
+from triton_yolo.clients.concurrent_map import concurrent_map, concurrent_map_async
 
 
 class Busy:
@@ -38,7 +38,7 @@ def test_results_come_in_order_and_calls_stay_bounded(concurrency: int) -> None:
         busy.leave()
         return number * number
 
-    assert list(bounded_map(slow_first, range(20), concurrency)) == [n * n for n in range(20)]
+    assert list(concurrent_map(slow_first, range(20), concurrency)) == [n * n for n in range(20)]
     assert busy.most <= concurrency
 
 
@@ -51,7 +51,7 @@ def test_items_are_read_no_further_ahead_than_calls_may_go() -> None:
             read += 1
             yield read
 
-    results = bounded_map(str, endless(), 3)
+    results = concurrent_map(str, endless(), 3)
 
     assert list(islice(results, 5)) == ["1", "2", "3", "4", "5"]
     assert read <= 5 + 3
@@ -59,7 +59,7 @@ def test_items_are_read_no_further_ahead_than_calls_may_go() -> None:
 
 
 def test_a_failure_comes_in_its_turn() -> None:
-    results = bounded_map(lambda n: 1 / n, [1, 2, 0, 4], 2)
+    results = concurrent_map(lambda n: 1 / n, [1, 2, 0, 4], 2)
 
     assert next(results) == 1
     assert next(results) == 0.5
@@ -70,11 +70,11 @@ def test_a_failure_comes_in_its_turn() -> None:
 @pytest.mark.parametrize("concurrency", [0, -1])
 def test_a_concurrency_below_one_is_refused(concurrency: int) -> None:
     async def all_of_it() -> None:
-        async for _ in bounded_map_async(asyncio.sleep, [0], concurrency):
+        async for _ in concurrent_map_async(asyncio.sleep, [0], concurrency):
             pass
 
     with pytest.raises(ValueError, match="greater than 0"):
-        list(bounded_map(str, [0], concurrency))
+        list(concurrent_map(str, [0], concurrency))
     with pytest.raises(ValueError, match="1 or more"):
         asyncio.run(all_of_it())
 
@@ -94,7 +94,7 @@ def test_asyncio_keeps_order_and_bound_for_an_asynchronous_iterable(concurrency:
         return number * number
 
     async def all_of_it() -> list[int]:
-        return [n async for n in bounded_map_async(slow_first, numbers(), concurrency)]
+        return [n async for n in concurrent_map_async(slow_first, numbers(), concurrency)]
 
     assert asyncio.run(all_of_it()) == [n * n for n in range(20)]
     assert busy.most <= concurrency
@@ -112,7 +112,7 @@ def test_asyncio_cancels_what_nobody_waits_for() -> None:
         return number
 
     async def first_alone() -> int:
-        results = bounded_map_async(work, range(9), 3)
+        results = concurrent_map_async(work, range(9), 3)
         first = await anext(results)
         await asyncio.sleep(0)  # the others begin
         await results.aclose()  # type: ignore[attr-defined]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from triton_yolo.clients.errors import DetectionError
-from triton_yolo.clients.frames import Pixels, Shape
-from triton_yolo.clients.region import unique_name
-from triton_yolo.clients.request import FRAMES
-from triton_yolo.clients.shared_frames import SharedFrames
-from triton_yolo.clients.transport import Transport
+from triton_yolo.clients.memory.frames import Shape
+from triton_yolo.clients.memory.shared import SharedFrames, unique_name
+from triton_yolo.clients.protocols.base import Protocol
+from triton_yolo.clients.protocols.calls import model_config
+from triton_yolo.clients.request import FRAMES, Pixels
 
 # CUDA cuts smaller allocations out of one block and shares the whole block (CUDA programming guide, interprocess).
 BLOCK = 2 * 1024 * 1024
@@ -24,20 +24,21 @@ class CudaFrames(SharedFrames):
     """Frames on the GPU that is CUDA's current one when they are made."""
 
     kind = "cuda"
+    may_wait = True
     demands = (
         "a server that uses the same GPU (containers: with the host's pid namespace) and allows shared memory of "
         "clients"
     )
 
-    def __init__(self, shape: Shape, transport: Transport) -> None:
-        """Allocate and register.
+    def __init__(self, shape: Shape, protocol: Protocol) -> None:
+        """Allocate.
 
         Args:
             shape: count, height, width, 3.
-            transport: to the server.
+            protocol: protocol to the server.
 
         Raises:
-            DetectionError: there is no GPU or no room on it, or the server does not take it.
+            DetectionError: there is no GPU, or no room on it.
         """
         self.device = current_device()
         from tritonclient.utils import cuda_shared_memory as cuda
@@ -50,11 +51,11 @@ class CudaFrames(SharedFrames):
         view = cuda.as_shared_memory_tensor(self._memory, "UINT8", shape)
         fields = {"raw_handle": handle, "device_id": self.device, "byte_size": size}
         free = partial(cuda.destroy_shared_memory_region, self._memory)
-        super().__init__(shape, transport, name, view, fields, free)
+        super().__init__(shape, protocol, name, view, fields, free)
 
     def register(self) -> None:
         """See SharedFrames; refuses frames on another GPU than the server's, where the server names its own."""
-        told = self._transport.config(FRAMES).get("parameters", {}).get("gpu_uuid", {}).get("string_value")
+        told = self._protocol.call(model_config(FRAMES)).get("parameters", {}).get("gpu_uuid", {}).get("string_value")
         ours = device_uuid(self.device)
         if told not in (None, ours):
             raise DetectionError(
@@ -98,11 +99,11 @@ def current_device() -> int:
     try:
         from cuda.bindings import runtime
     except ImportError:
-        raise DetectionError("transport 'cuda' needs the Python package cuda-python: install it") from None
+        raise DetectionError("memory 'cuda' needs the Python package cuda-python: install it") from None
     try:
         return int(_call(runtime.cudaGetDevice))
     except DetectionError as error:
-        raise DetectionError(f"transport 'cuda' needs an NVIDIA GPU and its driver on this machine; {error}") from None
+        raise DetectionError(f"memory 'cuda' needs an NVIDIA GPU and its driver on this machine; {error}") from None
 
 
 def device_uuid(number: int) -> str:

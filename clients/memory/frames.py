@@ -1,20 +1,20 @@
-"""Memory for a batch of frames, out of which requests go: one subclass a kind, in a file of its own."""
+"""Memory for a batch of frames, from which requests are sent; each kind is a subclass in a file of its own."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from triton_yolo.clients.errors import DetectionError
-from triton_yolo.clients.region import Region
+from triton_yolo.clients.request import Pixels, SharedTensor
 
 Shape = tuple[int, int, int, int]
-Pixels = npt.NDArray[np.uint8]
 
 
 def check_pixels(pixels: npt.NDArray[Any], expected: str) -> None:
@@ -32,25 +32,27 @@ def check_pixels(pixels: npt.NDArray[Any], expected: str) -> None:
 
 
 class Frames(ABC):
-    """Room for a batch of frames, uint8 [count, height, width, 3] RGB; a context manager.
+    """Memory for a batch of frames, uint8 [count, height, width, 3] RGB; a context manager, also an asynchronous one.
 
     Its views share its memory: ``array``, ``torch.from_dlpack(frames)``, ``cupy.from_dlpack(frames)``. Write into one,
-    then detect; what was there before is undefined. The views end with it: after ``close`` those of a GPU must not be
-    touched.
+    then detect; the content is undefined before. The views end with the frames: after ``close`` those of a GPU must
+    not be touched.
 
     Attributes:
         shape: count, height, width, 3.
-        name: under which the server knows it; empty where the server does not.
-        closed: whether it has been given back.
+        name: name under which the memory is registered with the server; empty where it is not.
+        closed: whether the memory has been freed.
     """
+
+    may_wait: ClassVar[bool] = False  # whether ``part`` may wait, for a GPU
 
     def __init__(self, shape: Shape, name: str, view: Any) -> None:
         """Take over the memory.
 
         Args:
             shape: count, height, width, 3.
-            name: under which the server knows it.
-            view: of the memory in that shape, with ``__dlpack__``: an array if the host can read it.
+            name: name under which the memory is registered with the server, or empty.
+            view: view of the memory in that shape, with ``__dlpack__``: an array if the host can read it.
         """
         self.shape, self.name, self.closed = shape, name, False
         self._view = view
@@ -61,9 +63,17 @@ class Frames(ABC):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    async def __aenter__(self) -> Frames:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.close)
+
     @property
     def nbytes(self) -> int:
-        """Bytes of all frames."""
+        """Size of all frames in bytes."""
         return math.prod(self.shape)
 
     @property
@@ -78,21 +88,21 @@ class Frames(ABC):
         return self._opened
 
     def __dlpack__(self, *, stream: Any = None, max_version: tuple[int, int] | None = None) -> Any:
-        """The frames for any library that speaks DLPack; nothing is copied and no stream has to be waited for."""
+        """Return the frames for any library that supports DLPack, without a copy and without a stream to wait for."""
         return self._opened.__dlpack__()
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        """Where they lie: kind and number of the device, as DLPack counts."""
+        """Return kind and number of the device, as DLPack defines them."""
         return self._opened.__dlpack_device__()
 
-    def fill(self, pixels: Pixels) -> Pixels | Region:
-        """Copy a batch to the beginning, for pixels that come as arrays.
+    def fill(self, pixels: Pixels) -> Pixels | SharedTensor:
+        """Copy a batch of pixels to the beginning.
 
         Args:
             pixels: uint8 [B, H, W, 3] of any size that fits.
 
         Returns:
-            the same as ``part`` of its shape.
+            what ``part`` returns for its shape.
 
         Raises:
             DetectionError: it is no such batch, does not fit, or the frames have been closed.
@@ -110,11 +120,11 @@ class Frames(ABC):
         return self.array.reshape(-1)[: math.prod(shape)].reshape(shape)
 
     @abstractmethod
-    def part(self, shape: tuple[int, ...]) -> Pixels | Region:
-        """Return the beginning as the tensor of a request, when all that was written has arrived."""
+    def part(self, shape: tuple[int, ...]) -> Pixels | SharedTensor:
+        """Return the beginning as the tensor of a request, after everything that was written has arrived."""
 
     def close(self) -> None:
-        """Give the memory back; twice is fine."""
+        """Free the memory; closing twice is fine."""
         self.closed, self._view = True, None
 
     @property

@@ -1,0 +1,124 @@
+"""What Detector and AsyncDetector share: everything except waiting."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from typing import Generic, Literal, TypeVar, get_args
+
+from triton_yolo.clients.detections import Detections
+from triton_yolo.clients.errors import DetectionError, ServerBusy, ServerUnavailable
+from triton_yolo.clients.memory.pool import FramePool, Memory
+from triton_yolo.clients.model_info import ModelInfo
+from triton_yolo.clients.protocols.base import AsyncProtocol, Protocol, Tensors
+from triton_yolo.clients.protocols.connect import Address, connect, parse_url
+from triton_yolo.clients.request import FRAMES, Request, SharedTensor
+
+TIMEOUT = 30.0  # seconds
+CONCURRENCY = 4  # requests in flight of one detect_many
+
+Errors = Literal["raise", "return"]
+Transport = Literal["grpc", "http", "system", "cuda"]  # deprecated
+AnyProtocol = TypeVar("AnyProtocol", Protocol, AsyncProtocol)
+
+
+class BaseDetector(ABC, Generic[AnyProtocol]):
+    """The state of a detector, and the steps of a detection that wait for nothing.
+
+    Attributes:
+        address: protocol and HOST:PORT of the server.
+        timeout: timeout of each request, in seconds.
+        protocol: what carries the requests.
+    """
+
+    def __init__(
+        self,
+        url: str = "127.0.0.1:8001",
+        *,
+        memory: Memory = "plain",
+        timeout: float = TIMEOUT,
+        transport: Transport | None = None,
+    ) -> None:
+        """Prepare; nothing is sent yet.
+
+        Args:
+            url: HOST:PORT or grpc://HOST:PORT for gRPC, http://HOST:PORT for HTTP.
+            memory: where frames lie: "plain" sends them with the requests; "system" is POSIX shared memory and "cuda"
+                the memory of a GPU, where the server reads them and requests only name the place. Encoded images are
+                always sent with the requests: the server decodes them from the host's memory.
+            timeout: timeout of each request, in seconds.
+            transport: deprecated, and gone in the next release: "grpc" and "http" belong into the URL, "system" and
+                "cuda" are kinds of memory.
+
+        Raises:
+            DetectionError: the URL or the memory is of another kind, or "cuda" finds no GPU.
+        """
+        if transport is not None:
+            url, memory = without_transport(transport, url, memory)
+        self.address: Address = parse_url(url)
+        self.timeout = timeout
+        self.protocol: AnyProtocol = self._connect()
+        self._pool = FramePool(memory, self._registering)
+        self._models: dict[str, ModelInfo] = {}
+        self._closed = False
+
+    @abstractmethod
+    def _connect(self) -> AnyProtocol:
+        """Return the protocol that carries the requests."""
+
+    def _registering(self) -> Protocol:
+        """Return the protocol that registers memory; synchronous: memory is freed outside of event loops too."""
+        return connect(self.address, self.timeout)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise DetectionError("this detector has been closed")
+
+    def _in_shared_memory(self, request: Request) -> bool:
+        """Return whether the array of a request is to be carried in shared memory."""
+        tensor = request.tensor
+        return (
+            self._pool.shared and request.model == FRAMES and not isinstance(tensor, SharedTensor) and tensor.size > 0
+        )
+
+    @staticmethod
+    def _detections(tensors: Tensors, model: ModelInfo) -> list[Detections]:
+        return Detections.from_tensors(tensors, model.labels)
+
+
+def check_errors(errors: str) -> None:
+    """Refuse a value of the argument ``errors`` that has no meaning.
+
+    Raises:
+        DetectionError: it is neither "raise" nor "return".
+    """
+    if errors not in get_args(Errors):
+        raise DetectionError(f"errors must be one of {', '.join(get_args(Errors))}; got {errors!r}")
+
+
+def stops_everything(error: DetectionError) -> bool:
+    """Return whether the next image would fail in the same way: the server is gone, not just busy."""
+    return isinstance(error, ServerUnavailable) and not isinstance(error, ServerBusy)
+
+
+def without_transport(transport: str, url: str, memory: Memory) -> tuple[str, Memory]:
+    """Return the URL and the memory that a value of the deprecated argument stands for."""
+    if transport not in get_args(Transport):
+        raise DetectionError(f"{transport!r} is no transport: choose one of {', '.join(get_args(Transport))}")
+    if transport in ("system", "cuda"):
+        advice, memory = f"memory={transport!r}", transport  # type: ignore[assignment]
+    else:
+        if "://" not in url:
+            url = f"{transport}://{url}"
+        protocol = parse_url(url).protocol
+        if protocol != transport:
+            raise DetectionError(
+                f"{url} asks for {protocol}, and the transport is to be {transport}: leave the transport out"
+            )
+        advice = f"the URL {url!r}"
+    warnings.warn(
+        f"transport={transport!r} is deprecated and will be removed in the next release: use {advice}",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+    return url, memory
