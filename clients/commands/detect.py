@@ -76,7 +76,7 @@ def main(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGE...",
+            metavar="IMAGE",
             help="Files, folders, and patterns such as 'scans/*.png'. Of a folder: its JPEG, PNG, BMP, TIFF and WebP "
             "files, sorted by name.",
             show_default=False,
@@ -93,11 +93,9 @@ def main(
         Path | None,
         typer.Option(metavar="FOLDER", file_okay=False, help="Write the images with their boxes into this folder."),
     ] = None,
-    score_threshold: Annotated[
-        float | None, threshold_option("Lowest score to report, 0 to 1. Default: the server's.")
-    ] = None,
+    score_threshold: Annotated[float | None, threshold_option("Lowest score to report. Default: the server's.")] = None,
     iou_threshold: Annotated[
-        float | None, threshold_option("Highest overlap of two boxes of a class, 0 to 1. Default: the server's.")
+        float | None, threshold_option("Highest overlap of two boxes of a class. Default: the server's.")
     ] = None,
     memory: MemoryOption = "plain",
     transport: TransportOption = None,

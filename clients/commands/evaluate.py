@@ -33,12 +33,12 @@ def main(
     ],
     url: Url = URL,
     score_threshold: Annotated[
-        float, threshold_option("Lowest score, 0 to 1; low, because average precision needs the whole curve.")
+        float, threshold_option("Lowest score; low, because average precision needs the whole curve.")
     ] = 0.001,
     iou_threshold: Annotated[
         float,
         threshold_option(
-            "Highest overlap of two boxes of a class, 0 to 1; higher than for daily use, because boxes side by side "
+            "Highest overlap of two boxes of a class; higher than for daily use, because boxes side by side "
             "count for more here than duplicates of low score."
         ),
     ] = 0.6,

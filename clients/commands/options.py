@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Annotated, Any
 
@@ -33,13 +32,7 @@ def threshold_option(words: str) -> Any:
     Args:
         words: for --help.
     """
-    return typer.Option(metavar="NUMBER", min=0, max=1, callback=_number, help=words)
-
-
-def _number(value: float | None) -> float | None:
-    if value is not None and math.isnan(value):
-        raise typer.BadParameter("nan is not a number from 0 to 1")
-    return value
+    return typer.Option(metavar="NUMBER", min=0, max=1, help=words)
 
 
 def without_transport(command: str, transport: Transport | None, url: str, memory: Memory) -> tuple[str, Memory]:

@@ -74,6 +74,6 @@ def _errors(url: str, timeout: float) -> Iterator[None]:
         cause = error.__cause__ or error.__context__ or error
         if isinstance(cause, TimeoutError):  # while the body was being sent
             raise too_late(url, timeout) from None
-        if isinstance(cause, http.client.BadStatusLine):
+        if isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, ConnectionError):
             raise stranger(url) from None
         raise unavailable(url, reason(cause)) from None

@@ -30,7 +30,7 @@ VERBS = {
 CHECKOUT = Path(__file__).resolve().parents[2]  # if it is one
 
 
-CONTEXT = {"help_option_names": ["-h", "--help"]}
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
 class Verbs(TyperGroup):
