@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -11,12 +12,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
+from typer.testing import CliRunner
 
 from tests.clients.commands import run
 from tests.clients.comparing import assert_same
+from tests.conftest import REPOSITORY
+from tests.server.cells import copy_with_cells
+from triton_yolo.cli.main import app
 from triton_yolo.clients import Detections, Detector
 from triton_yolo.clients.commands.detect import main
+from triton_yolo.server.process import TritonServer, free_addresses
 
 COMMAND = [sys.executable, "-m", "triton_yolo", "detect"]
 
@@ -158,6 +165,105 @@ def test_what_cannot_begin_ends_with_2_and_says_why(arguments: list[str], messag
 
     assert (done.exit_code, done.stdout) == (2, "")
     assert message in done.stderr
+
+
+@pytest.mark.parametrize("transport", ["grpc", "system"])
+def test_the_old_name_of_an_option_works_and_says_the_new_one(
+    grpc_url: str, images: list[Path], transport: str
+) -> None:
+    done = run(main, images[0], "--url", grpc_url, "--json", "--transport", transport)
+
+    assert done.exit_code == 0
+    assert "detections" in json.loads(done.stdout)
+    assert "--transport is deprecated: use --url " in done.stderr
+    assert "--transport" not in run(main, "--help").stdout
+
+
+@pytest.mark.parametrize("threshold", ["1.5", "-0.1", "nan"])
+@pytest.mark.parametrize("option", ["--score-threshold", "--iou-threshold"])
+def test_a_threshold_out_of_range_fails_once_before_anything_is_sent(
+    images: list[Path], option: str, threshold: str
+) -> None:
+    done = run(main, *images, "--url", "127.0.0.1:1", f"{option}={threshold}")
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert option in done.stderr
+    assert "not available" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--draw", "--json"], ["--json", "--url", "--draw", "out"]])
+def test_an_option_does_not_take_the_next_one_for_its_value(
+    images: list[Path], arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run(main, images[0], *arguments)
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "needs a value, and the option --" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_every_kind_and_depth_are_taken_and_drawn(
+    grpc_url: str, grpc_detector: Detector, frames: list[np.ndarray], tmp_path: Path
+) -> None:
+    names = ["a/board.bmp", "a/board.png", "b/board.tif", "b/in/board.webp"]
+    for name in names:
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(frames[0]).save(tmp_path / "in" / name, lossless=True)
+    drawn = tmp_path / "drawn"
+
+    done = run(main, tmp_path / "in", "-r", "--url", grpc_url, "--json", "--draw", drawn, "--score-threshold", "0.01")
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["file"] for line in lines] == [str(tmp_path / "in" / name) for name in names]
+    for line in lines:
+        assert (line["height"], line["width"]) == frames[0].shape[:2]
+        assert_same(Detections.from_dict(line), grpc_detector.detect(frames[0], score_threshold=0.01))
+    written = sorted(str(path.relative_to(drawn)) for path in drawn.rglob("*.*"))
+    assert written == ["a/board.bmp.png", "a/board.png", "b/board.tif.png", "b/in/board.webp.png"]
+    expected = cv2.imread(str(drawn / "a" / "board.png"))
+    for name in written:
+        np.testing.assert_array_equal(cv2.imread(str(drawn / name)), expected)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_a_server_that_goes_away_is_told_with_how_far_it_was(
+    protocol: str, sent: signal.Signals, images: list[Path], tmp_path: Path
+) -> None:
+    addresses, repository = free_addresses(), copy_with_cells(REPOSITORY, tmp_path / "repository")
+    (tmp_path / "boards").mkdir()
+    for i in range(1000):
+        (tmp_path / "boards" / f"{i:04}.png").symlink_to(images[0])
+    url = f"http://127.0.0.1:{addresses.http}" if protocol == "http" else f"127.0.0.1:{addresses.grpc}"
+    command = [*COMMAND, str(tmp_path / "boards"), "--url", url, "--json"]
+    with TritonServer(repository, addresses, log=lambda line: None) as running:
+        running.wait_until_ready()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            first = process.stdout.readline()
+            running.running.send_signal(sent)
+            rest, complaint = process.communicate(timeout=60)
+
+    assert process.returncode == 2
+    lines = [json.loads(line) for line in (first + rest).splitlines()]
+    assert all("detections" in line for line in lines)
+    assert complaint.startswith(f"triton-yolo detect: the server at {url} is ")
+    assert complaint.endswith(f"; {len(lines)} of 1000 done\n")
+    assert complaint.count("\n") == 1
+
+
+@pytest.mark.parametrize("columns", [80, 110])
+def test_the_help_fits_the_terminal_and_shows_no_type_of_a_flag(columns: int) -> None:
+    detect, evaluate = (
+        CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": str(columns)}).stdout
+        for verb in ("detect", "evaluate")
+    )
+
+    assert columns - 30 < max(map(len, (detect + evaluate).splitlines())) <= columns
+    assert re.search(r"--json +Print", detect)
+    assert re.search(r"--recursive +Also", detect)
 
 
 def test_ctrl_c_ends_it_in_one_line(grpc_url: str, images: list[Path], tmp_path: Path) -> None:

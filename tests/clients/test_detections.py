@@ -86,6 +86,27 @@ def test_json_is_written_for_people() -> None:
     }
 
 
+def test_further_outputs_keep_their_rows_only_where_they_have_one_for_each_box() -> None:
+    tensors = padded(2, 0)
+    tensors["masks"] = np.arange(2 * 5 * 3).reshape(2, 5, 3)
+    tensors["image_size"] = np.array([[7, 8], [9, 10]], np.int32)
+
+    first, none = Detections.from_tensors(tensors, LABELS)
+
+    np.testing.assert_array_equal(first.extra["masks"], tensors["masks"][0, :2])
+    np.testing.assert_array_equal(first.extra["image_size"], [7, 8])
+    assert none.extra["masks"].shape == (0, 3)
+    assert make().extra == {}
+
+
+def test_missing_outputs_are_named_with_those_that_came() -> None:
+    tensors = padded(2)
+    del tensors["scores"], tensors["classes"]
+
+    with pytest.raises(DetectionError, match=r"has no scores and no classes: .* answered with num_detections, boxes$"):
+        Detections.from_tensors(tensors, LABELS)
+
+
 def test_supervision_gets_boxes_scores_classes_and_names() -> None:
     detections = make(("spur", 0.5, [1, 2, 3, 4]), ("open", 0.25, [5, 6, 7, 8]))
 

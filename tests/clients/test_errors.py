@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from triton_yolo.clients import AsyncDetector, DetectionError, Detector, ServerUnavailable
-from triton_yolo.clients.errors import refused
+from triton_yolo.clients import AsyncDetector, DetectionError, Detector, ServerBusy, ServerUnavailable
+from triton_yolo.clients.errors import refused, unavailable
 from triton_yolo.server.process import TritonServer
 
 Kind = Literal["Detector", "AsyncDetector"]
@@ -103,3 +103,41 @@ def test_an_address_of_another_kind_is_refused(kind: Kind, url: str) -> None:
 )
 def test_tritons_own_words_are_taken_off_a_message(message: str) -> None:
     assert str(refused(message)) == "image is empty"
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "words"),
+    [
+        (
+            "in ensemble 'detect', [request id: <id_unknown>] Exceeds maximum queue size",
+            ServerBusy,
+            "a queue of the server at here:1 is full: send fewer requests at a time, or try again later",
+        ),
+        ("in ensemble 'detect', Request timeout expired", ServerBusy, "longer than its queue_timeout"),
+        (
+            "in ensemble 'detect', Server is stopping, scheduler for model has stopped accepting new inference",
+            ServerUnavailable,
+            "^the server at here:1 is shutting down$",
+        ),
+        (
+            "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Connection refused",
+            ServerUnavailable,
+            r"here:1 is not available \(Connection refused\); `triton-yolo serve` starts one$",
+        ),
+        ("model: not loaded", ServerUnavailable, r"here:1 is not available \(model: not loaded\)"),
+    ],
+)
+def test_a_server_that_takes_no_requests_says_why(message: str, kind: type, words: str) -> None:
+    error = unavailable("here:1", message)
+
+    assert type(error) is kind
+    with pytest.raises(kind, match=words):
+        raise error
+
+
+def test_only_errors_of_an_image_are_named_after_it() -> None:
+    assert str(DetectionError("image is empty").of("a.jpg")) == "a.jpg: image is empty"
+    assert isinstance(ServerBusy("full").of("a.jpg"), ServerBusy)
+    assert str(ServerBusy("full").of("a.jpg")) == "a.jpg: full"
+    assert str(ServerUnavailable("gone").of("a.jpg")) == "gone"
+    assert str(DetectionError("image is empty").of("")) == "image is empty"

@@ -129,6 +129,7 @@ def test_an_image_that_cannot_be_decoded_is_named(grpc_url: str, labelled: tuple
     ("arguments", "message"),
     [
         (["--images", "{images}"], "Missing option '--annotations'"),
+        (["--images", "{images}", "--annotations", "{boxes}", "--score-threshold", "1.5"], "--score-threshold"),
         (["--images", "/nowhere", "--annotations", "{boxes}"], "does not exist"),
         (["--images", "{images}", "--annotations", "{image}"], "is no JSON file"),
         (["--images", "{images}", "--annotations", "{boxes}", "--url", "127.0.0.1:1"], "127.0.0.1:1 is not available"),

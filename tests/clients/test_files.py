@@ -41,6 +41,44 @@ def test_files_folders_and_patterns_are_found(tree: Path, arguments: list[str], 
     assert list(found.missing) == empty
 
 
+def test_folders_inside_are_searched_on_demand_in_one_order(tree: Path) -> None:
+    (tree / "deep" / "deeper").mkdir()
+    (tree / "deep" / "deeper" / "a.png").touch()
+    (tree / ".hidden").mkdir()
+    (tree / ".hidden" / "x.png").touch()
+
+    found = find_images(["."], recursive=True)
+
+    names = ["a.JPG", "b.png", "c.jpeg", "deep/d.png", "deep/deeper/a.png", "odd[1].png"]
+    assert found == ([Path(name) for name in names], {})
+
+
+@pytest.mark.parametrize(
+    ("argument", "reason"),
+    [
+        ("none.png", "no such file or folder"),
+        ("*.gif", "no file has a name of this pattern"),
+        ("http://127.0.0.1/board.jpg", "a URL: download the image first"),
+        ("line.MP4", "a video: save its frames as images first, or send them with Detector.detect_frames"),
+        ("folder.png", "an empty folder"),
+        ("texts", "a folder with 2 files of other kinds (.csv, .txt)"),
+        ("one", "a folder with 1 file of other kinds (no suffix)"),
+        (
+            "nested",
+            "the images are in folders inside this one: look in nested/in/it, or search them all",
+        ),
+        ("hollow", "a folder without files"),
+    ],
+)
+def test_what_has_no_image_is_told_with_the_reason(tree: Path, argument: str, reason: str) -> None:
+    for name in ("texts/a.txt", "texts/b.csv", "one/README", "nested/in/it/a.png", "line.MP4"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).touch()
+    (tree / "hollow" / "inside").mkdir(parents=True)
+
+    assert find_images([argument]) == ([], {argument: reason})
+
+
 def test_a_file_is_written_with_its_folder_and_nothing_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file.json"
 
