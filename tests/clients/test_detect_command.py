@@ -14,13 +14,11 @@ import cv2
 import numpy as np
 import PIL.Image
 import pytest
-from typer.testing import CliRunner
 
 from tests.clients.commands import run
 from tests.clients.comparing import assert_same
 from tests.conftest import REPOSITORY
 from tests.server.cells import copy_with_cells
-from triton_yolo.cli.main import app
 from triton_yolo.clients import Detections, Detector
 from triton_yolo.clients.commands.detect import main
 from triton_yolo.server.process import TritonServer, free_addresses
@@ -256,8 +254,9 @@ def test_a_server_that_goes_away_is_told_with_how_far_it_was(
 
 @pytest.mark.parametrize("columns", [80, 110])
 def test_the_help_fits_the_terminal_and_shows_no_type_of_a_flag(columns: int) -> None:
+    environment = {**os.environ, "COLUMNS": str(columns)}
     detect, evaluate = (
-        CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": str(columns)}).stdout
+        subprocess.run([*COMMAND[:-1], verb, "--help"], env=environment, capture_output=True, text=True).stdout
         for verb in ("detect", "evaluate")
     )
 
