@@ -45,7 +45,7 @@ class CudaFrames(SharedFrames):
 
         name = unique_name()
         size = -(-int(np.prod(shape)) // BLOCK) * BLOCK
-        with _errors(f"cannot have {size} bytes of GPU {self.device}"):
+        with _errors(f"cannot allocate {size} bytes on GPU {self.device}"):
             self._memory = cuda.create_shared_memory_region(name, size, self.device)
             handle = cuda.get_raw_handle(self._memory).decode()
         view = cuda.as_shared_memory_tensor(self._memory, "UINT8", shape)
@@ -91,7 +91,7 @@ class CudaFrames(SharedFrames):
 
 
 def current_device() -> int:
-    """The number of CUDA's current device.
+    """Return the number of CUDA's current device.
 
     Raises:
         DetectionError: says what CUDA lacks on this machine.
@@ -107,7 +107,7 @@ def current_device() -> int:
 
 
 def device_uuid(number: int) -> str:
-    """The UUID of a GPU, as nvidia-smi writes it.
+    """Return the UUID of a GPU, as nvidia-smi writes it.
 
     Args:
         number: of the GPU, as CUDA counts in this process.

@@ -93,7 +93,8 @@ class Frames(ABC):
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Return kind and number of the device, as DLPack defines them."""
-        return self._opened.__dlpack_device__()
+        kind, number = self._opened.__dlpack_device__()
+        return kind, number
 
     def fill(self, pixels: Pixels) -> Pixels | SharedTensor:
         """Copy a batch of pixels to the beginning.

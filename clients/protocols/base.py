@@ -89,4 +89,5 @@ def decoded(raw: bytes | memoryview, datatype: str, shape: list[int]) -> npt.NDA
         return np.frombuffer(raw, DTYPES[datatype]).reshape(shape)
     if datatype == "BF16":  # the upper half of a float32
         return (np.frombuffer(raw, np.uint16).astype(np.uint32) << 16).view(np.float32).reshape(shape)
-    return deserialize_bytes_tensor(bytes(raw)).reshape(shape)
+    strings: npt.NDArray[Any] = deserialize_bytes_tensor(bytes(raw))
+    return strings.reshape(shape)

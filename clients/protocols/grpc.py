@@ -129,8 +129,8 @@ def _question(call: Call) -> Any:
 
 
 def _answer(call: Call, response: Any) -> Json:
-    content = MessageToDict(response, preserving_proto_field_name=True)
-    return content[call.answer] if call.answer else content
+    content: Json = MessageToDict(response, preserving_proto_field_name=True)
+    return dict(content[call.answer]) if call.answer else content
 
 
 @contextmanager

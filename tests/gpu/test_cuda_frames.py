@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import tritonclient.grpc
 
 from tests.gpu.comparing import SCORE, THRESHOLD, assert_close, fixed
 from triton_yolo.boards import draw_board
-from triton_yolo.clients import DetectionError, Detections, Detector, Frames
+from triton_yolo.clients import AsyncDetector, DetectionError, Detections, Detector, Frames
 from triton_yolo.clients.inputs import frames_request
 from triton_yolo.clients.memory.cuda import BLOCK
 from triton_yolo.clients.memory.registration import unregister
@@ -144,6 +145,19 @@ def test_an_array_is_copied_to_the_gpu(detector: Detector, batch, expected) -> N
         assert_all_same(detector.detect_frames(frames, count=3, score_threshold=LOOSE), expected)
 
 
+def test_an_asynchronous_detector_gives_the_same(url: str, batch: np.ndarray, expected: list[Detections], left) -> None:
+    async def run() -> list[list[Detections]]:
+        async with AsyncDetector(url, memory="cuda") as detector:
+            async with await detector.frames(4, *batch.shape[1:3]) as frames:
+                frames.fill(batch)
+                own = await detector.detect_frames(frames, count=3, score_threshold=LOOSE)
+            return [own, await detector.detect_frames(batch, score_threshold=LOOSE)]
+
+    for found in asyncio.run(run()):
+        assert_all_same(found, expected)
+    assert left() == set()
+
+
 def test_what_a_stream_still_has_to_write_is_waited_for(detector: Detector, batch, expected) -> None:
     torch = pytest.importorskip("torch")
     with detector.frames(*batch.shape[:3]) as frames:
@@ -200,7 +214,7 @@ def test_a_wrong_registration_is_refused_with_what_to_check(detector: Detector, 
 
 
 def test_more_than_the_gpu_holds_is_refused(detector: Detector, left) -> None:
-    with pytest.raises(DetectionError, match=r"cannot have \d+ bytes of GPU 0: out of memory"):
+    with pytest.raises(DetectionError, match=r"cannot allocate \d+ bytes on GPU 0: out of memory"):
         detector.frames(1, 1_000_000, 1_000_000)
     assert left() == set()
 
