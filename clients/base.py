@@ -6,13 +6,12 @@ import warnings
 from abc import ABC, abstractmethod
 from typing import Generic, Literal, TypeVar, get_args
 
-from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.errors import DetectionError, ServerBusy, ServerUnavailable
 from triton_yolo.clients.memory.pool import FramePool, Memory
 from triton_yolo.clients.model_info import ModelInfo
-from triton_yolo.clients.protocols.base import AsyncProtocol, Protocol, Tensors
+from triton_yolo.clients.protocols.base import AsyncProtocol, Protocol
 from triton_yolo.clients.protocols.connect import Address, connect, parse_url
-from triton_yolo.clients.request import FRAMES, Request, SharedTensor
+from triton_yolo.clients.request import FRAMES, Pixels, Request, SharedTensor
 
 TIMEOUT = 30.0  # seconds
 CONCURRENCY = 4  # requests in flight of one detect_many
@@ -47,7 +46,7 @@ class BaseDetector(ABC, Generic[AnyProtocol]):
                 the memory of a GPU, where the server reads them and requests only name the place. Encoded images are
                 always sent with the requests: the server decodes them from the host's memory.
             timeout: timeout of each request, in seconds.
-            transport: deprecated, and gone in the next release: "grpc" and "http" belong into the URL, "system" and
+            transport: deprecated, and gone in the next release: "grpc" and "http" belong in the URL, "system" and
                 "cuda" are kinds of memory.
 
         Raises:
@@ -74,16 +73,12 @@ class BaseDetector(ABC, Generic[AnyProtocol]):
         if self._closed:
             raise DetectionError("this detector has been closed")
 
-    def _in_shared_memory(self, request: Request) -> bool:
-        """Return whether the array of a request is to be carried in shared memory."""
+    def _array_to_share(self, request: Request) -> Pixels | None:
+        """Return the array of a request if it is to be carried in shared memory."""
         tensor = request.tensor
-        return (
-            self._pool.shared and request.model == FRAMES and not isinstance(tensor, SharedTensor) and tensor.size > 0
-        )
-
-    @staticmethod
-    def _detections(tensors: Tensors, model: ModelInfo) -> list[Detections]:
-        return Detections.from_tensors(tensors, model.labels)
+        if not self._pool.shared or request.model != FRAMES or isinstance(tensor, SharedTensor) or not tensor.size:
+            return None
+        return tensor
 
 
 def check_errors(errors: str) -> None:

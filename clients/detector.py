@@ -19,7 +19,7 @@ from triton_yolo.clients.model_info import ModelInfo, classifier
 from triton_yolo.clients.protocols.base import Protocol, Tensors
 from triton_yolo.clients.protocols.calls import model_config
 from triton_yolo.clients.protocols.connect import connect
-from triton_yolo.clients.request import ENCODED, Pixels, Request, SharedTensor, request_parameters
+from triton_yolo.clients.request import ENCODED, Pixels, Request, request_parameters
 
 
 class Detector(BaseDetector[Protocol]):
@@ -206,14 +206,14 @@ class Detector(BaseDetector[Protocol]):
         try:
             model = self._model(request.model)
             model.check_batch(request.tensor.shape[0])
-            return self._detections(self._carry(request), model)
+            return Detections.from_tensors(self._carry(request), model.labels)
         except DetectionError as error:
             raise error.of(request.source) from None
 
     def _carry(self, request: Request) -> Tensors:
         """Run a request, with its array in shared memory where the detector has such."""
-        pixels = request.tensor
-        if isinstance(pixels, SharedTensor) or not self._in_shared_memory(request):
+        pixels = self._array_to_share(request)
+        if pixels is None:
             return self._infer(request)
         count, height, width, _ = pixels.shape
         frames = self._pool.take(pixels.nbytes) or self.frames(count, height, width)
