@@ -25,20 +25,20 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from bench.errors import BenchError
 from bench.float_graph import NETWORK, float_repository
-from triton_yolo.calibration.measure import Judge
+from triton_yolo.calibration.measure import Evaluator
 from triton_yolo.calibration.pictures import annotated, read_pictures
 from triton_yolo.calibration.runtimes import Run, onnxruntime_engine, openvino_engine
 from triton_yolo.cli.exits import leave
 from triton_yolo.clients.coco import read_annotations
 from triton_yolo.errors import TritonYoloError
+from triton_yolo.export.served_model import served_model_of
 from triton_yolo.export.served_proof import Comparison, ServedProof
-from triton_yolo.export.surroundings import surroundings
 from triton_yolo.files import write_whole
 from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.graphs.quantisers import without_quantisers
 from triton_yolo.graphs.structure import makers_of
 from triton_yolo.machine import describe_machine
-from triton_yolo.repository import DEFAULT_REPOSITORY, GRAPH
+from triton_yolo.repository import DEFAULT_REPOSITORY, GRAPH_PATH
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.process import TritonServer, free_addresses
 from triton_yolo.server.runtimes.openvino import OpenVino
@@ -153,13 +153,15 @@ def _unproved(runtime: OpenVino, config: ModelConfig) -> str:
 
 def _in_process(images: Path, annotations: Path) -> dict[str, Any]:
     """What a process that was started in an environment finds in it."""
-    path = DEFAULT_REPOSITORY / GRAPH
+    path = DEFAULT_REPOSITORY / GRAPH_PATH
     graph = read_network(path)
-    around = surroundings(graph, path, None, None)
+    served = served_model_of(graph, path)
     proof = ServedProof.carried_by(path)
     labelled = read_annotations(annotations)
     known = annotated(labelled, images)
-    judge = Judge.of_annotations(labelled, known, read_pictures(list(known), around.letterbox, len(known)), around)
+    evaluator = Evaluator.of_annotations(
+        labelled, known, read_pictures(list(known), served.letterbox, len(known)), served
+    )
     runs = {
         "int8": openvino_engine(graph),
         "int8 rounded, multiplied in float32": openvino_engine(graph, int8=False),
@@ -170,7 +172,7 @@ def _in_process(images: Path, annotations: Path) -> dict[str, Any]:
     milliseconds = _in_turn({name: run for name, run in runs.items() if "reference" not in name}, proof)
     rows = {}
     for name, run in runs.items():
-        found = judge.precision(run).overall
+        found = evaluator.precision(run).overall
         rows[name] = {
             "map50": round(found.ap50, 4),
             "map50_95": round(found.ap50_95, 4),

@@ -20,8 +20,7 @@ from triton_yolo.clients.detections import OUTPUTS, Detections
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.export.command import parse_size
 from triton_yolo.export.network import prepare
-from triton_yolo.export.recognise import Wishes, recognise
-from triton_yolo.export.samples import letterbox_of
+from triton_yolo.export.recognise import ExportOptions, recognise
 from triton_yolo.export.served_graph import served_graph
 from triton_yolo.files import write_whole
 from triton_yolo.graphs.onnx_file import read_network
@@ -48,9 +47,9 @@ def main(
         prepared = prepare(read_network(network), parse_size(size))
         graphs, rows = {}, {}
         for name, every in (("best", False), ("all", True)):
-            reading = recognise(prepared, Wishes(every_class=every))
-            graphs[name] = openvino_engine(served_graph(prepared, reading, TOP_K))
-        pictures = read_pictures(list(known), letterbox_of(prepared, reading), len(known))
+            recognised = recognise(prepared, ExportOptions(every_class=every))
+            graphs[name] = openvino_engine(served_graph(prepared, recognised, TOP_K))
+        pictures = read_pictures(list(known), recognised.letterbox, len(known))
     except TritonYoloError as error:
         leave("python -m bench.classes", str(error))
     thresholds = Thresholds(SCORE, IOU)
@@ -60,7 +59,7 @@ def main(
         for name, run in graphs.items():
             arrays = detections(run(pixels)[None], np.array([place]), thresholds, MOST, pictures.letterbox)
             [found[name][known[file]]] = Detections.from_tensors(
-                dict(zip(OUTPUTS, arrays, strict=True)), reading.labels
+                dict(zip(OUTPUTS, arrays, strict=True)), recognised.labels
             )
         for _ in range(ROUNDS):
             for name, run in graphs.items():
@@ -73,7 +72,7 @@ def main(
         rows[name] = {**precision, "milliseconds": round(float(np.median(taken[name])), 2)}
     result: dict[str, Any] = {
         "network": network.name,
-        "classes": len(reading.labels),
+        "classes": len(recognised.labels),
         "images": len(pictures),
         "settings": {"top_k": TOP_K, "max_detections": MOST, "score_threshold": SCORE, "iou_threshold": IOU},
         "classes_of_a_box": rows,

@@ -21,8 +21,8 @@ from triton_yolo.export.errors import ExportError
 from triton_yolo.export.network import Network, dims_of, image_input, prepare
 from triton_yolo.export.pixels import PixelFormat
 from triton_yolo.export.proof import prove
-from triton_yolo.export.recognise import Reading, Wishes, recognise
-from triton_yolo.export.samples import letterbox_of, samples
+from triton_yolo.export.recognise import ExportOptions, RecognisedNetwork, recognise
+from triton_yolo.export.samples import samples
 from triton_yolo.export.served_graph import served_graph
 from triton_yolo.files import write_whole
 from triton_yolo.graphs.onnx_file import read_network
@@ -100,16 +100,16 @@ def _export(path: Path, size: int | None, said: tuple[PixelFormat, ...], row: di
     side = size if None in sides else None
     network = prepare(model, (side, side) if side else None)
     row["size"] = f"{network.height}x{network.width}"
-    reading, wished = _read(network, said)
+    recognised, wished = _read(network, said)
     row |= {
-        "head": reading.head.name,
-        "input": str(reading.pixels),
-        "letterbox": "centred" if reading.centred else "top-left",
-        "classes": len(reading.labels),
+        "head": recognised.head.name,
+        "input": str(recognised.pixels),
+        "letterbox": "centred" if recognised.letterbox.centred else "top-left",
+        "classes": len(recognised.labels),
         "options": [*([f"--size {side}"] if side else []), *([f"--input {wished}"] if wished else [])],
     }
-    graph = served_graph(network, reading, TOP_K)
-    proof = prove(network, reading, graph, _pictures(letterbox_of(network, reading)))
+    graph = served_graph(network, recognised, TOP_K)
+    proof = prove(network, recognised, graph, _pictures(recognised.letterbox))
     row |= {
         "box": _number(proof.box),
         "score": _number(proof.score),
@@ -118,12 +118,12 @@ def _export(path: Path, size: int | None, said: tuple[PixelFormat, ...], row: di
     }
 
 
-def _read(network: Network, said: tuple[PixelFormat, ...]) -> tuple[Reading, PixelFormat | None]:
-    """The reading, with the first of the formats that fits if there is none without; and that format."""
+def _read(network: Network, said: tuple[PixelFormat, ...]) -> tuple[RecognisedNetwork, PixelFormat | None]:
+    """The recognised, with the first of the formats that fits if there is none without; and that format."""
     refused = None
     for pixels in (None, *said):
         try:
-            return recognise(network, Wishes(pixels=pixels)), pixels
+            return recognise(network, ExportOptions(pixels=pixels)), pixels
         except ExportError as error:
             refused = error
     raise refused or AssertionError

@@ -8,12 +8,12 @@ from pathlib import Path
 from bench.errors import BenchError
 from triton_yolo.export.errors import ExportError
 from triton_yolo.export.network import prepare
-from triton_yolo.export.prove import write_graph
-from triton_yolo.export.recognise import Wishes, recognise
-from triton_yolo.export.samples import letterbox_of, samples
+from triton_yolo.export.proof_maker import write_graph
+from triton_yolo.export.recognise import ExportOptions, recognise
+from triton_yolo.export.samples import samples
 from triton_yolo.export.served_graph import rows_of, served_graph
 from triton_yolo.graphs.onnx_file import read_network
-from triton_yolo.repository import GRAPH
+from triton_yolo.repository import GRAPH_PATH
 
 NETWORK = Path(__file__).resolve().parents[1] / "models" / "pcb-yolov9t-elan.onnx"  # of the default model
 
@@ -33,14 +33,14 @@ def float_repository(network: Path, repository: Path, folder: Path) -> Path:
         BenchError: the network is none that this repository could serve.
     """
     try:
-        served = read_network(repository / GRAPH)
+        served = read_network(repository / GRAPH_PATH)
         prepared = prepare(read_network(network), None)
-        reading = recognise(prepared, Wishes())
-        graph = served_graph(prepared, reading, rows_of(served))
+        recognised = recognise(prepared, ExportOptions())
+        graph = served_graph(prepared, recognised, rows_of(served))
     except ExportError as error:
         raise BenchError(str(error)) from None
     if graph.graph.input != served.graph.input:
         raise BenchError(f"{repository} serves another network than {network}: its images have another size")
     shutil.copytree(repository, folder)
-    write_graph(folder / GRAPH, graph, samples(None, letterbox_of(prepared, reading)))
+    write_graph(folder / GRAPH_PATH, graph, samples(None, recognised.letterbox))
     return folder

@@ -15,19 +15,19 @@ import onnxruntime
 from bench.errors import BenchError
 from bench.in_process import Stages
 from bench.steady import steady
-from triton_yolo.modules import load_module
+from triton_yolo.dali_definition import load_definition
+from triton_yolo.nms.letterbox import PAD
 from triton_yolo.server.runtimes.onnxruntime_cuda.graph import gpu_graph
 
 BATCHES = (32, 128)  # images at a time; the server's largest batch, and more than it takes
 BATCH = 32
-GREY = 114
 
 
 def decoded(repository: Path, images: Sequence[bytes], seconds: float) -> dict[int, float]:
     """Images a second that the repository's DALI pipeline takes alone, by batch size; pixels stay on the GPU."""
     from cuda.bindings import runtime
 
-    definition = load_module(repository / "preprocess/1/dali.py").preprocess
+    definition = load_definition(repository / "preprocess/1/dali.py").preprocess
     threads = len(os.sched_getaffinity(0))
     speeds = {}
     for batch in BATCHES:
@@ -73,12 +73,12 @@ def opencv_loop(repository: Path, images: Sequence[bytes], seconds: float) -> fl
 
 def letterboxed(stages: Stages) -> Callable[[bytes], tuple[np.ndarray, np.ndarray]]:
     """A function from a JPEG to the network's input, uint8 [3, S, S], and the image's size, int32 [2]."""
-    letterbox = stages.letterbox
+    letterbox = stages.served.letterbox
 
     def prepare(image: bytes) -> tuple[np.ndarray, np.ndarray]:
         pixels = cv2.cvtColor(cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
         top, left, height, width = letterbox.place(*pixels.shape[:2])
-        canvas = np.full((letterbox.height, letterbox.width, 3), GREY, np.uint8)
+        canvas = np.full((letterbox.height, letterbox.width, 3), PAD, np.uint8)
         canvas[top : top + height, left : left + width] = cv2.resize(pixels, (width, height))
         planes = np.stack(cv2.split(canvas))  # behind each other here, on all cores, or ONNX Runtime does it on one
         return planes, np.array(pixels.shape[:2], np.int32)

@@ -15,13 +15,11 @@ from typing import Any
 import numpy as np
 import openvino as ov
 
+from triton_yolo.dali_definition import load_definition
 from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.graphs.quantisers import without_quantisers
-from triton_yolo.modules import load_module
 from triton_yolo.nms.detections import detections
-from triton_yolo.nms.letterbox import Letterbox
-from triton_yolo.nms.thresholds import Thresholds
-from triton_yolo.repository import read_config
+from triton_yolo.repository import GRAPH_PATH, read_served_model
 from triton_yolo.server.runtimes.openvino.graph import read_graph
 
 
@@ -36,14 +34,10 @@ class Stages:
             arithmetic: what the network computes in there, as the server has proved it; a float graph has no choice.
         """
         self.cores = len(os.sched_getaffinity(0))
-        self.definition = load_module(repository / "preprocess/1/dali.py").preprocess
-        nms = read_config(repository / "nms/config.pbtxt")
-        values = {key: value.string_value for key, value in nms.parameters.items()}
-        self.thresholds = Thresholds(float(values["score_threshold"]), float(values["iou_threshold"]))
-        self.letterbox = Letterbox.from_parameters(values)
-        self.most = next(o.dims[0] for o in nms.output if o.name == "boxes")
+        self.definition = load_definition(repository / "preprocess/1/dali.py").preprocess
+        self.served = read_served_model(repository)
         core = ov.Core()
-        path = repository / "yolo/1/model.onnx"
+        path = repository / GRAPH_PATH
         if arithmetic == "int8":
             self.graph = read_graph(core, path)
         else:
@@ -69,7 +63,8 @@ class Stages:
 
     def detect(self, candidates: np.ndarray, size: np.ndarray) -> Any:
         """Candidates [1, K, 6] of one image to its detections."""
-        return detections(candidates, size[None], self.thresholds, self.most, self.letterbox)
+        served = self.served
+        return detections(candidates, size[None], served.thresholds, served.max_detections, served.letterbox)
 
 
 def batches(stages: Stages, images: Sequence[np.ndarray], batch: int) -> Callable[[float], int]:

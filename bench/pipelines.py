@@ -15,9 +15,9 @@ import numpy as np
 import typer
 
 from triton_yolo.boards import draw_board
+from triton_yolo.dali_definition import load_definition
 from triton_yolo.files import write_whole
 from triton_yolo.machine import describe_gpu, describe_machine
-from triton_yolo.modules import load_module
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = ((1280, 960), (640, 640), (427, 640), (641, 639), (3000, 2001), (97, 131))  # width, height
@@ -43,7 +43,7 @@ def main(
 
 def _compare(repository: Path, name: str, source: str, samples: Sequence[np.ndarray]) -> dict[str, Any]:
     """What the GPU makes of the samples against the CPU, and the speed of each with the first sample."""
-    definition = getattr(load_module(repository / name / "1" / "dali.py"), name)
+    definition = getattr(load_definition(repository / name / "1" / "dali.py"), name)
     on_gpu, on_cpu = (_run(_build(definition, device, len(samples)), source, samples) for device in DEVICES)
     differences = [np.abs(gpu[0].astype(int) - cpu[0]) for gpu, cpu in zip(on_gpu, on_cpu, strict=True)]
     speeds = {d: {n: _speed(_build(definition, d, n), source, samples[0], n) for n in BATCHES} for d in DEVICES}

@@ -21,10 +21,10 @@ from triton_yolo.calibration.pictures import find_pictures, read_pictures
 from triton_yolo.calibration.ranges import METHODS, collect
 from triton_yolo.cli.exits import leave
 from triton_yolo.errors import TritonYoloError
-from triton_yolo.export.surroundings import surroundings
+from triton_yolo.export.served_model import served_model_of
 from triton_yolo.files import write_whole
 from triton_yolo.machine import describe_machine
-from triton_yolo.repository import DEFAULT_REPOSITORY, GRAPH
+from triton_yolo.repository import DEFAULT_REPOSITORY, GRAPH_PATH
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNTS = (50, 1000)
@@ -58,9 +58,9 @@ def main(
 
 def _collect(folder: Path, count: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as temporary:
-        path = float_repository(NETWORK, DEFAULT_REPOSITORY, Path(temporary, "float")) / GRAPH
+        path = float_repository(NETWORK, DEFAULT_REPOSITORY, Path(temporary, "float")) / GRAPH_PATH
         model = read_float_graph(path)
-        letterbox = surroundings(model, path, None, None).letterbox
+        letterbox = served_model_of(model, path).letterbox
     pictures = read_pictures(find_pictures(folder), letterbox, count)
     if len(pictures) < count:
         raise CalibrationError(f"{count} images are needed, {folder} has {len(pictures)} that can be read")

@@ -15,11 +15,11 @@ import typer
 from bench.in_process import Stages
 from triton_yolo.cli.exits import leave
 from triton_yolo.cli.progress import tracked
-from triton_yolo.clients.coco import Annotations, evaluate, read_annotations
+from triton_yolo.clients.coco import IOU_THRESHOLD, SCORE_THRESHOLD, Annotations, evaluate, read_annotations
 from triton_yolo.clients.detections import Detections
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.export.network import prepare
-from triton_yolo.export.recognise import Wishes, recognise
+from triton_yolo.export.recognise import ExportOptions, recognise
 from triton_yolo.export.served_graph import served_graph
 from triton_yolo.files import write_whole
 from triton_yolo.graphs.onnx_file import read_network
@@ -28,7 +28,6 @@ from triton_yolo.nms.thresholds import Thresholds
 from triton_yolo.repository import DEFAULT_REPOSITORY
 
 ROOT = Path(__file__).resolve().parents[1]
-SCORE, IOU = 0.001, 0.6  # as clients.evaluate has them
 KS = (30, 100, 200, 300, 500, 1000, 2000)
 
 
@@ -44,25 +43,26 @@ def main(
     try:
         labelled = read_annotations(annotations)
         stages = Stages(DEFAULT_REPOSITORY)
-        prepared = prepare(read_network(network), (stages.letterbox.height, stages.letterbox.width))
-        reading = recognise(prepared, Wishes())
+        served = stages.served
+        prepared = prepare(read_network(network), (served.letterbox.height, served.letterbox.width))
+        recognised = recognise(prepared, ExportOptions())
         every = max(max(dims) for dims in prepared.outputs.values())
-        graph = served_graph(prepared, reading, every)
+        graph = served_graph(prepared, recognised, every)
     except TritonYoloError as error:
         leave("python -m bench.top_k", str(error))
     session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     decoder = stages.decoder(stages.cores, 1)
-    thresholds = Thresholds(SCORE, IOU)
+    thresholds = Thresholds(SCORE_THRESHOLD, IOU_THRESHOLD)
     found: dict[int, dict[int, Detections]] = {k: {} for k in (*KS, every)}
     above = []
     for number, name in tracked(labelled.images.items(), len(labelled.images), "Detecting"):
         [pixels], [size] = stages.decode(decoder, [np.fromfile(images / name, np.uint8)])
         [candidates] = session.run(None, {"images": pixels[None]})
-        above.append(int((candidates[0, :, 4] >= SCORE).sum()))
+        above.append(int((candidates[0, :, 4] >= SCORE_THRESHOLD).sum()))
         for k, of_k in found.items():
-            outputs = detections(candidates[:, :k], size[None], thresholds, stages.most, stages.letterbox)
+            outputs = detections(candidates[:, :k], size[None], thresholds, served.max_detections, served.letterbox)
             tensors = dict(zip(("num_detections", "boxes", "scores", "classes"), outputs, strict=True))
-            [of_k[number]] = Detections.from_tensors(tensors, reading.labels)
+            [of_k[number]] = Detections.from_tensors(tensors, recognised.labels)
     text = json.dumps(_document(labelled, found, above, every, network), indent=2)
     write_whole(out, f"{text}\n".encode())
     typer.echo(text)
@@ -77,8 +77,8 @@ def _document(
         "network": network.name,
         "images": len(labelled.images),
         "anchors": every,
-        "score_threshold": SCORE,
-        "iou_threshold": IOU,
+        "score_threshold": SCORE_THRESHOLD,
+        "iou_threshold": IOU_THRESHOLD,
         "anchors_above_the_score_threshold": {"median": int(np.median(above)), "most": max(above)},
         "by_k": {
             k: {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from triton_yolo.server.runtimes.network import GRAPH
+from triton_yolo.repository import GRAPH_FILE
 from triton_yolo.server.runtimes.openvino import model
 from triton_yolo.server.runtimes.openvino.engine import Engine
 
@@ -14,5 +14,5 @@ class TritonPythonModel(model.TritonPythonModel):
 
     def initialize(self, args: dict[str, str]) -> None:
         """Compile both halves of the engine."""
-        self.engine = Engine(Path(args["model_repository"], args["model_version"], GRAPH))
+        self.engine = Engine(Path(args["model_repository"], args["model_version"], GRAPH_FILE))
         list(self.engine.ways())

@@ -11,29 +11,31 @@ import numpy as np
 import onnx
 
 from triton_yolo.calibration.errors import CalibrationError
-from triton_yolo.calibration.finish import finished
 from triton_yolo.calibration.layers import Convolution, convolutions, read_float_graph
-from triton_yolo.calibration.measure import Judge, noise_to_signal
+from triton_yolo.calibration.measure import Evaluator, noise_to_signal
+from triton_yolo.calibration.output_graph import output_graph
 from triton_yolo.calibration.pictures import Pictures, annotated, find_pictures, read_pictures
 from triton_yolo.calibration.quantise import quantised
 from triton_yolo.calibration.ranges import METHODS, Ranges, collect, read_ranges, sha256_of
-from triton_yolo.calibration.record import Clock, Method, Record
 from triton_yolo.calibration.runtimes import RUNTIMES, Run, Runtime, onnxruntime_engine, openvino_engine, proved_runtime
 from triton_yolo.calibration.search import Search, sensitivity
+from triton_yolo.calibration.summary import CalibrationSummary, MethodResult, Stopwatch
 from triton_yolo.cli.progress import working
 from triton_yolo.clients.coco import AnnotationError, read_annotations, unknown_names
 from triton_yolo.export.errors import ExportError
-from triton_yolo.export.prove import make_proof
+from triton_yolo.export.proof_maker import make_proof
+from triton_yolo.export.served_model import served_model_of
 from triton_yolo.export.served_proof import ServedProof, proof_of
-from triton_yolo.export.surroundings import Surroundings, surroundings
 from triton_yolo.files import write_together
+from triton_yolo.nms.served_model import ServedModel
+from triton_yolo.repository import repository_of
 
 AUTO = "auto"  # the calibrator that takes the best of all for each tensor
 POOL = 8  # pictures that those of a proof are chosen from
 
 
 @dataclass(frozen=True)
-class Wishes:
+class CalibrationOptions:
     """What a user asks for; see the command line.
 
     Attributes:
@@ -77,79 +79,79 @@ class Calibrated:
         write_together({path: content, proof_of(path): self.proof.to_bytes()})
 
 
-def calibrate(path: Path, folder: Path, annotations: Path | None, wishes: Wishes) -> Calibrated:
+def calibrate(path: Path, folder: Path, annotations: Path | None, options: CalibrationOptions) -> Calibrated:
     """Find the INT8 graph with the fewest MACs in float that loses no more precision than is allowed.
 
     Args:
         path: of a served float graph.
         folder: of images.
         annotations: of the images, in COCO's format; None to compare with what the float graph finds.
-        wishes: how.
+        options: how.
 
     Raises:
         AnnotationError, CalibrationError, ExportError, ServerError: something does not do, or no graph is good enough.
         OSError: the ranges cannot be written.
     """
     model = read_float_graph(path)
-    layers, around = convolutions(model), surroundings(model, path, wishes.labels, wishes.letterbox)
-    if not around.labels:
+    layers, served = convolutions(model), served_model_of(model, path, options.labels, options.letterbox)
+    if not served.labels:
         raise CalibrationError(f"nothing says what the classes of {path} are called: give --labels")
-    whole, clock = openvino_engine(model), Clock()
-    pictures, judge = _material(folder, annotations, around, whole, wishes)
-    few = judge.narrowed(wishes.sensitivity_images)
+    whole, clock = openvino_engine(model), Stopwatch()
+    pictures, evaluator = _material(folder, annotations, served, whole, options)
+    few = evaluator.narrowed(options.sensitivity_images)
     with clock.timed("ranges"):
-        ranges = _ranges(model, layers, pictures, around.name, wishes)
+        ranges = _ranges(model, layers, pictures, (repository_of(path) or path).stem, options)
     values = {method: found.values for method, found in ranges.items()}
     with working("Precision of the float graph"):
-        before = judge.precision(whole)
+        before = evaluator.precision(whole)
     if not before.overall.ap50_95 > 0:
         raise CalibrationError(
             "the float graph finds nothing of what is annotated, so INT8 has nothing to lose: are the annotations of "
             "these images, and the labels in the network's order?"
         )
     with clock.timed("runtime"), working("Proving the runtime"):
-        runtime = _runtime(model, next(iter(values.values())), layers, judge)
+        runtime = _runtime(model, next(iter(values.values())), layers, evaluator)
     with clock.timed("sensitivity"):
         with working("Each method by itself"):
-            methods = _methods(model, values, layers, runtime, judge, few)
+            methods = _methods(model, values, layers, runtime, evaluator, few)
         alone = sensitivity(model, values, layers, few, runtime)
     best = alone.best(model)
     mixed = {tensor: values[method][tensor] for tensor, method in best.items()}
 
     def made(floats: Collection[str]) -> onnx.ModelProto:
         names = [layer.name for layer in layers if layer.name not in floats]
-        return finished(quantised(model, mixed, names), wishes.rest)
+        return output_graph(quantised(model, mixed, names), options.rest)
 
-    least = before.overall.ap50_95 * (1 - wishes.max_drop)
-    search = Search(layers, least, lambda floats: judge.precision(runtime.load(made(floats))))
+    least = before.overall.ap50_95 * (1 - options.max_drop)
+    search = Search(layers, least, lambda floats: evaluator.precision(runtime.load(made(floats))))
     with clock.timed("search"), working("Searching for what has to stay float"):
         step = search.run(
             {layer.name: alone.noise[best[layer.input]][layer.name] for layer in layers if not layer.last}
         )
     if step is None:
         raise CalibrationError(
-            f"even with all convolutions in float the graph loses more than {wishes.max_drop:.2%} of mAP50-95: "
+            f"even with all convolutions in float the graph loses more than {options.max_drop:.2%} of mAP50-95: "
             "take --rest fp32, or allow more with --max-drop"
         )
     if len(step.floats) == len(layers):
         raise CalibrationError(
-            f"no convolution can be INT8 with a loss of at most {wishes.max_drop:.2%} of mAP50-95: allow more with "
+            f"no convolution can be INT8 with a loss of at most {options.max_drop:.2%} of mAP50-95: allow more with "
             "--max-drop, or give images as the network was trained on"
         )
     graph = made(step.floats)
-    record = Record(path, model, graph, layers, before, search, step, alone, best, mixed, methods)
+    record = CalibrationSummary(path, model, graph, layers, before, search, step, alone, best, mixed, methods)
     with working("Precision in ONNX Runtime"):
-        elsewhere = judge.precision(onnxruntime_engine(graph))
-    images = {"ranges": len(pictures), "evaluation": len(judge.pictures), "sensitivity": len(few.pictures)}
+        elsewhere = evaluator.precision(onnxruntime_engine(graph))
+    images = {"ranges": len(pictures), "evaluation": len(evaluator.pictures), "sensitivity": len(few.pictures)}
     return Calibrated(
         graph,
-        _proof(graph, judge),
+        _proof(graph, evaluator),
         {
             **record.document(elsewhere),
             "runtime": {"name": runtime.name, "proof": runtime.said},
-            "calibrator": wishes.calibrator,
-            "rest": wishes.rest,
-            "max_drop": wishes.max_drop,
+            "calibrator": options.calibrator,
+            "rest": options.rest,
+            "max_drop": options.max_drop,
             "judged_by": "annotations" if annotations else "the float graph's own detections",
             "images": {**images, "skipped": {str(file): why for file, why in pictures.skipped.items()}},
             **clock.document(),
@@ -158,58 +160,60 @@ def calibrate(path: Path, folder: Path, annotations: Path | None, wishes: Wishes
 
 
 def _material(
-    folder: Path, annotations: Path | None, around: Surroundings, whole: Run, wishes: Wishes
-) -> tuple[Pictures, Judge]:
+    folder: Path, annotations: Path | None, served: ServedModel, whole: Run, options: CalibrationOptions
+) -> tuple[Pictures, Evaluator]:
     """The pictures for the ranges, and what graphs are judged by."""
     files = find_pictures(folder)
     if annotations is None:
-        pictures = read_pictures(files, around.letterbox, max(wishes.range_images, wishes.evaluation_images))
-        judged = pictures.spread(wishes.evaluation_images)
-        return pictures.spread(wishes.range_images), Judge.of_itself(whole, judged, around)
+        pictures = read_pictures(files, served.letterbox, max(options.range_images, options.evaluation_images))
+        judged = pictures.spread(options.evaluation_images)
+        return pictures.spread(options.range_images), Evaluator.of_itself(whole, judged, served)
     labelled = read_annotations(annotations)
-    if unknown := unknown_names(labelled, around.labels):
+    if unknown := unknown_names(labelled, served.labels):
         raise AnnotationError(
-            f"{annotations}: the graph does not know {', '.join(unknown)}: it detects {', '.join(around.labels)}"
+            f"{annotations}: the graph does not know {', '.join(unknown)}: it detects {', '.join(served.labels)}"
         )
     known = annotated(labelled, folder)
-    pictures = read_pictures(files, around.letterbox, wishes.range_images)
-    judged = read_pictures(list(known), around.letterbox, wishes.evaluation_images)
+    pictures = read_pictures(files, served.letterbox, options.range_images)
+    judged = read_pictures(list(known), served.letterbox, options.evaluation_images)
     pictures = pictures.skipping(judged.skipped)
-    return pictures, Judge.of_annotations(labelled, known, judged, around)
+    return pictures, Evaluator.of_annotations(labelled, known, judged, served)
 
 
 def _ranges(
-    model: onnx.ModelProto, layers: Sequence[Convolution], pictures: Pictures, name: str, wishes: Wishes
+    model: onnx.ModelProto, layers: Sequence[Convolution], pictures: Pictures, name: str, options: CalibrationOptions
 ) -> dict[str, Ranges]:
     """Of each method that is wanted, from files of earlier runs where they fit."""
-    methods = METHODS if wishes.calibrator == AUTO else (wishes.calibrator,)
+    methods = METHODS if options.calibrator == AUTO else (options.calibrator,)
     tensors = sorted({layer.input for layer in layers})
     graph = sha256_of(model)
-    known = {m: read_ranges(wishes.ranges, name, m, graph, pictures.hashes, tensors) for m in methods}
+    known = {m: read_ranges(options.ranges, name, m, graph, pictures.hashes, tensors) for m in methods}
     missing = [method for method, found in known.items() if found is None]
     fresh = collect(model, tensors, pictures, missing) if missing else {}
     for made in fresh.values():
-        made.write(wishes.ranges, name)
+        made.write(options.ranges, name)
     return {method: found for method in methods if (found := fresh.get(method) or known[method])}
 
 
 def _runtime(
-    model: onnx.ModelProto, values: Mapping[str, tuple[float, float]], layers: Sequence[Convolution], judge: Judge
+    model: onnx.ModelProto,
+    values: Mapping[str, tuple[float, float]],
+    layers: Sequence[Convolution],
+    evaluator: Evaluator,
 ) -> Runtime:
     """The runtime to measure in, proved with all but the last convolutions in INT8."""
     graph = quantised(model, values, [layer.name for layer in layers if not layer.last])
     try:
-        return proved_runtime(graph, _proof(graph, judge))
+        return proved_runtime(graph, _proof(graph, evaluator))
     except ExportError:  # so little is left of the detections that nothing can be compared
         return RUNTIMES[-1]
 
 
-def _proof(graph: onnx.ModelProto, judge: Judge) -> ServedProof:
+def _proof(graph: onnx.ModelProto, evaluator: Evaluator) -> ServedProof:
     """The proof of a graph, made of some of the pictures that graphs are judged by."""
-    pictures = np.stack([pixels for pixels, _ in judge.pictures.spread(POOL)])
-    thresholds = judge.around.thresholds
+    pictures = np.stack([pixels for pixels, _ in evaluator.pictures.spread(POOL)])
     content = graph.SerializeToString(deterministic=True)
-    return make_proof(graph, content, pictures, thresholds.score, thresholds.iou)
+    return make_proof(graph, content, pictures, evaluator.served.thresholds)
 
 
 def _methods(
@@ -217,13 +221,15 @@ def _methods(
     values: Mapping[str, Mapping[str, tuple[float, float]]],
     layers: Sequence[Convolution],
     runtime: Runtime,
-    judge: Judge,
-    few: Judge,
-) -> dict[str, Method]:
+    evaluator: Evaluator,
+    few: Evaluator,
+) -> dict[str, MethodResult]:
     """What each method by itself does, with all but the last convolutions in INT8."""
     names = [layer.name for layer in layers if not layer.last]
     expected, found = few.candidates(runtime.load(model)), {}
     for method, ranges in values.items():
         run = runtime.load(quantised(model, ranges, names))
-        found[method] = Method(noise_to_signal(expected, few.candidates(run)), judge.precision(run).overall.ap50_95)
+        found[method] = MethodResult(
+            noise_to_signal(expected, few.candidates(run)), evaluator.precision(run).overall.ap50_95
+        )
     return found

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from triton_yolo.calibration.calibrate import AUTO, Calibrated, Wishes, calibrate
-from triton_yolo.calibration.finish import REST
+from triton_yolo.calibration.calibrate import AUTO, Calibrated, CalibrationOptions, calibrate
+from triton_yolo.calibration.output_graph import REST
 from triton_yolo.calibration.ranges import METHODS
 from triton_yolo.calibration.report import write_report
 from triton_yolo.cli.exits import INTERRUPTED, leave
@@ -82,7 +82,7 @@ def main(
     float graph's own detections stand for them. Exit code 2: files do not do, or no graph is good enough.
     """
     target = out or graph.with_name(f"{graph.stem}-int8.onnx")
-    wishes = Wishes(
+    options = CalibrationOptions(
         calibrator.value,
         max_drop,
         rest.value,
@@ -94,7 +94,7 @@ def main(
         ranges,
     )
     try:
-        result = calibrate(graph, images, annotations, wishes)
+        result = calibrate(graph, images, annotations, options)
         result.write(target)
         if report:
             write_report(report, result.document | {"int8_graph": target.name})

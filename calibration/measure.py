@@ -12,45 +12,43 @@ from supervision.detection.utils.iou_and_nms import box_iou_batch
 
 from triton_yolo.calibration.pictures import Pictures
 from triton_yolo.calibration.runtimes import Candidates, Run
-from triton_yolo.clients.coco import AnnotationError, Annotations, Result, evaluate
+from triton_yolo.clients.coco import IOU_THRESHOLD, SCORE_THRESHOLD, AnnotationError, Annotations, Result, evaluate
 from triton_yolo.clients.detections import OUTPUTS, Detections
-from triton_yolo.export.surroundings import Surroundings
 from triton_yolo.nms.detections import detections
+from triton_yolo.nms.served_model import ServedModel
 from triton_yolo.nms.thresholds import Thresholds
 
-SCORE, IOU = 0.001, 0.6  # as clients.evaluate has them
-MOST = 100  # detections of an image, as the repository has it
 SEEN = 0.05  # candidates below this score are no signal
 SURE = 0.25  # detections of the float graph that stand for annotations where there are none
 
 
 @dataclass(frozen=True)
-class Judge:
-    """Judges graphs by average precision.
+class Evaluator:
+    """Measures the average precision of graphs.
 
     Attributes:
         annotations: what is there; the float graph's own detections where nobody annotated.
         images: the id of each picture.
         pictures: to detect on.
-        around: class names, and NMS.
+        served: class names, and NMS.
     """
 
     annotations: Annotations
     images: tuple[int, ...]
     pictures: Pictures
-    around: Surroundings
+    served: ServedModel
 
     @classmethod
     def of_annotations(
-        cls, annotations: Annotations, ids: Mapping[Path, int], pictures: Pictures, around: Surroundings
-    ) -> Judge:
+        cls, annotations: Annotations, ids: Mapping[Path, int], pictures: Pictures, served: ServedModel
+    ) -> Evaluator:
         """By annotations.
 
         Args:
             annotations: of the pictures, and of others.
             ids: of annotated.
             pictures: all of them annotated.
-            around: class names, and NMS.
+            served: class names, and NMS.
 
         Raises:
             AnnotationError: there is nothing to find in any picture.
@@ -59,10 +57,10 @@ class Judge:
         known = annotations.only(images)
         if not _to_find(known):
             raise AnnotationError(f"none of the {len(images)} images has a box to find: take more or others")
-        return cls(known, images, pictures, around)
+        return cls(known, images, pictures, served)
 
     @classmethod
-    def of_itself(cls, run: Run, pictures: Pictures, around: Surroundings) -> Judge:
+    def of_itself(cls, run: Run, pictures: Pictures, served: ServedModel) -> Evaluator:
         """By what the float graph is sure of, so that its own precision is nearly 1.
 
         Raises:
@@ -70,7 +68,7 @@ class Judge:
         """
         boxes = [
             {"image_id": image, "category_id": int(kind), "bbox": [x1, y1, x2 - x1, y2 - y1]}
-            for image, found in enumerate(_detected(run, pictures, around))
+            for image, found in enumerate(_detected(run, pictures, served))
             for (x1, y1, x2, y2), score, kind in zip(
                 found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True
             )
@@ -80,22 +78,22 @@ class Judge:
             raise AnnotationError(f"the float graph finds nothing with a score of {SURE} in any image: give others")
         content = {
             "images": [{"id": i, "file_name": file.name} for i, file in enumerate(pictures.files)],
-            "categories": [{"id": i, "name": name} for i, name in enumerate(around.labels)],
+            "categories": [{"id": i, "name": name} for i, name in enumerate(served.labels)],
             "annotations": boxes,
         }
-        return cls(Annotations.from_dict(content), tuple(range(len(pictures))), pictures, around)
+        return cls(Annotations.from_dict(content), tuple(range(len(pictures))), pictures, served)
 
-    def narrowed(self, most: int) -> Judge:
+    def narrowed(self, most: int) -> Evaluator:
         """On fewer pictures, evenly spread; on all if there is nothing to find in those."""
         few = self.pictures.spread(most)
         ids = dict(zip(self.pictures.files, self.images, strict=True))
         images = tuple(ids[file] for file in few.files)
         annotations = self.annotations.only(images)
-        return Judge(annotations, images, few, self.around) if _to_find(annotations) else self
+        return Evaluator(annotations, images, few, self.served) if _to_find(annotations) else self
 
     def precision(self, run: Run) -> Result:
         """COCO's average precision of a graph."""
-        found = _detected(run, self.pictures, self.around)
+        found = _detected(run, self.pictures, self.served)
         return evaluate(self.annotations, dict(zip(self.images, found, strict=True)))
 
     def candidates(self, run: Run) -> list[Candidates]:
@@ -107,12 +105,12 @@ def _to_find(annotations: Annotations) -> bool:
     return any(not box["iscrowd"] for box in annotations.boxes)
 
 
-def _detected(run: Run, pictures: Pictures, around: Surroundings) -> Iterator[Detections]:
-    thresholds = Thresholds(SCORE, IOU)
+def _detected(run: Run, pictures: Pictures, served: ServedModel) -> Iterator[Detections]:
+    thresholds = Thresholds(SCORE_THRESHOLD, IOU_THRESHOLD)
     for pixels, size in pictures:
         image_size = np.array([size], np.int32)
-        arrays = detections(run(pixels)[None], image_size, thresholds, MOST, pictures.letterbox)
-        yield from Detections.from_tensors(dict(zip(OUTPUTS, arrays, strict=True)), around.labels)
+        arrays = detections(run(pixels)[None], image_size, thresholds, served.max_detections, pictures.letterbox)
+        yield from Detections.from_tensors(dict(zip(OUTPUTS, arrays, strict=True)), served.labels)
 
 
 def noise_to_signal(expected: Sequence[Candidates], found: Sequence[Candidates]) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import onnx
 
 from triton_yolo.calibration.layers import Convolution
-from triton_yolo.calibration.measure import Judge, noise_to_signal
+from triton_yolo.calibration.measure import Evaluator, noise_to_signal
 from triton_yolo.calibration.quantise import quantised, readers
 from triton_yolo.calibration.runtimes import Run, Runtime
 from triton_yolo.cli.progress import tracked
@@ -44,7 +44,7 @@ def sensitivity(
     model: onnx.ModelProto,
     ranges: Mapping[str, Values],
     layers: Sequence[Convolution],
-    judge: Judge,
+    evaluator: Evaluator,
     runtime: Runtime,
 ) -> Sensitivity:
     """Quantise one convolution at a time, by each method, and compare the detections with the float graph's.
@@ -53,10 +53,10 @@ def sensitivity(
         model: the float graph.
         ranges: of each method.
         layers: all of them; the last ones are not measured, since they stay float.
-        judge: of few pictures.
+        evaluator: of few pictures.
         runtime: to measure in.
     """
-    expected = judge.candidates(runtime.load(model))
+    expected = evaluator.candidates(runtime.load(model))
     noise: dict[str, dict[str, float]] = {method: {} for method in ranges}
     precisions: dict[str, float] = {}
     inner = [layer for layer in layers if not layer.last]
@@ -66,10 +66,10 @@ def sensitivity(
             span = next((known for known in measured if _alike(known, values[layer.input])), None)
             if span is None:
                 span, run = values[layer.input], runtime.load(quantised(model, values, [layer.name]))
-                measured[span] = noise_to_signal(expected, judge.candidates(run)), run
+                measured[span] = noise_to_signal(expected, evaluator.candidates(run)), run
             noise[method][layer.name] = measured[span][0]
         _, best = min(measured.values(), key=lambda pair: pair[0])
-        precisions[layer.name] = judge.precision(best).overall.ap50_95
+        precisions[layer.name] = evaluator.precision(best).overall.ap50_95
     return Sensitivity(noise, precisions)
 
 

@@ -21,6 +21,10 @@ from pycocotools.cocoeval import COCOeval
 from triton_yolo.clients.detections import Detections
 from triton_yolo.errors import TritonYoloError
 
+# What average precision is measured with: it wants the whole curve, and boxes that are side by side count for more than
+# doubles of low score do.
+SCORE_THRESHOLD, IOU_THRESHOLD = 0.001, 0.6
+
 
 class AnnotationError(TritonYoloError):
     """The annotations cannot be used; says what is wrong with them."""

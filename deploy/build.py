@@ -13,21 +13,23 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from deploy.configurations import Sample, files, served
-from deploy.pipelines import DEFINITION, SERIALISED, serialise
+from deploy.pipelines import SERIALISED, serialise
 from triton_yolo.cli.exits import INTERRUPTED, leave
 from triton_yolo.clients.memory.cuda import device_uuid
+from triton_yolo.dali_definition import DEFINITION, LETTERBOX
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.export import plan
 from triton_yolo.export.served_proof import proof_of
 from triton_yolo.export.tensorrt import gpu
 from triton_yolo.files import write_together
-from triton_yolo.repository import DEFAULT_REPOSITORY, GRAPH_HINT, read_config
+from triton_yolo.repository import DEFAULT_REPOSITORY, GRAPH_FILE, GRAPH_HINT, read_config
 from triton_yolo.server.errors import ServerError
 
 COMMAND = "python -m deploy.build"
 BOARD = Path(__file__).parent / "board.jpg"  # 1280x960, of the synthetic boards
-GRAPH, PLAN = "model.onnx", "model.plan"
+PLAN = "model.plan"
 BUILT = (SERIALISED, f"{SERIALISED}.json", PLAN, f"{PLAN}.json", f"{PLAN}.timing")
+NOT_SERVED = (*BUILT, GRAPH_FILE, proof_of(Path(GRAPH_FILE)).name, DEFINITION, LETTERBOX)
 BEST_BATCH = 8  # the cameras of the reference case
 
 
@@ -73,7 +75,7 @@ def main(
         if config.platform == "tensorrt_plan":
             largest = config.max_batch_size
             plan.main(
-                graph=repository / name / "1" / GRAPH,
+                graph=repository / name / "1" / GRAPH_FILE,
                 out=models / name / "1" / PLAN,
                 runtime=runtime,
                 best_batch=min(BEST_BATCH, largest),
@@ -90,8 +92,8 @@ def _configurations(repository: Path) -> dict[str, ModelConfig]:
         raise ServerError(f"{repository} is not a model repository: none of its folders holds a config.pbtxt")
     configs = {path.parent.name: read_config(path) for path in paths}
     for name, config in configs.items():
-        if config.platform == "tensorrt_plan" and not (repository / name / "1" / GRAPH).is_file():
-            raise ServerError(f"{repository / name / '1' / GRAPH} is missing: {GRAPH_HINT}")
+        if config.platform == "tensorrt_plan" and not (repository / name / "1" / GRAPH_FILE).is_file():
+            raise ServerError(f"{repository / name / '1' / GRAPH_FILE} is missing: {GRAPH_HINT}")
         if config.backend == "dali" and not (repository / name / "1" / DEFINITION).is_file():
             raise ServerError(f"{repository / name / '1' / DEFINITION} is missing: it defines the pipeline")
     return configs
@@ -99,7 +101,7 @@ def _configurations(repository: Path) -> dict[str, ModelConfig]:
 
 def _check_target(models: Path) -> None:
     """Refuse to turn a model repository into what is made of it: its graph and definitions would be gone."""
-    for name in (GRAPH, DEFINITION):
+    for name in (GRAPH_FILE, DEFINITION):
         for found in models.glob(f"*/1/{name}"):
             raise ServerError(f"{models} is a model repository itself (it has {found}): give another folder")
 
@@ -119,7 +121,7 @@ def _copy(source: Path, target: Path, config: ModelConfig, sample: Sample, uuid:
     text = plain if changed == config else text_format.MessageToString(changed, as_utf8=True).encode()
     written = {target / "config.pbtxt": text}
     for path in sorted((source / "1").glob("*")):
-        if path.is_file() and path.name not in (*BUILT, GRAPH, proof_of(Path(GRAPH)).name, DEFINITION):
+        if path.is_file() and path.name not in NOT_SERVED:
             written[target / "1" / path.name] = path.read_bytes()
     for name, content in files(changed, sample).items():
         written[target / "warmup" / name] = content

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from triton_yolo.dali_definition import LETTERBOX, load_definition
 from triton_yolo.export.errors import ExportError
 from triton_yolo.export.tensorrt import gpu
 from triton_yolo.files import write_together
-from triton_yolo.modules import load_module
 
-DEFINITION, SERIALISED = "dali.py", "model.dali"
+SERIALISED = "model.dali"
 MISSING = "DALI is not installed in this environment: install the package of the version that serves the pipelines"
 
 
@@ -22,7 +22,7 @@ class Origin:
     """What a serialised pipeline has to come from to be the right one.
 
     Attributes:
-        definition_sha256: of the dali.py.
+        definition_sha256: of the dali.py and the letterbox that it reads.
         dali: version that serialised it.
         max_batch_size: of the configuration.
     """
@@ -49,7 +49,9 @@ def serialise(definition: Path, target: Path, max_batch_size: int) -> bool:
         ExportError: DALI is not installed, or the definition is not one pipeline.
         OSError: a file cannot be read or written.
     """
-    origin = Origin(hashlib.sha256(definition.read_bytes()).hexdigest(), _dali_version(), max_batch_size)
+    read = [definition, definition.with_name(LETTERBOX)]
+    content = b"".join(path.read_bytes() for path in read if path.exists())
+    origin = Origin(hashlib.sha256(content).hexdigest(), _dali_version(), max_batch_size)
     if _fits(target, origin):
         return False
     content = _serialised(definition, max_batch_size)
@@ -77,7 +79,7 @@ def _fits(target: Path, origin: Origin) -> bool:
 
 def _serialised(definition: Path, max_batch_size: int) -> bytes:
     try:
-        module = load_module(definition)
+        module = load_definition(definition)
         marked = [value for value in vars(module).values() if getattr(value, "_is_autoserialize", False)]
         if len(marked) != 1:
             raise ExportError(f"{definition} marks {len(marked)} pipelines with @autoserialize: mark one")

@@ -16,7 +16,7 @@ from triton_yolo.graphs.runner import Runner, measured_shapes, one_line
 from triton_yolo.graphs.structure import opset_of, part_of
 
 OPSET = 19  # the first whose quantisation takes FP16 scales
-BATCH = "N"
+BATCH_DIM = "N"
 
 FREE_BATCH = (
     "export again with a free batch size: Ultralytics and YOLOv5 `dynamic=True`, YOLOX `--dynamic`, "
@@ -50,7 +50,7 @@ def with_free_batch(network: Network, outputs: Sequence[str]) -> onnx.ModelProto
                 f"the network answers otherwise when its operator set {opset_of(fixed)} is raised to "
                 f"{OPSET}: export again with opset={OPSET}"
             )
-    freed = resized(model, BATCH, (network.height, network.width))
+    freed = resized(model, BATCH_DIM, (network.height, network.width))
     if not network.free_batch:
         _free_reshapes(freed, model, network)
     try:
@@ -68,7 +68,7 @@ def with_free_batch(network: Network, outputs: Sequence[str]) -> onnx.ModelProto
             )
     for output in freed.graph.output:
         kind = output.type.tensor_type.elem_type
-        output.CopyFrom(helper.make_tensor_value_info(output.name, kind, [BATCH, *network.outputs[output.name]]))
+        output.CopyFrom(helper.make_tensor_value_info(output.name, kind, [BATCH_DIM, *network.outputs[output.name]]))
     return freed
 
 

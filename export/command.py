@@ -21,12 +21,13 @@ from triton_yolo.export.heads import HEADS
 from triton_yolo.export.labels import read_labels
 from triton_yolo.export.network import Network, prepare
 from triton_yolo.export.pixels import PixelFormat
-from triton_yolo.export.proof import BOX_TOLERANCE, SCORE_TOLERANCE, Nms, Proof, prove
-from triton_yolo.export.prove import make_proof
-from triton_yolo.export.recognise import Reading, Wishes, recognise
-from triton_yolo.export.repository import Settings, write_repository
-from triton_yolo.export.samples import letterbox_of, samples
-from triton_yolo.export.served_graph import MOST, rows_of, served_graph
+from triton_yolo.export.proof import BOX_TOLERANCE, SCORE_TOLERANCE, Proof, prove
+from triton_yolo.export.proof_maker import make_proof
+from triton_yolo.export.recognise import ExportOptions, RecognisedNetwork, recognise
+from triton_yolo.export.repository import write_repository
+from triton_yolo.export.samples import samples
+from triton_yolo.export.served_graph import MAX_TOP_K, rows_of, served_graph
+from triton_yolo.export.served_model import served_model_for
 from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.graphs.structure import opset_of
 
@@ -35,7 +36,7 @@ HeadName = Enum("HeadName", {name: name for name in HEADS}, type=str)  # type: i
 LARGEST = 4096  # pixels a side of a network's input
 
 
-class Place(str, Enum):
+class LetterboxPosition(str, Enum):
     """What --letterbox takes."""
 
     centred = "centred"
@@ -67,9 +68,11 @@ def main(
         typer.Option(exists=True, dir_okay=False, help="Class names: one a line, or YAML. Else those in the ONNX."),
     ] = None,
     size: Annotated[str | None, typer.Option(help="S or HxW in pixels, for a graph that leaves it open.")] = None,
-    top_k: Annotated[int, typer.Option(min=1, max=MOST, help="Candidates of an image that leave the network.")] = 1000,
+    top_k: Annotated[
+        int, typer.Option(min=1, max=MAX_TOP_K, help="Candidates of an image that leave the network.")
+    ] = 1000,
     max_detections: Annotated[
-        int, typer.Option(min=1, max=MOST, help="Detections of an image that are answered, the best ones.")
+        int, typer.Option(min=1, max=MAX_TOP_K, help="Detections of an image that are answered, the best ones.")
     ] = 100,
     head: Annotated[
         HeadName | None, typer.Option(help="Layout of the predictions, where it is not recognised.")
@@ -81,7 +84,7 @@ def main(
         str | None, typer.Option(help="Subtracted: three numbers in the order and range of --input.")
     ] = None,
     std: Annotated[str | None, typer.Option(help="Then divided by: three numbers, likewise.")] = None,
-    letterbox: Annotated[Place | None, typer.Option(help="Where images lay in training.")] = None,
+    letterbox: Annotated[LetterboxPosition | None, typer.Option(help="Where images lay in training.")] = None,
     rounding: Annotated[
         Rounding | None, typer.Option(help="How the sizes of letterboxed images were rounded in training.")
     ] = None,
@@ -108,39 +111,29 @@ def main(
     """
     target = repository or network.parent / f"{network.stem}_repository"
     try:
-        wishes = Wishes(
+        options = ExportOptions(
             head.value if head else None,
             _pixels(input_format, mean, std),
-            None if letterbox is None else letterbox is Place.centred,
+            None if letterbox is None else letterbox is LetterboxPosition.centred,
             None if rounding is None else rounding is Rounding.nearest,
             read_labels(labels) if labels else None,
             classes is Classes.all,
         )
         with working(f"Reading {network.name} and running it on two pictures of noise"):
             prepared = prepare(read_network(network), parse_size(size))
-            reading = recognise(prepared, wishes)
-            graph = served_graph(prepared, reading, top_k)
-        _show(network, prepared, reading, graph)
+            recognised = recognise(prepared, options)
+            graph = served_graph(prepared, recognised, top_k)
+        _show(network, prepared, recognised, graph)
         if inspect:
             return
         with working("Holding the served graph against the original"):
-            nms = Nms.of_the_repository(reading.head.final)
-            pictures = samples(images, letterbox_of(prepared, reading))
-            proof = prove(prepared, reading, graph, pictures)
+            served = served_model_for(recognised, graph, max_detections)
+            pictures = samples(images, served.letterbox)
+            proof = prove(prepared, recognised, graph, pictures)
         _check(proof)
-        settings = Settings(
-            prepared.height,
-            prepared.width,
-            rows_of(graph),
-            reading.labels,
-            reading.centred,
-            reading.nearest,
-            reading.head.final,
-            max_detections,
-        )
         content = graph.SerializeToString(deterministic=True)
-        carried = make_proof(graph, content, pictures, nms.score, nms.iou)
-        removed = write_repository(target, content, carried.to_bytes(), settings)
+        carried = make_proof(graph, content, pictures, served.thresholds)
+        removed = write_repository(target, content, carried.to_bytes(), served)
     except TritonYoloError as error:
         leave("triton-yolo export", str(error))
     except OSError as error:
@@ -179,19 +172,22 @@ def _pixels(text: str | None, mean: str | None, std: str | None) -> PixelFormat 
     return PixelFormat.parse(text, mean, std)
 
 
-def _show(path: Path, network: Network, reading: Reading, graph: onnx.ModelProto) -> None:
+def _show(path: Path, network: Network, recognised: RecognisedNetwork, graph: onnx.ModelProto) -> None:
     """What was recognised, and what it costs."""
     rows = rows_of(graph)
-    cost = cost_of(network, reading, rows)
+    cost = cost_of(network, recognised, rows)
     before, after = opset_of(network.original.model), opset_of(graph)
-    names = ", ".join(reading.labels[:6]) + (", ..." if len(reading.labels) > 6 else "")
+    names = ", ".join(recognised.labels[:6]) + (", ..." if len(recognised.labels) > 6 else "")
     table = Table(title=str(path), title_justify="left", show_header=False)
     for name, value in (
-        ("head", f"{reading.head.name}: {reading.head.families}"),
-        ("input", f"{network.height}x{network.width} (height x width), {reading.pixels}"),
-        ("letterbox", f"{'centred' if reading.centred else 'top-left'}, sizes rounded {_rounding(reading)}"),
-        ("classes", f"{len(reading.labels)}: {names}"),
-        ("found of a box", "every class" if reading.every_class else "the best class"),
+        ("head", f"{recognised.head.name}: {recognised.head.families}"),
+        ("input", f"{network.height}x{network.width} (height x width), {recognised.pixels}"),
+        (
+            "letterbox",
+            f"{'centred' if recognised.letterbox.centred else 'top-left'}, sizes rounded {_rounding(recognised)}",
+        ),
+        ("classes", f"{len(recognised.labels)}: {names}"),
+        ("found of a box", "every class" if recognised.every_class else "the best class"),
         ("batch", "free" if network.free_batch else f"free; the file has {network.original.batch}"),
         ("operator set", f"{after}" if before == after else f"{after}; the file has {before}"),
         ("parameters", f"{cost.parameters / 1e6:.2f} million"),
@@ -202,12 +198,12 @@ def _show(path: Path, network: Network, reading: Reading, graph: onnx.ModelProto
         table.add_row(name, value)
     console = Console()
     console.print(table)
-    for note in reading.notes:
+    for note in recognised.notes:
         console.print(f"Note: {note}", soft_wrap=True, highlight=False)
 
 
-def _rounding(reading: Reading) -> str:
-    return "to the nearest pixel" if reading.nearest else "down"
+def _rounding(recognised: RecognisedNetwork) -> str:
+    return "to the nearest pixel" if recognised.letterbox.nearest else "down"
 
 
 def _factor(pair: tuple[int, int], what: str) -> str:

@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from triton_yolo.export.network import Network
-from triton_yolo.export.recognise import Reading
+from triton_yolo.export.recognise import RecognisedNetwork
 from triton_yolo.graphs.runner import measured_shapes
 
 MULTIPLYING = ("Conv", "ConvTranspose", "MatMul", "Gemm")
@@ -34,16 +34,16 @@ class Cost:
     bytes_out: tuple[int, int]
 
 
-def cost_of(network: Network, reading: Reading, top_k: int) -> Cost:
+def cost_of(network: Network, recognised: RecognisedNetwork, top_k: int) -> Cost:
     """Count.
 
     Args:
         network: of one image size.
-        reading: which outputs are used.
+        recognised: which outputs are used.
         top_k: rows of the served graph's output.
     """
     pixels = 3 * network.height * network.width
-    before = sum(math.prod(network.outputs[name]) * _size(network.kinds[name]) for name in reading.outputs)
+    before = sum(math.prod(network.outputs[name]) * _size(network.kinds[name]) for name in recognised.outputs)
     graph = network.original.model.graph
     constants = [a.t for node in graph.node if node.op_type == "Constant" for a in node.attribute if a.name == "value"]
     weights = [t for t in (*graph.initializer, *constants) if t.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16)]

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from onnx import TensorProto
 
 from triton_yolo.export.errors import ExportError
-from triton_yolo.export.heads import BGR255, RGB01, Head
+from triton_yolo.export.heads.base import Head
 from triton_yolo.export.network import Network
-from triton_yolo.export.pixels import PixelFormat
+from triton_yolo.export.pixels import BGR255, RGB01, PixelFormat
+from triton_yolo.nms.letterbox import Letterbox
 
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 STRETCHED = "trained on stretched images, while the server keeps proportions"
@@ -86,7 +87,7 @@ def read_pixels(
         )
     notes = []
     if convention and convention.note and centred is None:
-        notes.append(f"{convention.note}: measure with clients.evaluate")
+        notes.append(f"{convention.note}: measure with `triton-yolo evaluate`")
     if pixels is None:
         pixels = _usual(network, head, convention.pixels if convention else head.pixels)
     if network.kind == TensorProto.UINT8 and (any(pixels.mean) or pixels.std != (1.0, 1.0, 1.0)):
@@ -94,16 +95,24 @@ def read_pixels(
     return pixels, notes
 
 
-def read_letterbox(network: Network, head: Head, centred: bool | None, nearest: bool | None) -> tuple[bool, bool]:
-    """Tell where the letterboxed image lies and how its size is rounded, likewise.
+def read_letterbox(network: Network, head: Head, centred: bool | None, nearest: bool | None) -> Letterbox:
+    """Tell how images are fitted into the input, likewise.
 
-    Returns:
-        centred and nearest, as Letterbox has them.
+    Args:
+        network: to read.
+        head: that was recognised.
+        centred: where the user said that the image lies, None to tell it from the network.
+        nearest: how the user said that its size is rounded, likewise.
     """
     family = convention_of(network) or head
     pad = network.metadata.get("letterbox_pad", "").lower().replace("-", "").replace("_", "")
     usually_centred = pad != "topleft" if pad in ("center", "centre", "topleft") else family.centred
-    return (usually_centred if centred is None else centred, family.nearest if nearest is None else nearest)
+    return Letterbox(
+        network.height,
+        network.width,
+        usually_centred if centred is None else centred,
+        family.nearest if nearest is None else nearest,
+    )
 
 
 def _usual(network: Network, head: Head, known: PixelFormat | None) -> PixelFormat:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -54,16 +55,7 @@ def find_layout(network: Network, wanted: str | None) -> Layout:
     """
     seen = seen_in(network)
     flat = {name: dims for name, dims in network.outputs.items() if len(dims) == 2}
-    if any(len(dims) == 3 for dims in network.outputs.values()):
-        if flat:
-            raise ExportError(
-                f"{seen}: it has maps beside its predictions, as a segmentation network has; export the detection "
-                "network"
-            )
-        raise ExportError(
-            f"{seen}: these are maps that are not decoded yet; export with the decoding (YOLOv7 `--grid`, LibreYOLO or "
-            "SuperGradients for RTMDet and PP-YOLOE)"
-        )
+    _check_task(seen, network)
     final = [name for name, (rows, columns) in flat.items() if columns == 6 and rows <= MOST_FINAL]
     dense = []
     for name, dims in flat.items():
@@ -73,7 +65,9 @@ def find_layout(network: Network, wanted: str | None) -> Layout:
     if wanted and HEADS[wanted].final:
         dense = []
         final = final or [name for name, (rows, columns) in flat.items() if columns == 6]
-    elif wanted and not dense and HEADS[wanted].boxes != "offsets":  # what the user knows needs no grid to be told by
+    elif (
+        wanted and not dense and not HEADS[wanted].boxes.needs_cells
+    ):  # what the user knows needs no grid to be told by
         dense = [Layout((name,), dims[0] < dims[1], False) for name, dims in flat.items()]
     if len(dense) == 2 and not dense[0].features_first and not dense[1].features_first:
         boxes, scores = sorted((d.outputs[0] for d in dense), key=lambda name: flat[name][1] != 4)
@@ -93,6 +87,32 @@ def find_layout(network: Network, wanted: str | None) -> Layout:
         f"[N, A, 4] with scores [N, A, classes], or [N, rows, 6], where A is the number of cells of {network.height}x"
         f"{network.width} at strides such as 8, 16 and 32"
     )
+
+
+def _check_task(seen: str, network: Network) -> None:
+    """Refuse what is no detector by the shapes of its outputs: classifiers, and networks for masks."""
+    dims = list(network.outputs.values())
+    maps = [one for one in dims if len(one) == 3]
+    if all(math.prod(one[1:]) == 1 for one in dims):
+        raise ExportError(
+            f"{seen}: this is a classifier, with a score for each class of the whole image and no boxes, and "
+            "triton-yolo serves detectors: export the detection network"
+        )
+    if maps and any(len(one) == 2 for one in dims):
+        raise ExportError(
+            f"{seen}: it has maps beside its predictions, as a segmentation network has, and triton-yolo serves "
+            "detectors: export the detection network"
+        )
+    if len(dims) == 1 and maps and 4 * maps[0][1] >= network.height and 4 * maps[0][2] >= network.width:
+        raise ExportError(
+            f"{seen}: one fine map, as a semantic segmentation network has, and triton-yolo serves detectors: export "
+            "the detection network"
+        )
+    if maps:
+        raise ExportError(
+            f"{seen}: these are maps that are not decoded yet; export with the decoding (YOLOv7 `--grid`, LibreYOLO or "
+            "SuperGradients for RTMDet and PP-YOLOE)"
+        )
 
 
 def _grids(anchors: int, height: int, width: int) -> Iterator[npt.NDArray[np.float64]]:

@@ -77,6 +77,10 @@ class PixelFormat:
         return ((ordered - mean) / std).astype(np.float32)
 
 
+RGB01 = PixelFormat("rgb", std=(255.0, 255.0, 255.0))
+BGR255 = PixelFormat("bgr")
+
+
 def _triple(option: str, text: str) -> Triple:
     try:
         a, b, c = map(float, text.split(","))

@@ -21,7 +21,7 @@ from triton_yolo.errors import TritonYoloError
 from triton_yolo.export.errors import ExportError
 from triton_yolo.export.served_graph import image_size
 from triton_yolo.export.served_proof import Comparison, ServedProof, proof_of
-from triton_yolo.export.tensorrt import HARDWARE, RUNTIMES, Options, Plan, build, gpu, load_runtime, run_plan
+from triton_yolo.export.tensorrt import HARDWARE, RUNTIMES, Plan, PlanOptions, build, gpu, load_runtime, run_plan
 from triton_yolo.files import write_together
 from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.repository import DEFAULT_REPOSITORY
@@ -63,7 +63,7 @@ def main(
     """
     target = out or graph.with_suffix(".plan")
     cache = timing_cache or Path(f"{target}.timing")
-    options = Options(
+    options = PlanOptions(
         (min_batch, best_batch, max_batch), version_compatible, hardware_compatible.value, compute_capability
     )
     try:
@@ -100,7 +100,7 @@ def main(
     typer.echo(f"{target}: {len(plan.content):,} bytes, built with {origin['runtime']}; {proved}")
 
 
-def _proved(trt: Any, plan: Plan, proof: ServedProof, options: Options) -> Comparison:
+def _proved(trt: Any, plan: Plan, proof: ServedProof, options: PlanOptions) -> Comparison:
     """Run the pictures of the proof in the smallest batches and in large ones.
 
     Raises:
@@ -120,7 +120,7 @@ def _proved(trt: Any, plan: Plan, proof: ServedProof, options: Options) -> Compa
     return comparison
 
 
-def _origin(model: onnx.ModelProto, proof: Path, runtime: str, options: Options) -> dict[str, Any]:
+def _origin(model: onnx.ModelProto, proof: Path, runtime: str, options: PlanOptions) -> dict[str, Any]:
     """What a plan has to be built from, with and for, to fit."""
     content = model.SerializeToString(deterministic=True)
     return {

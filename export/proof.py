@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,17 +13,18 @@ from onnx import TensorProto
 from triton_yolo.contract import OUTPUT
 from triton_yolo.export.layout import MOST_FINAL
 from triton_yolo.export.network import Network
-from triton_yolo.export.recognise import Reading
+from triton_yolo.export.recognise import RecognisedNetwork
 from triton_yolo.export.served_graph import PIXELS, predictions_in
+from triton_yolo.export.served_model import usual_thresholds
 from triton_yolo.graphs.runner import Arrays, Runner
 from triton_yolo.graphs.structure import part_of
 from triton_yolo.nms.suppression import non_maximum_suppression
 from triton_yolo.nms.thresholds import Thresholds
-from triton_yolo.repository import DEFAULT_REPOSITORY, read_config
+from triton_yolo.repository import read_served_model
 
 BOX_TOLERANCE = 0.5  # pixels of the network's input
 SCORE_TOLERANCE = 1e-3
-ENOUGH = 100  # rows that have to take part in the suppression, whatever their scores
+MIN_COMPARED = 100  # rows that have to take part in the suppression, whatever their scores
 
 Floats = npt.NDArray[np.float32]
 
@@ -49,35 +51,9 @@ class Proof:
         return self.box <= BOX_TOLERANCE and self.score <= SCORE_TOLERANCE
 
 
-@dataclass(frozen=True)
-class Nms:
-    """The repository's NMS model, with its defaults.
-
-    Attributes:
-        score: lowest score of a detection.
-        iou: overlap from which two boxes are one.
-        most: detections of an image.
-    """
-
-    score: float
-    iou: float
-    most: int
-
-    @classmethod
-    def of_the_repository(cls, final: bool) -> Nms:
-        """Read the project's own; where the network suppresses by itself, ``final``, every box passes."""
-        config = read_config(DEFAULT_REPOSITORY / "nms" / "config.pbtxt")
-        score, iou = (float(config.parameters[f"{name}_threshold"].string_value) for name in ("score", "iou"))
-        most = next(output.dims[0] for output in config.output if output.name == "boxes")
-        return cls(score, 1.0 if final else iou, most)
-
-    def detections(self, candidates: Floats, least: float) -> Floats:
-        """Rows [D, 6] that stay of one image's candidates, in pixels of the network's input."""
-        thresholds = Thresholds(least, self.iou)
-        return np.asarray(non_maximum_suppression(candidates, thresholds, self.most), np.float32)
-
-
-def prove(network: Network, reading: Reading, graph: onnx.ModelProto, images: npt.NDArray[np.uint8]) -> Proof:
+def prove(
+    network: Network, recognised: RecognisedNetwork, graph: onnx.ModelProto, images: npt.NDArray[np.uint8]
+) -> Proof:
     """Compare in two steps, so that no tie between two boxes can hide or feign a difference.
 
     First every prediction that the network makes inside the served graph, from uint8 pixels in one batch, with what the
@@ -87,33 +63,38 @@ def prove(network: Network, reading: Reading, graph: onnx.ModelProto, images: np
 
     Args:
         network: the original.
-        reading: what it was taken for.
+        recognised: what it was taken for.
         graph: that is to be served.
         images: uint8 [N, 3, H, W], RGB, letterboxed.
 
     Returns:
         the largest differences of both steps; infinite where the numbers of detections or their classes differ.
     """
-    original = network.original.run(network.typed(reading.pixels.apply(images)))
-    served = _inside(network, reading, graph, images)
-    predictions = dict(zip(reading.outputs, (served[n] for n in predictions_in(network, reading)), strict=True))
-    boxes, scores = _decoded(predictions, reading)
-    box, score = _predictions(_decoded(original, reading), (boxes, scores), reading.head.final)
-    nms = Nms.of_the_repository(reading.head.final)
+    original = network.original.run(network.typed(recognised.pixels.apply(images)))
+    served = _inside(network, recognised, graph, images)
+    predictions = dict(zip(recognised.outputs, (served[n] for n in predictions_in(network, recognised)), strict=True))
+    boxes, scores = _decoded(predictions, recognised)
+    box, score = _predictions(_decoded(original, recognised), (boxes, scores), recognised.head.final)
+    most = read_served_model().max_detections
+    usual = usual_thresholds(recognised.head.final)
     top_k = served[OUTPUT].shape[1]
     number = 0
     for i, candidates in enumerate(served[OUTPUT]):
-        wanted = _rows(boxes[i], scores[i], reading)[:top_k]
-        least = min(nms.score, float(wanted[min(ENOUGH, len(wanted)) - 1, 4]))
-        found, wanted = nms.detections(candidates, least), _suppressed(wanted, nms, least)
+        wanted = _rows(boxes[i], scores[i], recognised)[:top_k]
+        least = min(usual.score, float(wanted[min(MIN_COMPARED, len(wanted)) - 1, 4]))
+        thresholds = Thresholds(least, usual.iou)
+        found = np.asarray(non_maximum_suppression(candidates, thresholds, most), np.float32)
+        wanted = _suppressed(wanted, thresholds, most)
         box, score = (max(pair) for pair in zip((box, score), _detections(wanted, found), strict=True))
         number += len(found)
     return Proof(len(images), number, box, score)
 
 
-def _inside(network: Network, reading: Reading, graph: onnx.ModelProto, images: npt.NDArray[np.uint8]) -> Arrays:
+def _inside(
+    network: Network, recognised: RecognisedNetwork, graph: onnx.ModelProto, images: npt.NDArray[np.uint8]
+) -> Arrays:
     """The candidates of a batch, and the predictions that they were chosen from."""
-    names = predictions_in(network, reading)
+    names = predictions_in(network, recognised)
     inner = [onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names]
     if network.kind != TensorProto.FLOAT16:
         return Runner(part_of(graph, graph.graph.input, [*graph.graph.output, *inner])).run(images)
@@ -123,22 +104,49 @@ def _inside(network: Network, reading: Reading, graph: onnx.ModelProto, images: 
     return Runner(part_of(graph, pixels, [*graph.graph.output, *inner])).run(rounded)
 
 
-def _decoded(outputs: Arrays, reading: Reading) -> tuple[Floats, Floats]:
+def _decoded(outputs: Arrays, recognised: RecognisedNetwork) -> tuple[Floats, Floats]:
     """Boxes float32 [N, A, 4], x1, y1, x2, y2, and scores float32 [N, A, classes], or score and class of final rows."""
-    parts = [outputs[name].astype(np.float32) for name in reading.outputs]
-    if reading.features_first:
+    parts = [outputs[name].astype(np.float32) for name in recognised.outputs]
+    if recognised.features_first:
         parts = [part.transpose(0, 2, 1) for part in parts]
-    rows, head = np.concatenate(parts, axis=2), reading.head
-    boxes, scores = rows[..., :4], rows[..., 4:]
-    if head.objectness:
-        scores = scores[..., 1:] * scores[..., :1]
-    if head.boxes == "xyxy":
-        return boxes, scores
-    centre, size = boxes[..., :2], boxes[..., 2:]
-    if head.boxes == "offsets":
-        cells = reading.cells.astype(np.float32)
-        centre, size = (centre + cells[:, :2]) * cells[:, 2:], np.exp(size) * cells[:, 2:]
-    return np.concatenate([centre - size / 2, centre + size / 2], axis=2), scores
+    return REFERENCES[recognised.head.name](np.concatenate(parts, axis=2), recognised.cells.astype(np.float32))
+
+
+def _corners(rows: Floats, cells: Floats) -> tuple[Floats, Floats]:
+    """x1, y1, x2, y2 and what follows."""
+    return rows[..., :4], rows[..., 4:]
+
+
+def _centres(rows: Floats, cells: Floats) -> tuple[Floats, Floats]:
+    """Centre, width, height and what follows."""
+    centre, size = rows[..., :2], rows[..., 2:4]
+    return np.concatenate([centre - size / 2, centre + size / 2], axis=2), rows[..., 4:]
+
+
+def _centres_and_objectness(rows: Floats, cells: Floats) -> tuple[Floats, Floats]:
+    """Centre, width, height, objectness and classes."""
+    return _centres(rows, cells)[0], rows[..., 5:] * rows[..., 4:5]
+
+
+def _offsets_and_objectness(rows: Floats, cells: Floats) -> tuple[Floats, Floats]:
+    """The same with centres from the corners of their cells, and logarithms of the sizes, both in cells."""
+    corner, stride = cells[:, :2], cells[:, 2:]
+    centre, size = (rows[..., :2] + corner) * stride, np.exp(rows[..., 2:4]) * stride
+    return _centres_and_objectness(np.concatenate([centre, size, rows[..., 4:]], axis=2), cells)
+
+
+# A plain reading of each head's rows float32 [N, A, features], by its name. It uses nothing that the served graph is
+# made with, so that an error there is not repeated here.
+REFERENCES: Mapping[str, Callable[[Floats, Floats], tuple[Floats, Floats]]] = {
+    "yolov5": _centres_and_objectness,
+    "yolov6": _centres_and_objectness,
+    "yolov8": _centres,
+    "yolov10": _corners,
+    "yolox": _centres_and_objectness,
+    "yolox-raw": _offsets_and_objectness,
+    "xyxy": _corners,
+    "split": _corners,
+}
 
 
 def _predictions(a: tuple[Floats, Floats], b: tuple[Floats, Floats], final: bool) -> tuple[float, float]:
@@ -157,11 +165,11 @@ def _predictions(a: tuple[Floats, Floats], b: tuple[Floats, Floats], final: bool
     return box, score
 
 
-def _rows(boxes: Floats, scores: Floats, reading: Reading) -> Floats:
+def _rows(boxes: Floats, scores: Floats, recognised: RecognisedNetwork) -> Floats:
     """[A, 6], x1, y1, x2, y2, score, class of one image, best first, equal scores in the order of the anchors."""
-    if reading.head.final:
+    if recognised.head.final:
         rows = np.concatenate([boxes, scores], axis=1)
-    elif reading.every_class:
+    elif recognised.every_class:
         count, classes = scores.shape
         order = np.argsort(-scores.max(1), kind="stable")  # equal scores in the order of their boxes
         pairs = boxes[order].repeat(classes, 0), scores[order].ravel(), np.tile(np.arange(classes), count)
@@ -171,13 +179,13 @@ def _rows(boxes: Floats, scores: Floats, reading: Reading) -> Floats:
     return rows[np.argsort(-rows[:, 4], kind="stable")].astype(np.float32)
 
 
-def _suppressed(rows: Floats, nms: Nms, least: float) -> Floats:
+def _suppressed(rows: Floats, thresholds: Thresholds, most: int) -> Floats:
     """Greedy class-wise non-maximum suppression, one pair at a time."""
     kept: list[Floats] = []
-    for row in rows[rows[:, 4] >= np.float32(least)]:
-        if len(kept) == nms.most:
+    for row in rows[rows[:, 4] >= np.float32(thresholds.score)]:
+        if len(kept) == most:
             break
-        if nms.iou == 1 or all(row[5] != other[5] or _overlap(row, other) <= nms.iou for other in kept):
+        if thresholds.iou == 1 or all(row[5] != other[5] or _overlap(row, other) <= thresholds.iou for other in kept):
             kept.append(row)
     return np.array(kept, np.float32).reshape(-1, 6)
 

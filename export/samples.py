@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -11,25 +10,22 @@ import numpy.typing as npt
 
 from triton_yolo.boards import Look, draw_board
 from triton_yolo.export.errors import ExportError
-from triton_yolo.export.network import Network
-from triton_yolo.export.recognise import Reading
 from triton_yolo.files import find_images
-from triton_yolo.nms.letterbox import Letterbox
+from triton_yolo.nms.letterbox import PAD, Letterbox
 
 LOOKS: tuple[Look, ...] = ("photo", "binary")  # of the boards that are drawn, in turn
 BOARDS = 8
-PAD = 114  # as the repository's dali.py has it
-MOST = 16  # pictures of a folder that are used
+MAX_IMAGES = 16  # pictures of a folder that are used
 
 Pixels = npt.NDArray[np.uint8]
 
 
-def samples(folder: Path | None, letterbox: Any) -> Pixels:
+def samples(folder: Path | None, letterbox: Letterbox) -> Pixels:
     """Letterbox some pictures.
 
     Args:
-        folder: with JPEGs or PNGs, the first MOST of which are used; None draws circuit boards.
-        letterbox: a Letterbox of the repository's NMS.
+        folder: with JPEGs or PNGs, the first MAX_IMAGES of which are used; None draws circuit boards.
+        letterbox: how they are fitted into the network's input.
 
     Returns:
         uint8 [N, 3, H, W], RGB.
@@ -43,13 +39,8 @@ def samples(folder: Path | None, letterbox: Any) -> Pixels:
         files, _ = find_images([str(folder)])
         if not files:
             raise ExportError(f"there are no JPEGs or PNGs in {folder}")
-        pictures = [_read(file) for file in files[:MOST]]
+        pictures = [_read(file) for file in files[:MAX_IMAGES]]
     return np.stack([letterboxed(picture, letterbox) for picture in pictures])
-
-
-def letterbox_of(network: Network, reading: Reading) -> Any:
-    """How pictures are fitted into a network's input, a Letterbox of the repository's NMS."""
-    return Letterbox(network.height, network.width, reading.centred, reading.nearest)
 
 
 def _read(file: Path) -> Pixels:
@@ -59,12 +50,12 @@ def _read(file: Path) -> Pixels:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def letterboxed(picture: Pixels, letterbox: Any) -> Pixels:
+def letterboxed(picture: Pixels, letterbox: Letterbox) -> Pixels:
     """Fit a picture into the network's input.
 
     Args:
         picture: uint8 [h, w, 3].
-        letterbox: a Letterbox of the repository's NMS.
+        letterbox: how they are fitted into the network's input.
 
     Returns:
         uint8 [3, H, W].

@@ -22,7 +22,7 @@ from triton_yolo.nms.thresholds import Thresholds
 
 SUFFIX = ".proof.npz"  # in place of the graph's own: model.onnx has model.proof.npz
 GREYS = 8  # pictures have every eighth grey level, so that their noise takes few bytes
-MOST = 100  # detections of a picture that are compared; of those near K, one runtime may have another
+MAX_COMPARED = 100  # detections of a picture that are compared; of those near K, one runtime may have another
 ARITHMETICS = ("float32", "float16", "int8")  # from exact to coarse
 
 Floats = npt.NDArray[np.float32]
@@ -228,8 +228,8 @@ def proof_of(graph: Path) -> Path:
 
 
 def detections(candidates: Floats, score: float, iou: float) -> Floats:
-    """The best candidates float32 [K, 6] of one picture that NMS leaves, MOST at most: float32 [D, 6]."""
-    kept = non_maximum_suppression(candidates, Thresholds(score, iou), MOST)
+    """The best candidates float32 [K, 6] of one picture that NMS leaves, MAX_COMPARED at most: float32 [D, 6]."""
+    kept = non_maximum_suppression(candidates, Thresholds(score, iou), MAX_COMPARED)
     return np.asarray(kept, np.float32)
 
 

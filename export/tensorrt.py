@@ -31,7 +31,7 @@ HARDWARE = {"none": "NONE", "ampere+": "AMPERE_PLUS", "same-compute-capability":
 
 
 @dataclass(frozen=True)
-class Options:
+class PlanOptions:
     """What a plan is built for.
 
     Attributes:
@@ -98,7 +98,7 @@ def gpu() -> dict[str, str] | None:
     return {"name": found.name.rstrip(b"\0").decode(), "compute_capability": f"{found.major}.{found.minor}"}
 
 
-def build(trt: Any, graph: onnx.ModelProto, options: Options, timing_cache: bytes = b"") -> Plan:
+def build(trt: Any, graph: onnx.ModelProto, options: PlanOptions, timing_cache: bytes = b"") -> Plan:
     """Build a plan: strongly typed, so that every layer has the types that the graph gives it.
 
     Args:
@@ -179,7 +179,7 @@ def run_plan(trt: Any, plan: bytes, images: npt.NDArray[np.uint8]) -> npt.NDArra
     return candidates
 
 
-def _config(trt: Any, builder: Any, size: tuple[int, int], options: Options) -> Any:
+def _config(trt: Any, builder: Any, size: tuple[int, int], options: PlanOptions) -> Any:
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # so that the inspector knows the types
     profile = builder.create_optimization_profile()

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.pictures import PAD, SIDE, Picture
+from training.pictures import SIDE, Picture
+from triton_yolo.nms.letterbox import PAD
 
 NEGATIVE = (1, 0, 3, 2, 5, 4)
 """What each class is in a negative, where copper and bare board have changed places: a cut is a bridge there."""

@@ -16,15 +16,13 @@ from numpy.typing import NDArray
 
 from training.split import draw_split_board
 from triton_yolo.boards import CLASSES, draw_board
+from triton_yolo.nms.letterbox import PAD
 
 SIDE = 640
 """Height and width of the network's input in pixels."""
 
-PAD = 114
-"""Grey level around a letterboxed picture."""
-
 Kind = Literal["scan", "split", "photo"]
-"""Synthetic boards: the two looks of `training.boards`, and scans of boards whose copper is split by narrow lines."""
+"""Synthetic boards: the two looks of the boards, and scans of boards whose copper is split by narrow lines."""
 
 SCAN_SIZE, PHOTO_SIZES = (640, 640), ((1280, 960), (640, 640), (1280, 960), (960, 960))
 """Width and height of the boards; photos take their sizes in turn."""

@@ -1,4 +1,4 @@
 """The names by which the served graph is known to the rest of the repository."""
 
 INPUT, OUTPUT = "images", "candidates"
-GRAPH = "served"
+GRAPH_NAME = "served"

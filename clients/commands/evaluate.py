@@ -14,7 +14,16 @@ from rich.table import Table
 
 from triton_yolo.cli.exits import INTERRUPTED, leave
 from triton_yolo.cli.progress import tracked
-from triton_yolo.clients.coco import AnnotationError, Annotations, Result, evaluate, read_annotations, unknown_names
+from triton_yolo.clients.coco import (
+    IOU_THRESHOLD,
+    SCORE_THRESHOLD,
+    AnnotationError,
+    Annotations,
+    Result,
+    evaluate,
+    read_annotations,
+    unknown_names,
+)
 from triton_yolo.clients.commands.options import URL, Url, threshold_option
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.detector import Detector
@@ -34,14 +43,14 @@ def main(
     url: Url = URL,
     score_threshold: Annotated[
         float, threshold_option("Lowest score; low, because average precision needs the whole curve.")
-    ] = 0.001,
+    ] = SCORE_THRESHOLD,
     iou_threshold: Annotated[
         float,
         threshold_option(
             "Highest overlap of two boxes of a class; higher than for daily use, because boxes side by side "
             "count for more here than duplicates of low score."
         ),
-    ] = 0.6,
+    ] = IOU_THRESHOLD,
     as_json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", dir_okay=False, help="Write the figures into this file.")
     ] = None,

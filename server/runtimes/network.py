@@ -8,18 +8,16 @@ from typing import ClassVar
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from triton_yolo.export.served_proof import ProofError, ServedProof, proof_of
-from triton_yolo.repository import GRAPH_HINT
+from triton_yolo.repository import GRAPH_FILE, GRAPH_HINT
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.runtimes.base import Arithmetic, Device, Runtime
-
-GRAPH = "model.onnx"
 
 
 class NetworkRuntime(Runtime):
     """A runtime of served graphs, which TensorRT computes in the container; the proof lies beside the graph."""
 
     backend: ClassVar[str] = "tensorrt"
-    file: ClassVar[str] = GRAPH
+    file: ClassVar[str] = GRAPH_FILE
     hint: ClassVar[str] = GRAPH_HINT
 
     def module(self, config: ModelConfig) -> str:

@@ -16,7 +16,7 @@ from triton_yolo.calibration.quantise import quantised, readers
 from triton_yolo.calibration.ranges import collect
 from triton_yolo.export.cost import cost_of
 from triton_yolo.export.network import prepare
-from triton_yolo.export.recognise import Wishes, recognise
+from triton_yolo.export.recognise import ExportOptions, recognise
 from triton_yolo.export.served_graph import served_graph
 from triton_yolo.graphs.onnx_file import read_network
 
@@ -32,11 +32,11 @@ class Known:
 
 def opened(name: str, folder: Path) -> Known:
     network = prepare(read_network(ROOT / "models" / f"{name}.onnx"), None)
-    reading = recognise(network, Wishes())
+    recognised = recognise(network, ExportOptions())
     file = folder / f"{name}.onnx"
-    onnx.save(served_graph(network, reading, 1000), file)
+    onnx.save(served_graph(network, recognised, 1000), file)
     model = read_float_graph(file)
-    return Known(model, convolutions(model), cost_of(network, reading, 1000).macs)
+    return Known(model, convolutions(model), cost_of(network, recognised, 1000).macs)
 
 
 @pytest.fixture(scope="session")

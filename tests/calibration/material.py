@@ -12,8 +12,8 @@ import PIL.Image
 
 from tests.export.opened import pictures
 from triton_yolo.calibration.pictures import Pictures, find_pictures, read_pictures
-from triton_yolo.export.surroundings import Surroundings
 from triton_yolo.nms.letterbox import Letterbox
+from triton_yolo.nms.served_model import ServedModel
 from triton_yolo.nms.thresholds import Thresholds
 
 Pixels = npt.NDArray[np.uint8]
@@ -44,9 +44,9 @@ def pixels_of(some: Pictures) -> Pixels:
     return np.stack([pixels for pixels, _ in some])
 
 
-def around(some: Pictures, *labels: str) -> Surroundings:
+def served_as(some: Pictures, *labels: str) -> ServedModel:
     """What calibration knows beside the graph."""
-    return Surroundings("a graph", labels, some.letterbox, Thresholds(0.25, 0.45))
+    return ServedModel(labels, some.letterbox, Thresholds(0.25, 0.45), 300, 100)
 
 
 def rows(*found: Sequence[Any]) -> npt.NDArray[np.float32]:

@@ -22,11 +22,11 @@ from tests.clients.commands import completed
 from tests.conftest import REPOSITORY, ROOT
 from triton_yolo.calibration.command import main
 from triton_yolo.calibration.layers import read_float_graph
-from triton_yolo.calibration.measure import Judge
+from triton_yolo.calibration.measure import Evaluator
 from triton_yolo.calibration.pictures import read_pictures
 from triton_yolo.calibration.quantise import quantised_in
 from triton_yolo.calibration.runtimes import openvino_engine
-from triton_yolo.export.surroundings import surroundings
+from triton_yolo.export.served_model import served_model_of
 
 Calibrate = Callable[..., subprocess.CompletedProcess[str]]
 DEEP = ("--max-drop", "30 %", "--calibrator", "minmax", "--sensitivity-images", 4)
@@ -117,9 +117,9 @@ def test_annotations_judge_where_they_are_given(
     graph: Path, pictures: Path, tmp_path: Path, calibrate_here: Calibrate
 ) -> None:
     model = read_float_graph(graph)
-    around = surroundings(model, graph, None, None)
-    shown = read_pictures(sorted(pictures.iterdir()), around.letterbox, 12)
-    found = Judge.of_itself(openvino_engine(model), shown, around).annotations
+    served = served_model_of(model, graph)
+    shown = read_pictures(sorted(pictures.iterdir()), served.letterbox, 12)
+    found = Evaluator.of_itself(openvino_engine(model), shown, served).annotations
     images = [{"id": number, "file_name": name} for number, name in found.images.items()]
     categories = [{"id": number, "name": name} for number, name in found.categories.items()]
     content = {"images": images, "categories": categories, "annotations": found.boxes[::2]}

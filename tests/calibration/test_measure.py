@@ -12,9 +12,9 @@ import pytest
 
 from tests.calibration.conftest import Known
 from tests.calibration.graphs import UNSORTED, example
-from tests.calibration.material import around, coloured, pixels_of, rows, saved
+from tests.calibration.material import coloured, pixels_of, rows, saved, served_as
 from tests.conftest import right_openvino
-from triton_yolo.calibration.measure import SEEN, SURE, Candidates, Judge, noise_to_signal
+from triton_yolo.calibration.measure import SEEN, SURE, Candidates, Evaluator, noise_to_signal
 from triton_yolo.calibration.pictures import Pictures
 from triton_yolo.calibration.runtimes import Run, onnxruntime_engine
 from triton_yolo.clients.coco import AnnotationError, Annotations
@@ -152,50 +152,62 @@ def pictures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return saved(tmp_path_factory.mktemp("judged"), images, request.param)
 
 
-class TestJudgeOfAnnotations:
+class TestEvaluatorOfAnnotations:
     def test_a_graph_that_finds_what_is_annotated_has_a_precision_of_1(self, pictures: Pictures) -> None:
-        judge = Judge.of_annotations(annotations_of(range(8)), ids_of(pictures), pictures, around(pictures, *LABELS))
-        result = judge.precision(knowing(pictures))
+        evaluator = Evaluator.of_annotations(
+            annotations_of(range(8)), ids_of(pictures), pictures, served_as(pictures, *LABELS)
+        )
+        result = evaluator.precision(knowing(pictures))
         assert result.overall.ap50_95 == pytest.approx(1)
         assert list(result.per_class) == list(LABELS)
 
     def test_one_that_finds_nothing_in_half_of_the_pictures_has_half_of_it(self, pictures: Pictures) -> None:
-        judge = Judge.of_annotations(annotations_of(range(8)), ids_of(pictures), pictures, around(pictures, *LABELS))
+        evaluator = Evaluator.of_annotations(
+            annotations_of(range(8)), ids_of(pictures), pictures, served_as(pictures, *LABELS)
+        )
         # Of "short" there is one in each of 1, 3, 5, 7, and nothing else.
-        result = judge.precision(knowing(pictures, wrong=(1, 3)))
+        result = evaluator.precision(knowing(pictures, wrong=(1, 3)))
         assert result.per_class["short"].ap50_95 == pytest.approx(0.5, abs=0.01)  # at 101 recalls
-        assert judge.precision(knowing(pictures, wrong=range(8))).overall.ap50_95 == 0
+        assert evaluator.precision(knowing(pictures, wrong=range(8))).overall.ap50_95 == 0
 
     def test_only_the_pictures_that_are_there_are_judged(self, pictures: Pictures) -> None:
         few = pictures.spread(3)
-        judge = Judge.of_annotations(annotations_of(range(8)), ids_of(pictures), few, around(pictures, *LABELS))
+        evaluator = Evaluator.of_annotations(
+            annotations_of(range(8)), ids_of(pictures), few, served_as(pictures, *LABELS)
+        )
         numbers = [ids_of(pictures)[file] for file in few.files]
-        assert judge.images == tuple(numbers)
-        assert set(judge.annotations.images) == {box["image_id"] for box in judge.annotations.boxes} == set(numbers)
-        assert judge.precision(knowing(pictures)).overall.ap50_95 == pytest.approx(1)
+        assert evaluator.images == tuple(numbers)
+        assert (
+            set(evaluator.annotations.images)
+            == {box["image_id"] for box in evaluator.annotations.boxes}
+            == set(numbers)
+        )
+        assert evaluator.precision(knowing(pictures)).overall.ap50_95 == pytest.approx(1)
 
     def test_pictures_with_nothing_to_find_are_refused(self, pictures: Pictures) -> None:
         few = pictures.spread(2)
         assert few.files == (pictures.files[0], pictures.files[4])
         for known in (annotations_of([1, 2]), annotations_of([0, 4], crowds=True)):
             with pytest.raises(AnnotationError, match=r"^none of the 2 images has a box to find"):
-                Judge.of_annotations(known, ids_of(pictures), few, around(pictures, *LABELS))
+                Evaluator.of_annotations(known, ids_of(pictures), few, served_as(pictures, *LABELS))
 
     def test_candidates_are_those_of_each_picture_in_order(self, pictures: Pictures) -> None:
-        judge = Judge.of_annotations(annotations_of(range(8)), ids_of(pictures), pictures, around(pictures, *LABELS))
+        evaluator = Evaluator.of_annotations(
+            annotations_of(range(8)), ids_of(pictures), pictures, served_as(pictures, *LABELS)
+        )
         run = knowing(pictures)
-        found = judge.candidates(run)
+        found = evaluator.candidates(run)
         for one, pixels in zip(found, pixels_of(pictures), strict=True):
             np.testing.assert_array_equal(one, run(pixels))
 
 
 class TestNarrowed:
-    def judge(self, pictures: Pictures, known: Annotations) -> Judge:
-        return Judge.of_annotations(known, ids_of(pictures), pictures, around(pictures, *LABELS))
+    def evaluator(self, pictures: Pictures, known: Annotations) -> Evaluator:
+        return Evaluator.of_annotations(known, ids_of(pictures), pictures, served_as(pictures, *LABELS))
 
     @pytest.mark.parametrize("most", [1, 2, 3, 8, 100])
     def test_on_fewer_pictures_that_are_evenly_spread(self, most: int, pictures: Pictures) -> None:
-        few = self.judge(pictures, annotations_of(range(8))).narrowed(most)
+        few = self.evaluator(pictures, annotations_of(range(8))).narrowed(most)
         assert few.pictures.files == pictures.spread(most).files
         assert few.images == tuple(ids_of(pictures)[file] for file in few.pictures.files)
         assert {box["image_id"] for box in few.annotations.boxes} == set(few.images)
@@ -203,35 +215,37 @@ class TestNarrowed:
 
     def test_on_all_where_there_is_nothing_to_find_in_the_few(self, pictures: Pictures) -> None:
         for known in (annotations_of([1, 7]), annotations_of([0, 4], crowds=True)):
-            whole = self.judge(pictures, known)
+            whole = self.evaluator(pictures, known)
             assert whole.narrowed(2) is whole
 
 
-class TestJudgeOfItself:
+class TestEvaluatorOfItself:
     def test_a_graph_judged_by_itself_has_a_precision_of_nearly_1(self, pictures: Pictures) -> None:
         run = knowing(pictures)
-        judge = Judge.of_itself(run, pictures, around(pictures, *LABELS))
-        assert judge.precision(run).overall.ap50_95 == pytest.approx(1)
-        assert len(judge.annotations.boxes) == sum(len(boxes_of(i)) for i in range(8))
-        assert judge.precision(knowing(pictures, wrong=(1, 3))).overall.ap50_95 < 0.8
+        evaluator = Evaluator.of_itself(run, pictures, served_as(pictures, *LABELS))
+        assert evaluator.precision(run).overall.ap50_95 == pytest.approx(1)
+        assert len(evaluator.annotations.boxes) == sum(len(boxes_of(i)) for i in range(8))
+        assert evaluator.precision(knowing(pictures, wrong=(1, 3))).overall.ap50_95 < 0.8
 
     def test_the_default_network_too(self, yolov9: Known, boards: Pictures) -> None:
         names = ("open", "short", "mousebite", "spur", "copper", "pin-hole")
         run, few = right_openvino(yolov9.model), boards.spread(3)
-        judge = Judge.of_itself(run, few, around(few, *names))
-        assert len(judge.annotations.boxes) > 3
-        assert 0.97 < judge.precision(run).overall.ap50_95 <= 1  # what it is not sure of costs nothing that is better
+        evaluator = Evaluator.of_itself(run, few, served_as(few, *names))
+        assert len(evaluator.annotations.boxes) > 3
+        assert (
+            0.97 < evaluator.precision(run).overall.ap50_95 <= 1
+        )  # what it is not sure of costs nothing that is better
 
     @pytest.mark.parametrize("score", [SEEN, SURE - 0.01])
     def test_what_it_is_not_sure_of_stands_for_nothing(self, score: float, pictures: Pictures) -> None:
         def run(pixels: npt.NDArray[np.uint8]) -> Candidates:
             return rows((1, 1, 20, 20, SURE, 0), (40, 2, 46, 30, score, 1))
 
-        judge = Judge.of_itself(run, pictures, around(pictures, *LABELS))
-        assert len(judge.annotations.boxes) == len(pictures)
-        assert judge.annotations.categories == {0: "open"}
+        evaluator = Evaluator.of_itself(run, pictures, served_as(pictures, *LABELS))
+        assert len(evaluator.annotations.boxes) == len(pictures)
+        assert evaluator.annotations.categories == {0: "open"}
 
     @pytest.mark.parametrize("found", [rows(), rows((1, 1, 20, 20, SURE - 0.01, 0))], ids=["nothing", "nothing sure"])
     def test_pictures_in_which_it_is_sure_of_nothing_are_refused(self, found: Candidates, pictures: Pictures) -> None:
         with pytest.raises(AnnotationError, match=r"^the float graph finds nothing with a score of 0\.25 in any image"):
-            Judge.of_itself(lambda pixels: found, pictures, around(pictures, *LABELS))
+            Evaluator.of_itself(lambda pixels: found, pictures, served_as(pictures, *LABELS))

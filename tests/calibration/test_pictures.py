@@ -17,8 +17,7 @@ from tests.calibration.material import coloured
 from triton_yolo.calibration.errors import CalibrationError
 from triton_yolo.calibration.pictures import FEWEST, annotated, find_pictures, read_pictures
 from triton_yolo.clients.coco import AnnotationError, Annotations
-from triton_yolo.export.samples import PAD
-from triton_yolo.nms.letterbox import Letterbox
+from triton_yolo.nms.letterbox import PAD, Letterbox
 
 BOX = Letterbox(64, 96)
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.calibration.graphs import INNER, as_read, example
-from tests.calibration.material import around
+from tests.calibration.material import served_as
 from tests.conftest import right_openvino
 from triton_yolo.calibration.layers import Convolution, convolutions
-from triton_yolo.calibration.measure import Judge
+from triton_yolo.calibration.measure import Evaluator
 from triton_yolo.calibration.pictures import Pictures
 from triton_yolo.calibration.runtimes import Runtime, openvino_engine
 from triton_yolo.calibration.search import RETURNS, Search, Sensitivity, sensitivity
@@ -176,13 +176,13 @@ def alone(
 ) -> Sensitivity:
     """The example with ranges of several qualities."""
     model = as_read(example(), tmp_path_factory.mktemp("sensitivity"))
-    judge = Judge.of_itself(openvino_engine(model), colours, around(colours, "first", "second"))
+    evaluator = Evaluator.of_itself(openvino_engine(model), colours, served_as(colours, "first", "second"))
     ranges = {
         "good": measured,
         "nearly as good": {name: (low * 1.005, high * 1.005) for name, (low, high) in measured.items()},
         "coarse": {name: (low * 60, high * 60) for name, (low, high) in measured.items()},
     }
-    return sensitivity(model, ranges, convolutions(model), judge, Runtime("OpenVINO", right_openvino))
+    return sensitivity(model, ranges, convolutions(model), evaluator, Runtime("OpenVINO", right_openvino))
 
 
 class TestSensitivity:

@@ -13,7 +13,7 @@ import onnxruntime as ort
 from tests.export.layouts import FAMILIES, Family, network
 from triton_yolo.export.network import Network, prepare
 from triton_yolo.export.pixels import PixelFormat
-from triton_yolo.export.recognise import Reading, Wishes, recognise
+from triton_yolo.export.recognise import ExportOptions, RecognisedNetwork, recognise
 from triton_yolo.graphs.onnx_file import checked
 
 ASKED = ("xyxy", "split")  # heads whose input the user has to name
@@ -28,14 +28,14 @@ def opened(
     labels: tuple[str, ...] | None = None,
     nearest: bool | None = None,
     every_class: bool = False,
-) -> tuple[Network, Reading]:
+) -> tuple[Network, RecognisedNetwork]:
     """Check, prepare and recognise a network, with what the user may say of it."""
     prepared = prepare(checked(model), size)
     pixels = PixelFormat.parse(input) if input else None
-    return prepared, recognise(prepared, Wishes(head, pixels, centred, nearest, labels, every_class))
+    return prepared, recognise(prepared, ExportOptions(head, pixels, centred, nearest, labels, every_class))
 
 
-def opened_family(name: str, **options: Any) -> tuple[Network, Reading]:
+def opened_family(name: str, **options: Any) -> tuple[Network, RecognisedNetwork]:
     """Open the small network of one family; ``options`` are those of ``layouts.network``."""
     family = FAMILIES[name]
     return opened(family_network(family, **options), input=family.input if name in ASKED else None)

@@ -12,7 +12,8 @@ from triton_yolo.export.cost import cost_of
 from triton_yolo.export.heads import HEADS
 from triton_yolo.export.network import Network, prepare
 from triton_yolo.export.pixels import PixelFormat
-from triton_yolo.export.recognise import Reading
+from triton_yolo.export.recognise import RecognisedNetwork
+from triton_yolo.nms.letterbox import Letterbox
 
 
 def network(
@@ -32,9 +33,11 @@ def network(
     return prepare(model, None)
 
 
-def reading(*outputs: str) -> Reading:
+def reading(*outputs: str) -> RecognisedNetwork:
     cells = np.empty((0, 3))
-    return Reading(HEADS["yolov8"], outputs or ("y",), False, 1, ("a",), PixelFormat("rgb"), True, True, cells)
+    return RecognisedNetwork(
+        HEADS["yolov8"], outputs or ("y",), False, 1, ("a",), PixelFormat("rgb"), Letterbox(320, 320), cells
+    )
 
 
 BATCHES = [1, 4, "N"]

@@ -23,7 +23,7 @@ from triton_yolo.calibration.quantise import quantised_in
 from triton_yolo.export import plan as module
 from triton_yolo.export.errors import ExportError
 from triton_yolo.export.plan_layers import convolution_types
-from triton_yolo.export.prove import write_graph
+from triton_yolo.export.proof_maker import write_graph
 from triton_yolo.export.served_graph import served_graph
 from triton_yolo.export.tensorrt import Options, Plan, build, gpu, load_runtime
 from triton_yolo.graphs.runner import Runner

@@ -15,7 +15,7 @@ from tests.export.opened import family_network, opened, opened_family, pictures
 from triton_yolo.export.network import Network
 from triton_yolo.export.pixels import PixelFormat
 from triton_yolo.export.proof import prove
-from triton_yolo.export.recognise import Reading
+from triton_yolo.export.recognise import RecognisedNetwork
 from triton_yolo.export.served_graph import served_graph
 
 
@@ -23,8 +23,8 @@ from triton_yolo.export.served_graph import served_graph
 @pytest.mark.parametrize("batch", [None, 1, 4])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_true_graph_is_proved(name: str, batch: int | None, size: tuple[int, int]) -> None:
-    network, reading = opened_family(name, batch=batch, size=size)
-    proof = prove(network, reading, served_graph(network, reading, 500), pictures(3, size))
+    network, recognised = opened_family(name, batch=batch, size=size)
+    proof = prove(network, recognised, served_graph(network, recognised, 500), pictures(3, size))
     assert proof.holds
     assert proof.images == 3
     assert proof.detections >= 100
@@ -91,40 +91,40 @@ def undefined(graph: onnx.ModelProto) -> None:
     "damage", [other_order, other_scale, other_weight, other_half, worst_first, last_class, undefined]
 )
 def test_a_wrong_graph_is_not(damage: Callable[[onnx.ModelProto], None]) -> None:
-    network, reading = opened_family("yolov8")
-    graph = served_graph(network, reading, 500)
+    network, recognised = opened_family("yolov8")
+    graph = served_graph(network, recognised, 500)
     before = graph.SerializeToString()
     damage(graph)
     assert graph.SerializeToString() != before
-    assert not prove(network, reading, graph, pictures(3)).holds
+    assert not prove(network, recognised, graph, pictures(3)).holds
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_another_input_than_the_reading_says_is_noticed(name: str) -> None:
-    network, reading = opened_family(name)
-    swapped = "rgb" if reading.pixels.order == "bgr" else "bgr"
-    other = dataclasses.replace(reading, pixels=dataclasses.replace(reading.pixels, order=swapped))
-    assert not prove(network, reading, served_graph(network, other, 500), pictures(3)).holds
+    network, recognised = opened_family(name)
+    swapped = "rgb" if recognised.pixels.order == "bgr" else "bgr"
+    other = dataclasses.replace(recognised, pixels=dataclasses.replace(recognised.pixels, order=swapped))
+    assert not prove(network, recognised, served_graph(network, other, 500), pictures(3)).holds
 
 
 @pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")  # the wrong boxes are that large
 @pytest.mark.parametrize(("name", "other"), [("yolov8", "xyxy"), ("xyxy", "yolov8"), ("yolox", "yolox-raw")])
 def test_another_decoding_than_the_reading_says_is_noticed(name: str, other: str) -> None:
-    network, reading = opened_family(name)
-    graph = served_graph(network, _as(other, network, reading), 500)
-    assert not prove(network, reading, graph, pictures(3)).holds
+    network, recognised = opened_family(name)
+    graph = served_graph(network, _as(other, network, recognised), 500)
+    assert not prove(network, recognised, graph, pictures(3)).holds
 
 
-def _as(head: str, network: Network, reading: Reading) -> Reading:
+def _as(head: str, network: Network, recognised: RecognisedNetwork) -> RecognisedNetwork:
     _, like = opened_family(head)
-    return dataclasses.replace(reading, head=like.head)
+    return dataclasses.replace(recognised, head=like.head)
 
 
 def test_equal_scores_do_not_disturb_it() -> None:
     """A network that gives all anchors the same score, as untrained ones do."""
-    network, reading = opened_family("yolov8")
+    network, recognised = opened_family("yolov8")
     flat = dataclasses.replace(network, original=dataclasses.replace(network.original, model=_constant_scores(network)))
-    proof = prove(flat, reading, served_graph(flat, reading, 500), pictures(2))
+    proof = prove(flat, recognised, served_graph(flat, recognised, 500), pictures(2))
     assert proof.holds
     assert proof.detections > 0
 
@@ -142,9 +142,9 @@ def _constant_scores(network: Network) -> onnx.ModelProto:
 
 
 def test_a_step_of_half_a_pixel_is_the_limit() -> None:
-    network, reading = opened_family("xyxy")
-    graph = served_graph(network, reading, 500)
-    proof = prove(network, reading, graph, pictures(1))
+    network, recognised = opened_family("xyxy")
+    graph = served_graph(network, recognised, 500)
+    proof = prove(network, recognised, graph, pictures(1))
     assert dataclasses.replace(proof, box=0.5, score=1e-3).holds
     assert not dataclasses.replace(proof, box=0.5001).holds
     assert not dataclasses.replace(proof, score=0.00101).holds
@@ -159,17 +159,17 @@ def test_half_precision_is_rounded_alike_on_both_sides(name: str) -> None:
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
-    network, reading = opened(model, input="rgb-0-1" if name == "split" else None)
+    network, recognised = opened(model, input="rgb-0-1" if name == "split" else None)
     assert network.kind == onnx.TensorProto.FLOAT16
-    graph = served_graph(network, reading, 500)
-    assert prove(network, reading, graph, pictures(3)).holds
+    graph = served_graph(network, recognised, 500)
+    assert prove(network, recognised, graph, pictures(3)).holds
     other_order(graph)
-    assert not prove(network, reading, graph, pictures(3)).holds
+    assert not prove(network, recognised, graph, pictures(3)).holds
 
 
 def test_mean_and_standard_deviation_are_covered() -> None:
-    network, reading = opened_family("yolov8")
+    network, recognised = opened_family("yolov8")
     pixels = PixelFormat.parse("bgr-0-255", "103.53,116.28,123.675", "57.375,57.12,58.395")
-    right = dataclasses.replace(reading, pixels=pixels)
+    right = dataclasses.replace(recognised, pixels=pixels)
     assert prove(network, right, served_graph(network, right, 500), pictures(2)).holds
-    assert not prove(network, right, served_graph(network, reading, 500), pictures(2)).holds
+    assert not prove(network, right, served_graph(network, recognised, 500), pictures(2)).holds

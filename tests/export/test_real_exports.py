@@ -19,12 +19,12 @@ from tests.export.libreyolo import FAMILIES, Family, export_to, make_network, pr
 from triton_yolo.export.network import Network, prepare
 from triton_yolo.export.pixels import PixelFormat
 from triton_yolo.export.proof import BOX_TOLERANCE, SCORE_TOLERANCE, prove
-from triton_yolo.export.recognise import Reading, Wishes, recognise
-from triton_yolo.export.samples import letterbox_of, samples
+from triton_yolo.export.recognise import ExportOptions, RecognisedNetwork, recognise
+from triton_yolo.export.samples import samples
 from triton_yolo.export.served_graph import served_graph
 from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.graphs.runner import Runner
-from triton_yolo.graphs.tensors import measured
+from triton_yolo.graphs.tensor_info import measured_tensors
 from triton_yolo.nms.suppression import non_maximum_suppression
 from triton_yolo.nms.thresholds import Thresholds
 from triton_yolo.server.runtimes.onnxruntime_cuda.late_decoding import decode_late
@@ -62,7 +62,7 @@ class Export:
     family: Family
     original: Any
     network: Network
-    reading: Reading
+    recognised: RecognisedNetwork
 
 
 @lru_cache
@@ -89,12 +89,12 @@ def export(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     path = tmp_path_factory.mktemp("export") / "network.onnx"
     export_to(path, original, case.size, dynamic=case.dynamic)
     network = prepare(read_network(path), None)
-    yield Export(case, FAMILIES[case.family], original, network, recognise(network, Wishes()))
+    yield Export(case, FAMILIES[case.family], original, network, recognise(network, ExportOptions()))
 
 
 def answers(export: Export, images: npt.NDArray[np.uint8]) -> tuple[Floats, Floats]:
     """Boxes [N, A, 4] and scores [N, A, 80] as LibreYOLO's export lays them out."""
-    outputs = export.network.original.run(export.network.typed(export.reading.pixels.apply(images)))
+    outputs = export.network.original.run(export.network.typed(export.recognised.pixels.apply(images)))
     arrays = [array.astype(np.float32) for array in outputs.values()]
     if export.family.head == "split":
         boxes, scores = sorted(arrays, key=lambda array: array.shape[2])
@@ -104,7 +104,7 @@ def answers(export: Export, images: npt.NDArray[np.uint8]) -> tuple[Floats, Floa
 
 
 def test_the_answers_vary_over_the_anchors_and_from_picture_to_picture(export: Export) -> None:
-    boxes, scores = answers(export, drawn_samples(letterbox_of(export.network, export.reading)))
+    boxes, scores = answers(export, drawn_samples(export.recognised.letterbox))
     best, kind = scores.max(2), scores.argmax(2)
     assert best.std(1).max() > 0.04
     assert min(len(np.unique(of_one)) for of_one in kind) >= 20  # of 80 classes
@@ -115,11 +115,11 @@ def test_the_answers_vary_over_the_anchors_and_from_picture_to_picture(export: E
 
 
 def test_a_network_is_recognised_as_libreyolo_makes_it(export: Export) -> None:
-    reading, family = export.reading, export.family
-    assert (reading.head.name, str(reading.pixels)) == (family.head, family.input)
-    assert reading.centred == (family.letterbox != "top-left")
-    assert any("stretched" in note for note in reading.notes) == (family.letterbox == "stretched")
-    assert (reading.classes, reading.labels[0], reading.labels[-1]) == (80, "person", "toothbrush")
+    recognised, family = export.recognised, export.family
+    assert (recognised.head.name, str(recognised.pixels)) == (family.head, family.input)
+    assert recognised.letterbox.centred == (family.letterbox != "top-left")
+    assert any("stretched" in note for note in recognised.notes) == (family.letterbox == "stretched")
+    assert (recognised.classes, recognised.labels[0], recognised.labels[-1]) == (80, "person", "toothbrush")
     assert (export.network.height, export.network.width) == export.case.size
     assert export.network.free_batch == export.case.dynamic
 
@@ -131,33 +131,33 @@ def test_a_network_sees_the_pixels_that_libreyolos_own_inference_gives_it(export
     picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "picture.png"), picture[..., ::-1])
     wanted = prepared(export.original, picture, export.case.size).numpy()
-    pixels = samples(tmp_path, letterbox_of(export.network, export.reading))
-    np.testing.assert_allclose(export.reading.pixels.apply(pixels), wanted, rtol=1e-5, atol=1e-5)
+    pixels = samples(tmp_path, export.recognised.letterbox)
+    np.testing.assert_allclose(export.recognised.pixels.apply(pixels), wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_the_served_graph_detects_the_same(export: Export) -> None:
-    graph = served_graph(export.network, export.reading, TOP_K)
-    proof = prove(export.network, export.reading, graph, drawn_samples(letterbox_of(export.network, export.reading)))
+    graph = served_graph(export.network, export.recognised, TOP_K)
+    proof = prove(export.network, export.recognised, graph, drawn_samples(export.recognised.letterbox))
     assert proof.holds, proof
     assert proof.detections > 150
 
 
 def test_decoding_after_the_choice_of_the_best_changes_nothing(export: Export) -> None:
-    graph = served_graph(export.network, export.reading, TOP_K)
+    graph = served_graph(export.network, export.recognised, TOP_K)
     late = decode_late(graph)
     softmaxes = [node.output[0] for node in late.graph.node if node.op_type == "Softmax"]
     if "yolo9" in export.case.family:
-        assert all(TOP_K in tensor.shape for tensor in measured(late, softmaxes).values())
-    images = drawn_samples(letterbox_of(export.network, export.reading))[:2]
+        assert all(TOP_K in tensor.shape for tensor in measured_tensors(late, softmaxes).values())
+    images = drawn_samples(export.recognised.letterbox)[:2]
     [before], [after] = (Runner(model).run(images).values() for model in (graph, late))
     np.testing.assert_allclose(after, before, rtol=1e-6)
 
 
 def test_a_graph_with_the_channels_the_other_way_round_is_refused(export: Export) -> None:
-    pixels = export.reading.pixels
+    pixels = export.recognised.pixels
     swapped = dataclasses.replace(pixels, order="rgb" if pixels.order == "bgr" else "bgr")
-    graph = served_graph(export.network, dataclasses.replace(export.reading, pixels=swapped), TOP_K)
-    proof = prove(export.network, export.reading, graph, drawn_samples(letterbox_of(export.network, export.reading)))
+    graph = served_graph(export.network, dataclasses.replace(export.recognised, pixels=swapped), TOP_K)
+    proof = prove(export.network, export.recognised, graph, drawn_samples(export.recognised.letterbox))
     assert not proof.holds
     assert proof.box > 4 * BOX_TOLERANCE
     assert proof.score > 10 * SCORE_TOLERANCE
@@ -177,9 +177,9 @@ def characters() -> Network:
 
 
 def test_a_trained_yolox_is_recognised_from_its_answers_alone(characters: Network) -> None:
-    reading = recognise(characters, Wishes())
-    assert (reading.head.name, reading.classes, reading.centred) == ("yolox-raw", 1, False)
-    assert reading.pixels == PixelFormat.parse("bgr-0-255")
+    recognised = recognise(characters, ExportOptions())
+    assert (recognised.head.name, recognised.classes, recognised.letterbox.centred) == ("yolox-raw", 1, False)
+    assert recognised.pixels == PixelFormat.parse("bgr-0-255")
     assert (characters.height, characters.width, characters.metadata) == (416, 416, {})
 
 
@@ -194,10 +194,10 @@ def test_a_trained_yolox_finds_the_characters_of_a_drawn_picture(characters: Net
         x, y, width, height = cv2.boundingRect(blank)
         wanted.append([x, y, x + width, y + height])
     cv2.imwrite(str(tmp_path / "picture.png"), picture[..., ::-1])
-    reading = recognise(characters, Wishes())
-    graph = served_graph(characters, reading, TOP_K)
-    pixels = samples(tmp_path, letterbox_of(characters, reading))
-    proof = prove(characters, reading, graph, pixels)
+    recognised = recognise(characters, ExportOptions())
+    graph = served_graph(characters, recognised, TOP_K)
+    pixels = samples(tmp_path, recognised.letterbox)
+    proof = prove(characters, recognised, graph, pixels)
     assert proof.holds, proof
     candidates = Runner(graph).run(pixels)["candidates"]
     found = non_maximum_suppression(candidates[0], Thresholds(0.25, 0.45), 100)

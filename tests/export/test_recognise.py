@@ -13,8 +13,10 @@ from tests.export.layouts import FAMILIES
 from tests.export.opened import ASKED, family_network, opened, opened_family
 from triton_yolo.export.errors import ExportError
 from triton_yolo.export.heads import HEADS
+from triton_yolo.export.heads.base import Head, Predictions
 from triton_yolo.export.network import prepare
-from triton_yolo.export.recognise import Wishes, recognise
+from triton_yolo.export.proof import REFERENCES
+from triton_yolo.export.recognise import ExportOptions, recognise
 
 
 @pytest.mark.parametrize("size", [(320, 320), (384, 640)], ids=str)
@@ -23,31 +25,31 @@ from triton_yolo.export.recognise import Wishes, recognise
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_is_recognised(name: str, classes: int, batch: int | None, size: tuple[int, int]) -> None:
     family = FAMILIES[name]
-    _, reading = opened_family(name, classes=classes, batch=batch, size=size)
-    assert reading.head is HEADS[family.head]
-    assert (str(reading.pixels), reading.centred) == (family.input, family.centred)
-    assert reading.labels == tuple(f"kind{i}" for i in range(classes))
-    assert reading.notes == ()
+    _, recognised = opened_family(name, classes=classes, batch=batch, size=size)
+    assert recognised.head is HEADS[family.head]
+    assert (str(recognised.pixels), recognised.letterbox.centred) == (family.input, family.centred)
+    assert recognised.labels == tuple(f"kind{i}" for i in range(classes))
+    assert recognised.notes == ()
 
 
 @pytest.mark.parametrize("name", [name for name in FAMILIES if name != "yolov10"])
 def test_without_names_they_are_numbered_and_the_user_is_told(name: str) -> None:
-    _, reading = opened(family_network(FAMILIES[name], names=[]), input=FAMILIES[name].input)
-    assert reading.head is HEADS[FAMILIES[name].head]
-    assert reading.labels == ("class0", "class1", "class2")
-    assert "--labels" in reading.notes[0]
+    _, recognised = opened(family_network(FAMILIES[name], names=[]), input=FAMILIES[name].input)
+    assert recognised.head is HEADS[FAMILIES[name].head]
+    assert recognised.labels == ("class0", "class1", "class2")
+    assert "--labels" in recognised.notes[0]
 
 
 def test_names_that_the_user_gives_go_before_those_in_the_file() -> None:
-    _, reading = opened(family_network(FAMILIES["yolov8"]), labels=("a", "b", "c"))
-    assert reading.labels == ("a", "b", "c")
+    _, recognised = opened(family_network(FAMILIES["yolov8"]), labels=("a", "b", "c"))
+    assert recognised.labels == ("a", "b", "c")
 
 
 def test_classes_tell_objectness_where_the_layout_does_not() -> None:
     """Rows of 4 + 3 numbers with three names: no objectness, although features come last."""
     model = _transposed(family_network(FAMILIES["yolov8"]))
-    _, reading = opened(model)
-    assert (reading.head.name, reading.features_first, reading.classes) == ("yolov8", False, 3)
+    _, recognised = opened(model)
+    assert (recognised.head.name, recognised.features_first, recognised.classes) == ("yolov8", False, 3)
 
 
 def _transposed(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -82,10 +84,10 @@ def test_metadata_of_libreyolo_says_what_the_input_takes(
 ) -> None:
     model = family_network(FAMILIES[head])
     model.metadata_props.add(key="model_family", value=family)
-    _, reading = opened(model)
-    assert (reading.head.name, str(reading.pixels)) == (head, input)
-    assert (reading.centred, reading.nearest) == (centred, nearest)
-    assert bool(reading.notes) == (family in ("ppyoloe", "picodet", "yolonas"))  # prepared otherwise in training
+    _, recognised = opened(model)
+    assert (recognised.head.name, str(recognised.pixels)) == (head, input)
+    assert (recognised.letterbox.centred, recognised.letterbox.nearest) == (centred, nearest)
+    assert bool(recognised.notes) == (family in ("ppyoloe", "picodet", "yolonas"))  # prepared otherwise in training
 
 
 @pytest.mark.parametrize(("pad", "centred"), [("center", True), ("topleft", False)])
@@ -93,15 +95,17 @@ def test_metadata_says_where_the_letterbox_lies(pad: str, centred: bool) -> None
     model = family_network(FAMILIES["xyxy"])
     for key, value in (("model_family", "yolo9"), ("letterbox_pad", pad)):
         model.metadata_props.add(key=key, value=value)
-    assert opened(model)[1].centred is centred
-    assert opened(model, centred=not centred)[1].centred is not centred, "the user goes first"
+    assert opened(model)[1].letterbox.centred is centred
+    assert opened(model, centred=not centred)[1].letterbox.centred is not centred, "the user goes first"
 
 
 @pytest.mark.parametrize(("name", "nearest"), [("yolov8", True), ("yolov5", True), ("yolox", False)])
 def test_sizes_are_rounded_as_the_family_does(name: str, nearest: bool) -> None:
     """Ultralytics and YOLOv5: round(h * r); YOLOX: int(h * r)."""
-    assert opened(family_network(FAMILIES[name]))[1].nearest is nearest
-    assert opened(family_network(FAMILIES[name]), nearest=not nearest)[1].nearest is not nearest, "the user goes first"
+    assert opened(family_network(FAMILIES[name]))[1].letterbox.nearest is nearest
+    assert opened(family_network(FAMILIES[name]), nearest=not nearest)[1].letterbox.nearest is not nearest, (
+        "the user goes first"
+    )
 
 
 def test_a_family_that_is_not_known_is_asked_about() -> None:
@@ -110,7 +114,7 @@ def test_a_family_that_is_not_known_is_asked_about() -> None:
     for said in ({}, {"input": "rgb-0-1"}, {"centred": True}):
         with pytest.raises(ExportError, match=r"the family yolo99, .*--input .* --letterbox"):
             opened(model, **said)
-    assert opened(model, input="rgb-0-1", centred=False)[1].centred is False
+    assert opened(model, input="rgb-0-1", centred=False)[1].letterbox.centred is False
 
 
 def test_a_family_that_is_known_goes_before_what_its_boxes_look_like() -> None:
@@ -130,8 +134,8 @@ def test_what_libreyolo_made_for_another_runtime_is_refused() -> None:
 
 
 def test_the_user_goes_before_what_is_usual() -> None:
-    _, reading = opened(family_network(FAMILIES["yolox"]), input="rgb-0-1", centred=True)
-    assert (str(reading.pixels), reading.centred) == ("rgb-0-1", True)
+    _, recognised = opened(family_network(FAMILIES["yolox"]), input="rgb-0-1", centred=True)
+    assert (str(recognised.pixels), recognised.letterbox.centred) == ("rgb-0-1", True)
 
 
 @pytest.mark.parametrize("operator", ["Div", "Mul", "Sub"])
@@ -185,7 +189,7 @@ def test_an_end_to_end_network_needs_names() -> None:
 def test_other_tasks_are_refused(task: str) -> None:
     model = family_network(FAMILIES["yolov8"])
     model.metadata_props.add(key="task", value=task)
-    with pytest.raises(ExportError, match=f"task is {task}"):
+    with pytest.raises(ExportError, match=f"this is a .*task is {task}.*, and triton-yolo serves detectors"):
         opened(model)
 
 
@@ -218,7 +222,9 @@ def answering(*outputs: tuple[str, tuple[int, ...], Callable[[int], float]]) -> 
     ("outputs", "complaint"),
     [
         ([("y", (7, CELLS + 1), float)], r"y \[N, 7, 2101\], which is none of the layouts that are known"),
-        ([("y", (1000,), float)], r"y \[N, 1000\], which is none of the layouts"),
+        ([("y", (1000,), float)], r"y \[N, 1000\]: this is a classifier, .* and triton-yolo serves detectors"),
+        ([("y", (1000, 1, 1), float)], r"y \[N, 1000, 1, 1\]: this is a classifier"),
+        ([("y", (21, 80, 80), float)], "one fine map, as a semantic segmentation network has"),
         ([("y", (85, 20, 20), float)], "maps that are not decoded yet"),
         ([("y", (7, CELLS), lambda i: 0.5), ("p", (32, 80, 80), float)], "as a segmentation network has"),
         ([("y", (300, 6), lambda i: 0.5)], "should be x1, y1, x2, y2, score, class"),
@@ -226,7 +232,18 @@ def answering(*outputs: tuple[str, tuple[int, ...], Callable[[int], float]]) -> 
         ([("y", (7, CELLS), lambda i: 1e3 * np.sin(i))], "say with --head which it is: yolov5"),
         ([("y", (7, CELLS), lambda i: float("nan"))], "infinite or undefined numbers"),
     ],
-    ids=["cells", "one row", "maps", "masks", "no class", "shares", "no boxes", "not a number"],
+    ids=[
+        "cells",
+        "classifier",
+        "classifier of maps",
+        "semantic segmentation",
+        "maps",
+        "masks",
+        "no class",
+        "shares",
+        "no boxes",
+        "not a number",
+    ],
 )
 def test_what_is_no_detector_is_refused_with_what_was_seen(
     outputs: list[tuple[str, tuple[int, ...], Callable[[int], float]]], complaint: str
@@ -241,7 +258,7 @@ def test_key_points_and_logits_are_no_scores() -> None:
     for node in model.graph.node:
         if node.op_type == "Sigmoid":
             node.op_type = "Identity"
-    with pytest.raises(ExportError, match="what should be scores reaches from -"):
+    with pytest.raises(ExportError, match=r"scores reaches from -.* key points \(pose\) or rotated boxes"):
         opened(model)
 
 
@@ -250,7 +267,7 @@ def test_suppression_in_the_graph_is_refused() -> None:
     model.graph.node.append(onnx.helper.make_node("NonMaxSuppression", ["all_boxes", "scores"], ["unused"]))
     network = prepare(model, None)
     with pytest.raises(ExportError, match="non-maximum suppression in the graph: export without it"):
-        recognise(network, Wishes())
+        recognise(network, ExportOptions())
 
 
 @pytest.mark.parametrize(("name", "head"), [("yolov8", "split"), ("yolov8", "yolov10")])
@@ -261,6 +278,24 @@ def test_a_head_that_the_outputs_cannot_be_is_refused(name: str, head: str) -> N
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_user_may_name_the_head(name: str) -> None:
-    _, reading = opened(family_network(FAMILIES[name]), head=FAMILIES[name].head, input=FAMILIES[name].input)
-    assert reading.head is HEADS[FAMILIES[name].head]
-    assert reading.classes == 3
+    _, recognised = opened(family_network(FAMILIES[name]), head=FAMILIES[name].head, input=FAMILIES[name].input)
+    assert recognised.head is HEADS[FAMILIES[name].head]
+    assert recognised.classes == 3
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_one_head_alone_matches(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever order the heads are asked in."""
+    asked: dict[str, bool] = {}
+
+    def ask(predictions: Predictions) -> Head:
+        asked.update({head.name: head.matches(predictions) for head in HEADS.values()})
+        return HEADS[FAMILIES[name].head]
+
+    monkeypatch.setattr("triton_yolo.export.recognise._head", ask)
+    opened_family(name)
+    assert [head for head, matches in asked.items() if matches] == [FAMILIES[name].head]
+
+
+def test_every_head_has_a_reference_and_a_layout() -> None:
+    assert set(HEADS) == set(REFERENCES) == {family.head for family in FAMILIES.values()}

@@ -11,16 +11,21 @@ import pytest
 from google.protobuf import text_format
 
 from tests.conftest import REPOSITORY
+from triton_yolo.dali_definition import load_definition
 from triton_yolo.errors import RepositoryError
-from triton_yolo.export.repository import GRAPH, PLAN, Settings, write_repository
+from triton_yolo.export.repository import GRAPH_PATH, PLAN, write_repository
 from triton_yolo.export.served_proof import proof_of
-from triton_yolo.modules import load_module
-from triton_yolo.repository import read_config
+from triton_yolo.nms.letterbox import Letterbox
+from triton_yolo.nms.served_model import ServedModel
+from triton_yolo.nms.thresholds import Thresholds
+from triton_yolo.repository import read_config, read_served_model
 
-DEFAULT = Settings(640, 640, 300, ("open", "short", "mousebite", "spur", "copper", "pin-hole"), True, True, False)
-OTHER = Settings(384, 640, 200, ("Käfer", 'a "b"', "c\\d"), False, False, True)
-GRAPH_BYTES = (REPOSITORY / GRAPH).read_bytes()
-PROOF_BYTES = proof_of(REPOSITORY / GRAPH).read_bytes()
+DEFAULT = read_served_model()
+OTHER = ServedModel(
+    ("Käfer", 'a "b"', "c\\d"), Letterbox(384, 640, False, False), Thresholds(0.25, 1.0), 200, DEFAULT.max_detections
+)
+GRAPH_BYTES = (REPOSITORY / GRAPH_PATH).read_bytes()
+PROOF_BYTES = proof_of(REPOSITORY / GRAPH_PATH).read_bytes()
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -43,7 +48,7 @@ def test_sizes_labels_and_candidates_are_the_models(tmp_path: Path) -> None:
     assert list(configs["yolo"].output[0].dims) == list(configs["nms"].input[0].dims) == [200, 6]
     for name in ("preprocess", "preprocess_frames"):
         assert next(list(o.dims) for o in configs[name].output if o.name == "images") == [3, 384, 640]
-        module = load_module(tmp_path / name / "1" / "dali.py")
+        module = load_definition(tmp_path / name / "1" / "dali.py")
         assert (module.HEIGHT, module.WIDTH, module.CENTRED, module.NEAREST) == (384, 640, False, False)
     values = {key: value.string_value for key, value in configs["nms"].parameters.items()}
     assert json.loads(values.pop("labels")) == list(OTHER.labels)
@@ -55,12 +60,12 @@ def test_sizes_labels_and_candidates_are_the_models(tmp_path: Path) -> None:
         "iou_threshold": "1",
         "score_threshold": "0.25",
     }
-    assert (tmp_path / GRAPH).read_bytes() == b"graph"
-    assert proof_of(tmp_path / GRAPH).read_bytes() == b"proof"
+    assert (tmp_path / GRAPH_PATH).read_bytes() == b"graph"
+    assert proof_of(tmp_path / GRAPH_PATH).read_bytes() == b"proof"
 
 
 def test_more_detections_can_be_answered(tmp_path: Path) -> None:
-    write_repository(tmp_path, b"graph", b"proof", dataclasses.replace(DEFAULT, most=300))
+    write_repository(tmp_path, b"graph", b"proof", dataclasses.replace(DEFAULT, max_detections=300))
     for name in ("detect", "detect_frames", "nms"):
         outputs = {output.name: list(output.dims) for output in read_config(tmp_path / name / "config.pbtxt").output}
         assert outputs == {"num_detections": [1], "boxes": [300, 4], "scores": [300], "classes": [300]}
@@ -74,7 +79,9 @@ def test_what_the_model_does_not_determine_stays_as_the_user_set_it(tmp_path: Pa
     config.parameters["score_threshold"].string_value = "0.4"
     config.parameters["iou_threshold"].string_value = "0.6"
     path.write_text(f"# mine\n{text_format.MessageToString(config)}")
-    write_repository(tmp_path, b"another", b"proof", Settings(320, 320, 100, ("a",), True, True, False))
+    write_repository(
+        tmp_path, b"another", b"proof", dataclasses.replace(DEFAULT, labels=("a",), letterbox=Letterbox(320, 320))
+    )
     again = read_config(path)
     assert again.instance_group[0].count == 3
     assert again.parameters["score_threshold"].string_value == "0.4"

@@ -22,13 +22,13 @@ from triton_yolo.server.runtimes.onnxruntime_cuda.late_decoding import decode_la
 @pytest.mark.parametrize("classes", [1, 3, 12])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_candidates_are_the_networks_best_rows(name: str, classes: int, count: int) -> None:
-    network, reading = opened_family(name, classes=classes)
-    assert reading.classes == classes
+    network, recognised = opened_family(name, classes=classes)
+    assert recognised.classes == classes
     images = pictures(count)
-    [candidates] = run(served_graph(network, reading, 200), images)
+    [candidates] = run(served_graph(network, recognised, 200), images)
     assert (candidates.shape, candidates.dtype) == ((count, 200, 6), np.float32)
     for i in range(count):
-        outputs = run(network.original.model, network.typed(reading.pixels.apply(images[i : i + 1])))
+        outputs = run(network.original.model, network.typed(recognised.pixels.apply(images[i : i + 1])))
         boxes, scores = FAMILIES[name].read(outputs)
         wanted = np.array(best_rows(boxes[0], scores[0], 200), np.float32)
         assert len(np.unique(wanted[:, 4])) > 100, "ties would hide a wrong order"
@@ -44,14 +44,14 @@ def test_the_candidates_are_the_networks_best_rows(name: str, classes: int, coun
 def test_every_class_of_a_box_may_be_a_candidate(name: str, classes: int, count: int) -> None:
     family = FAMILIES[name]
     model = family_network(family, classes=classes)
-    network, reading = opened(model, input=family.input if name in ASKED else None, every_class=True)
+    network, recognised = opened(model, input=family.input if name in ASKED else None, every_class=True)
     images = pictures(count)
-    graph = served_graph(network, reading, 1500)
+    graph = served_graph(network, recognised, 1500)
     [candidates] = run(graph, images)
     assert candidates.shape == (count, 1500, 6)
     np.testing.assert_allclose(run(decode_late(graph), images)[0], candidates, atol=1e-3)
     for i in range(count):
-        outputs = run(network.original.model, network.typed(reading.pixels.apply(images[i : i + 1])))
+        outputs = run(network.original.model, network.typed(recognised.pixels.apply(images[i : i + 1])))
         boxes, scores = (array[0] for array in family.read(outputs))
         best = np.argsort(-scores, axis=None, kind="stable")[:1500]
         anchors, kinds = np.unravel_index(best, scores.shape)
@@ -60,7 +60,7 @@ def test_every_class_of_a_box_may_be_a_candidate(name: str, classes: int, count:
         np.testing.assert_allclose(candidates[i, :, 4], wanted[:, 4], atol=1e-5)
         swapped = np.abs(candidates[i] - wanted).max(1) > 0.05  # neighbours may change places by rounding
         assert swapped.mean() < 0.1
-    proof = prove(network, reading, graph, pictures(2))
+    proof = prove(network, recognised, graph, pictures(2))
     assert proof.holds, proof
 
 
@@ -72,9 +72,9 @@ def test_an_end_to_end_network_has_one_class_a_box() -> None:
 @pytest.mark.parametrize("size", [(320, 320), (416, 416), (640, 640), (384, 640), (1280, 1280)], ids=str)
 @pytest.mark.parametrize("name", ["yolov5", "yolov8", "yolov10", "xyxy"])
 def test_any_size_will_do(name: str, size: tuple[int, int]) -> None:
-    network, reading = opened_family(name, size=size)
-    [candidates] = run(served_graph(network, reading, 50), pictures(2, size))
-    outputs = run(network.original.model, reading.pixels.apply(pictures(2, size)[:1]))
+    network, recognised = opened_family(name, size=size)
+    [candidates] = run(served_graph(network, recognised, 50), pictures(2, size))
+    outputs = run(network.original.model, recognised.pixels.apply(pictures(2, size)[:1]))
     boxes, scores = FAMILIES[name].read(outputs)
     best = best_rows(boxes[0], scores[0], 50)
     np.testing.assert_allclose(candidates[0, :, 4], [row[4] for row in best], atol=1e-5)
@@ -96,10 +96,10 @@ def test_any_size_will_do(name: str, size: tuple[int, int]) -> None:
 )
 def test_the_input_is_prepared_in_the_graph(name: str, text: str, mean: str | None, std: str | None) -> None:
     """uint8 RGB in, whatever the network was trained on."""
-    network, reading = opened_family(name)
-    reading = dataclasses.replace(reading, pixels=PixelFormat.parse(text, mean, std))
+    network, recognised = opened_family(name)
+    recognised = dataclasses.replace(recognised, pixels=PixelFormat.parse(text, mean, std))
     images = pictures(2)
-    [candidates] = run(served_graph(network, reading, 20), images)
+    [candidates] = run(served_graph(network, recognised, 20), images)
     planes = images.astype(np.float64) / (255 if text.endswith("-1") else 1)
     ordered = planes[:, [0, 1, 2] if text.startswith("rgb") else [2, 1, 0]]
     less, by = (
@@ -114,15 +114,15 @@ def test_the_input_is_prepared_in_the_graph(name: str, text: str, mean: str | No
 
 
 def test_all_anchors_may_be_asked_for() -> None:
-    network, reading = opened_family("yolov8")
+    network, recognised = opened_family("yolov8")
     anchors = 40 * 40 + 20 * 20 + 10 * 10
-    assert run(served_graph(network, reading, 10_000), pictures(1))[0].shape == (1, anchors, 6)
+    assert run(served_graph(network, recognised, 10_000), pictures(1))[0].shape == (1, anchors, 6)
 
 
 @pytest.mark.parametrize("batch", [None, 1, 4])
 def test_the_interface_has_names_types_and_a_free_batch_size(batch: int | None) -> None:
-    network, reading = opened_family("yolov8", batch=batch)
-    graph = served_graph(network, reading, 10).graph
+    network, recognised = opened_family("yolov8", batch=batch)
+    graph = served_graph(network, recognised, 10).graph
     [source], [sink] = graph.input, graph.output
     assert (source.name, source.type.tensor_type.elem_type) == ("images", onnx.TensorProto.UINT8)
     assert (sink.name, sink.type.tensor_type.elem_type) == ("candidates", onnx.TensorProto.FLOAT)

@@ -13,18 +13,19 @@ import pytest
 from onnx import numpy_helper
 
 from tests.conftest import REPOSITORY
-from triton_yolo.export.prove import PICTURES, make_proof
+from triton_yolo.export.proof_maker import PICTURES, make_proof
 from triton_yolo.export.samples import samples
+from triton_yolo.export.served_model import served_model_of
 from triton_yolo.export.served_proof import SUFFIX, ProofError, ServedProof, proof_of
-from triton_yolo.export.surroundings import surroundings
 from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.graphs.quantisers import without_quantisers
 from triton_yolo.graphs.runner import Runner
 from triton_yolo.graphs.structure import makers_of
-from triton_yolo.repository import GRAPH
+from triton_yolo.nms.thresholds import Thresholds
+from triton_yolo.repository import GRAPH_PATH
 
 Floats = npt.NDArray[np.float32]
-DEFAULT = REPOSITORY / GRAPH
+DEFAULT = REPOSITORY / GRAPH_PATH
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +86,9 @@ def test_swapped_planes_are_caught(proof: ServedProof, graph: onnx.ModelProto) -
 
 def test_another_graph_is_caught(proof: ServedProof, float_default: Path) -> None:
     """Even the float graph that the INT8 graph was made from: its proof is another, and its answers are near."""
-    other = ServedProof.carried_by(float_default / GRAPH)
+    other = ServedProof.carried_by(float_default / GRAPH_PATH)
     assert other.graph_sha256 != proof.graph_sha256
-    rolled = candidates(read_network(float_default / GRAPH), np.roll(proof.pixels, 1, axis=0))
+    rolled = candidates(read_network(float_default / GRAPH_PATH), np.roll(proof.pixels, 1, axis=0))
     assert not proof.compare(rolled, "float32").holds
 
 
@@ -122,10 +123,10 @@ def test_two_candidates_that_tie_may_change_places() -> None:
 
 class TestFile:
     def test_the_same_pictures_give_the_same_bytes(self, proof: ServedProof, graph: onnx.ModelProto) -> None:
-        letterbox = surroundings(graph, DEFAULT, None, None).letterbox
+        letterbox = served_model_of(graph, DEFAULT).letterbox
         pictures = samples(None, letterbox)[:2]
         small = without_quantisers(graph)
-        one, other = (make_proof(small, b"graph", pictures, 0.25, 0.45).to_bytes() for _ in range(2))
+        one, other = (make_proof(small, b"graph", pictures, Thresholds(0.25, 0.45)).to_bytes() for _ in range(2))
         assert one == other
 
     def test_it_is_small_and_comes_back(self, proof: ServedProof, tmp_path: Path) -> None:

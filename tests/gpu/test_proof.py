@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from tests.conftest import REPOSITORY
 from tests.gpu.conftest import SECONDS
 from triton_yolo.export.served_proof import proof_of
-from triton_yolo.repository import GRAPH
+from triton_yolo.repository import GRAPH_PATH
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.process import TritonServer, free_addresses
 from triton_yolo.server.runtimes.proved import RECORD
@@ -47,7 +47,7 @@ def test_weights_that_a_gpu_would_compute_wrong_are_not_served(gpu: int, tmp_pat
 
     monkeypatch.setattr(module, "gpu_graph", wrong)
     shutil.copytree(REPOSITORY, tmp_path / "repository")
-    assert proof_of(tmp_path / "repository" / GRAPH).is_file()
+    assert proof_of(tmp_path / "repository" / GRAPH_PATH).is_file()
     with (
         TritonServer(tmp_path / "repository", free_addresses(), lambda line: None, "gpu") as running,
         pytest.raises(ServerError, match=r"the network finds something else on this GPU: float16: "),

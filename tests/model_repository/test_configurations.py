@@ -10,7 +10,9 @@ import onnx
 import pytest
 from tritonclient.grpc import model_config_pb2
 
-from triton_yolo.repository import read_config
+from triton_yolo.dali_definition import load_definition
+from triton_yolo.nms.letterbox import Letterbox
+from triton_yolo.repository import read_config, read_served_model
 from tests.conftest import REPOSITORY
 from triton_yolo.boards import CLASSES
 
@@ -28,14 +30,9 @@ def parameters(name: str) -> dict[str, str]:
     return {key: value.string_value for key, value in CONFIGS[name].parameters.items()}
 
 
-def constants(name: str) -> dict[str, Any]:
-    """The numbers at the top of a model's dali.py."""
-    found: dict[str, Any] = {}
-    for node in ast.parse((REPOSITORY / name / "1" / "dali.py").read_text()).body:
-        if isinstance(node, ast.Assign):
-            target, value = node.targets[0], ast.literal_eval(node.value)
-            pairs = zip(target.elts, value, strict=True) if isinstance(target, ast.Tuple) else [(target, value)]
-            found |= {name.id: value for name, value in pairs if isinstance(name, ast.Name)}
+def letterbox(name: str) -> dict[str, Any]:
+    """The numbers beside a model's dali.py."""
+    found: dict[str, Any] = json.loads((REPOSITORY / name / "1" / "letterbox.json").read_text())
     return found
 
 
@@ -104,7 +101,7 @@ def test_the_contract_of_the_ensembles() -> None:
 
 
 def test_the_input_of_the_network_has_one_size_everywhere() -> None:
-    sizes = [[constants(name)["HEIGHT"], constants(name)["WIDTH"]] for name in PIPELINES]
+    sizes = [[letterbox(name)[side] for side in ("height", "width")] for name in PIPELINES]
     sizes += [tensors(CONFIGS[name].output)["images"][1][1:] for name in PIPELINES]
     sizes += [tensors(CONFIGS["yolo"].input)["images"][1][1:]]
     sizes += [[int(parameters("nms")[f"input_{side}"]) for side in ("height", "width")]]
@@ -112,7 +109,22 @@ def test_the_input_of_the_network_has_one_size_everywhere() -> None:
 
 
 def test_the_border_has_one_grey_level() -> None:
-    assert [constants(name)["PAD"] for name in PIPELINES] == [114, 114]
+    assert [letterbox(name)["pad"] for name in PIPELINES] == [114, 114]
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_images_are_fitted_as_nms_undoes_it(name: str) -> None:
+    numbers = letterbox(name)
+    del numbers["pad"]
+    assert Letterbox(**numbers) == read_served_model(REPOSITORY).letterbox
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_pipeline_has_no_numbers_of_its_own(name: str) -> None:
+    module = load_definition(REPOSITORY / name / "1" / "dali.py")
+    numbers = letterbox(name)
+    found = (module.HEIGHT, module.WIDTH, module.CENTRED, module.NEAREST, module.PAD)
+    assert found == tuple(numbers[key] for key in ("height", "width", "centred", "nearest", "pad"))
 
 
 def test_the_graph_is_what_the_configuration_of_the_network_says() -> None:

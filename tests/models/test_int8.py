@@ -17,13 +17,13 @@ import pytest
 
 from tests.conftest import REPOSITORY, ROOT, right_openvino
 from tests.models.test_default_model import evaluate
-from triton_yolo.calibration.finish import finished
 from triton_yolo.calibration.layers import convolutions, read_float_graph
-from triton_yolo.calibration.measure import Judge
+from triton_yolo.calibration.measure import Evaluator
+from triton_yolo.calibration.output_graph import output_graph
 from triton_yolo.calibration.pictures import annotated, read_pictures
 from triton_yolo.calibration.quantise import quantised, quantised_in
 from triton_yolo.clients.coco import read_annotations
-from triton_yolo.export.surroundings import surroundings
+from triton_yolo.export.served_model import served_model_of
 from triton_yolo.server.process import TritonServer
 from triton_yolo.server.runtimes.openvino.graph import read_graph
 
@@ -65,7 +65,7 @@ def made_again(name: str, graph: Path) -> onnx.ModelProto:
         if entry["name"] == layer.name
     }
     names = [entry["name"] for entry in report["layers"] if entry["int8"]]
-    return finished(quantised(model, values, names), report["rest"])
+    return output_graph(quantised(model, values, names), report["rest"])
 
 
 def test_the_default_graph_is_what_its_report_tells_of(float_default: Path) -> None:
@@ -110,8 +110,8 @@ def test_a_depthwise_network_stays_within_one_percent_by_leaving_more_in_float(d
     assert report["macs"]["share"] < report_of("pcb-yolov9t-elan")["macs"]["share"]
     model = read_float_graph(depthwise)
     graph = made_again("pcb-yolox-nano", depthwise)
-    labelled, around = read_annotations(deeppcb / "val.json"), surroundings(model, depthwise, None, None)
+    labelled, served = read_annotations(deeppcb / "val.json"), served_model_of(model, depthwise)
     ids = annotated(labelled, deeppcb / "images")
-    judge = Judge.of_annotations(labelled, ids, read_pictures(list(ids), around.letterbox, len(ids)), around)
-    whole, int8 = (judge.precision(right_openvino(one)).overall.ap50_95 for one in (model, graph))
+    evaluator = Evaluator.of_annotations(labelled, ids, read_pictures(list(ids), served.letterbox, len(ids)), served)
+    whole, int8 = (evaluator.precision(right_openvino(one)).overall.ap50_95 for one in (model, graph))
     assert int8 >= whole * (1 - BOUND)

@@ -12,8 +12,8 @@ from onnx import numpy_helper, parser
 from tests.export.opened import pictures
 from triton_yolo.export.network import prepare
 from triton_yolo.export.pixels import PixelFormat
-from triton_yolo.export.prove import write_graph
-from triton_yolo.export.recognise import Wishes, recognise
+from triton_yolo.export.proof_maker import write_graph
+from triton_yolo.export.recognise import ExportOptions, recognise
 from triton_yolo.export.served_graph import rows_of, served_graph
 
 CELL, GRID = 16, 40  # GRID x GRID cells of CELL pixels
@@ -55,7 +55,7 @@ def copy_with_cells(repository: Path, target: Path) -> Path:
     """Copy a repository and put the cells network into it."""
     shutil.copytree(repository, target)
     network = prepare(cells_network(), None)
-    reading = recognise(network, Wishes("xyxy", PixelFormat.parse("rgb-0-1")))
+    recognised = recognise(network, ExportOptions("xyxy", PixelFormat.parse("rgb-0-1")))
     graph = target / "yolo" / "1" / "model.onnx"
-    write_graph(graph, served_graph(network, reading, rows_of(onnx.load(graph))), pictures(2, (640, 640)))
+    write_graph(graph, served_graph(network, recognised, rows_of(onnx.load(graph))), pictures(2, (640, 640)))
     return target

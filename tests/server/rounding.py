@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 import shutil
 from pathlib import Path
 
@@ -17,10 +17,8 @@ SIZES = [(1280, 641), (641, 1280), (960, 1280), (333, 777), (1, 1000), (1281, 96
 def rounding_down(repository: Path, target: Path) -> Path:
     """Copy a repository and let its DALI definitions round down."""
     shutil.copytree(repository, target)
-    for path in target.glob("preprocess*/1/dali.py"):
-        text, count = re.subn("^NEAREST = True", "NEAREST = False", path.read_text(), flags=re.MULTILINE)
-        assert count == 1
-        path.write_text(text)
+    for path in target.glob("preprocess*/1/letterbox.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"nearest": False}))
     return target
 
 

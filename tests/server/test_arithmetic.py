@@ -27,12 +27,12 @@ from tests.server.cells import copy_with_cells
 from triton_yolo.boards import draw_board
 from triton_yolo.calibration.runtimes import openvino_engine, proved_runtime
 from triton_yolo.clients import Detector
-from triton_yolo.export.prove import write_graph
+from triton_yolo.export.proof_maker import write_graph
 from triton_yolo.export.samples import samples
+from triton_yolo.export.served_model import served_model_of
 from triton_yolo.export.served_proof import TOLERANCES, Comparison, ServedProof, proof_of
-from triton_yolo.export.surroundings import surroundings
 from triton_yolo.graphs.onnx_file import read_network
-from triton_yolo.repository import GRAPH
+from triton_yolo.repository import GRAPH_PATH
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.process import TritonServer, free_addresses
 from triton_yolo.server.repository import compose
@@ -42,7 +42,7 @@ from triton_yolo.server.runtimes.proved import RECORD, NotProved, Trial, choose
 
 pytestmark = pytest.mark.computes
 
-PROOF = ServedProof.carried_by(REPOSITORY / GRAPH)
+PROOF = ServedProof.carried_by(REPOSITORY / GRAPH_PATH)
 
 
 def started(repository: Path = REPOSITORY, arithmetic: Arithmetic = "auto") -> TritonServer:
@@ -141,7 +141,7 @@ def test_a_graph_that_was_changed_behind_its_proof_is_not_served(
 ) -> None:
     """As a runtime would change it that is wrong: the proof is of the graph as it was."""
     shutil.copytree(REPOSITORY, tmp_path / "repository")
-    path = tmp_path / "repository" / GRAPH
+    path = tmp_path / "repository" / GRAPH_PATH
     graph = read_network(path)
     change(graph)
     content = graph.SerializeToString()
@@ -156,7 +156,7 @@ def test_a_graph_that_was_changed_behind_its_proof_is_not_served(
 
 def test_a_graph_without_its_proof_is_refused_with_what_to_do(tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY, tmp_path / "repository")
-    proof_of(tmp_path / "repository" / GRAPH).unlink()
+    proof_of(tmp_path / "repository" / GRAPH_PATH).unlink()
     with pytest.raises(ServerError, match=r"proof\.npz is missing.*triton-yolo prove .*model\.onnx --images DIR"):
         compose(tmp_path / "repository", tmp_path)
 
@@ -174,7 +174,7 @@ def test_quantisers_that_move_before_concatenations_are_caught_where_that_is_wro
     """OpenVINO does so but for the work-around in openvino/graph.py; with AMX it computes right all the same."""
 
     def compared() -> Comparison:
-        run = openvino_engine(read_network(REPOSITORY / GRAPH))
+        run = openvino_engine(read_network(REPOSITORY / GRAPH_PATH))
         return PROOF.compare([run(picture) for picture in PROOF.pixels], "float32")
 
     mended = compared()
@@ -185,7 +185,7 @@ def test_quantisers_that_move_before_concatenations_are_caught_where_that_is_wro
 
 
 def test_calibration_measures_in_a_runtime_that_is_right() -> None:
-    graph = read_network(REPOSITORY / GRAPH)
+    graph = read_network(REPOSITORY / GRAPH_PATH)
     runtime = proved_runtime(graph, PROOF)
     assert (runtime.name == "OpenVINO") == has_vnni(), runtime.said
     run = runtime.load(graph)
@@ -194,9 +194,9 @@ def test_calibration_measures_in_a_runtime_that_is_right() -> None:
 
 def test_pictures_of_ones_own_make_a_proof(tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY, tmp_path / "repository")
-    path = tmp_path / "repository" / GRAPH
+    path = tmp_path / "repository" / GRAPH_PATH
     graph = read_network(path)
-    letterbox = surroundings(graph, path, None, None).letterbox
+    letterbox = served_model_of(graph, path).letterbox
     proof_of(path).unlink()
     write_graph(path, graph, samples(None, letterbox)[:2])
     (tmp_path / "served").mkdir()

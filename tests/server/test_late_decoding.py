@@ -12,7 +12,7 @@ from onnx import numpy_helper, parser
 
 from tests.server.references import letterbox
 from triton_yolo.boards import draw_board
-from triton_yolo.graphs.tensors import BATCH, measured
+from triton_yolo.graphs.tensor_info import BATCH_SIZE, measured_tensors
 from triton_yolo.server.runtimes.onnxruntime_cuda.late_decoding import decode_late
 
 SIDE, CELLS, CLASSES, BEST = 32, (16, 4), 3, 7
@@ -29,7 +29,7 @@ def run(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
 def anchors_of(model: onnx.ModelProto, operator: str) -> list[int]:
     """The largest axis of what each operator of a kind makes."""
     names = [node.output[0] for node in model.graph.node if node.op_type == operator]
-    return [max(tensor.shape) for tensor in measured(model, names).values()]
+    return [max(tensor.shape) for tensor in measured_tensors(model, names).values()]
 
 
 # Ultralytics' head with its sixteen logits a side and the convolution that takes their mean.
@@ -203,9 +203,9 @@ def topk(model: onnx.ModelProto) -> onnx.NodeProto:
 
 def test_what_is_measured_of_tensors() -> None:
     model = served(decoding=SUM)
-    tensors = measured(model, ["images", "fine", "cells", "shape", "places", "boxes_of_all"])
-    assert tensors["fine"].shape == (BATCH, 8, 4, 4)
-    assert tensors["boxes_of_all"].shape == (BATCH, 64, ANCHORS)
+    tensors = measured_tensors(model, ["images", "fine", "cells", "shape", "places", "boxes_of_all"])
+    assert tensors["fine"].shape == (BATCH_SIZE, 8, 4, 4)
+    assert tensors["boxes_of_all"].shape == (BATCH_SIZE, 64, ANCHORS)
     assert tensors["fine"].values is None  # pixels
     assert tensors["shape"].values is None  # the batch
     np.testing.assert_array_equal(tensors["cells"].values, [ANCHORS])

@@ -15,7 +15,7 @@ from training.train import Network
 from triton_yolo.boards import CLASSES
 from triton_yolo.export.inputs import BGR255, RGB01
 from triton_yolo.export.network import prepare
-from triton_yolo.export.recognise import Wishes, recognise
+from triton_yolo.export.recognise import ExportOptions, recognise
 from triton_yolo.graphs.onnx_file import read_network
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -83,11 +83,11 @@ def test_an_exported_network_is_recognised_with_nothing_said_about_it(name: str,
     features = {"yolov9t-elan": [4 + len(CLASSES), 8400], "yolox-nano": [8400, 5 + len(CLASSES)]}
     assert shapes == [["batch", 3, SIDE, SIDE], ["batch", *features[name]]]
     assert {v.type.tensor_type.elem_type for v in (images, output)} == {onnx.TensorProto.FLOAT}
-    reading = recognise(prepare(model, None), Wishes())
-    assert reading.head.name == {"yolov9t-elan": "xyxy", "yolox-nano": "yolox"}[name]
-    assert reading.pixels == {"yolov9t-elan": RGB01, "yolox-nano": BGR255}[name]
-    assert reading.centred == trainee.centred
-    assert reading.labels == CLASSES
+    recognised = recognise(prepare(model, None), ExportOptions())
+    assert recognised.head.name == {"yolov9t-elan": "xyxy", "yolox-nano": "yolox"}[name]
+    assert recognised.pixels == {"yolov9t-elan": RGB01, "yolox-nano": BGR255}[name]
+    assert recognised.letterbox.centred == trainee.centred
+    assert recognised.labels == CLASSES
 
 
 def test_yolox_is_fed_the_pixels_that_libreyolo_feeds_it() -> None:

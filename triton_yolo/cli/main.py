@@ -21,7 +21,7 @@ VERBS = {
     "serve": ("triton_yolo.server.serve", "server", "Serve a model repository, on the CPU or on a GPU."),
     "demo": ("triton_yolo.server.demo", "server", "Start a server, detect on drawn circuit boards, draw the result."),
     "export": ("triton_yolo.export.command", "export", "Make a model repository out of a YOLO's ONNX."),
-    "prove": ("triton_yolo.export.prove", "export", "Make the proof of a served graph that has none."),
+    "prove": ("triton_yolo.export.prove_command", "export", "Make the proof of a served graph that has none."),
     "plan": ("triton_yolo.export.plan", "export", "Build the TensorRT plan of a served graph."),
     "calibrate": ("triton_yolo.calibration.command", "calibrate", "Quantise a served graph to INT8."),
     "boards": ("triton_yolo.boards.command", "server", "Draw circuit boards with known defects."),

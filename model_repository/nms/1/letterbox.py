@@ -13,6 +13,7 @@ Floats = npt.NDArray[np.float32]
 
 PLACES = ("centred", "top-left")  # where a letterboxed image may lie
 ROUNDINGS = ("nearest", "down")  # of its height and width to whole pixels
+PAD = 114  # grey level of the border, as YOLO is trained
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,15 @@ class Letterbox:
         return cls(
             int(values["input_height"]), int(values["input_width"]), place == PLACES[0], rounding == ROUNDINGS[0]
         )
+
+    def parameters(self) -> dict[str, str]:
+        """Return what from_parameters reads."""
+        return {
+            "input_height": str(self.height),
+            "input_width": str(self.width),
+            "letterbox": PLACES[0] if self.centred else PLACES[1],
+            "letterbox_rounding": ROUNDINGS[0] if self.nearest else ROUNDINGS[1],
+        }
 
     def place(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Where an image lies in the network's input.

@@ -9,7 +9,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from .detections import detections
-from .letterbox import Letterbox
+from .served_model import ServedModel
 from .thresholds import Thresholds
 
 INPUTS = ("candidates", "image_size")
@@ -20,21 +20,18 @@ class TritonPythonModel:
     """Candidates of the network to detections in original pixels."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Read the thresholds' defaults and the shapes from config.pbtxt."""
-        config = json.loads(args["model_config"])
-        values = {key: value["string_value"] for key, value in config["parameters"].items()}
-        self.thresholds = Thresholds(float(values["score_threshold"]), float(values["iou_threshold"]))
-        self.letterbox = Letterbox.from_parameters(values)
-        self.most = next(int(o["dims"][0]) for o in config["output"] if o["name"] == "boxes")
+        """Read config.pbtxt."""
+        self.served = ServedModel.from_config(json.loads(args["model_config"]))
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Run requests of the same thresholds together; a bad threshold fails its own request alone."""
         responses: list[Any] = [None] * len(requests)
+        usual = self.served.thresholds
         alike: dict[Thresholds, list[int]] = {}
         for i, request in enumerate(requests):
             try:
                 parameters = request.parameters()
-                thresholds = self.thresholds.updated(json.loads(parameters)) if parameters else self.thresholds
+                thresholds = usual.updated(json.loads(parameters)) if parameters else usual
                 alike.setdefault(thresholds, []).append(i)
             except ValueError as error:
                 refusal = pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
@@ -49,7 +46,7 @@ class TritonPythonModel:
         """Run requests of one or more images each as one batch."""
         inputs = [[pb_utils.get_input_tensor_by_name(r, name).as_numpy() for r in requests] for name in INPUTS]
         candidates, image_size = (parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in inputs)
-        arrays = detections(candidates, image_size, thresholds, self.most, self.letterbox)
+        arrays = detections(candidates, image_size, thresholds, self.served.max_detections, self.served.letterbox)
         responses, end = [], 0
         for part in inputs[0]:
             start, end = end, end + len(part)

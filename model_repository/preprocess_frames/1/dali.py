@@ -4,7 +4,9 @@ Triton's DALI backend serialises it by itself; the server for machines without t
 with ``device="cpu"``.
 """
 
+import json
 import math
+from pathlib import Path
 
 import nvidia.dali.fn as fn
 import nvidia.dali.math as dmath
@@ -12,10 +14,12 @@ import nvidia.dali.types as types
 from nvidia.dali import pipeline_def
 from nvidia.dali.plugin.triton import autoserialize
 
-HEIGHT, WIDTH = 640, 640  # the network's input
-PAD = 114  # grey level of the border, as YOLO is trained
-CENTRED = True  # False leaves the image at the top left, as YOLOX is trained
-NEAREST = True  # the letterboxed size is rounded to the nearest pixel, as Ultralytics does; False: down
+# Written by triton-yolo export for the model that is served.
+LETTERBOX = json.loads(Path(__file__).with_name("letterbox.json").read_text())
+HEIGHT, WIDTH = LETTERBOX["height"], LETTERBOX["width"]  # the network's input
+PAD = LETTERBOX["pad"]  # grey level of the border, as YOLO is trained
+CENTRED = LETTERBOX["centred"]  # False leaves the image at the top left, as YOLOX is trained
+NEAREST = LETTERBOX["nearest"]  # the letterboxed size is rounded to the nearest pixel, as Ultralytics does; False: down
 
 
 @autoserialize

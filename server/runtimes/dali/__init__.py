@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from triton_yolo.dali_definition import DEFINITION, LETTERBOX
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.runtimes.base import Arithmetic, Device, Runtime
 
@@ -18,7 +20,7 @@ class Dali(Runtime):
 
     backend: ClassVar[str] = "dali"
     devices: ClassVar[tuple[Device, ...]] = ("cpu", "gpu")
-    file: ClassVar[str] = "dali.py"
+    file: ClassVar[str] = DEFINITION
     hint: ClassVar[str] = "it defines the DALI pipeline of this model"
 
     def module(self, config: ModelConfig) -> str:
@@ -40,6 +42,13 @@ class Dali(Runtime):
         for group in derived.instance_group:
             group.count = 1
         return derived
+
+    def prepare(self, file: Path, version: Path, arithmetic: Arithmetic) -> None:
+        """Put the definition into the version folder, and the letterbox that it reads."""
+        super().prepare(file, version, arithmetic)
+        letterbox = file.with_name(LETTERBOX)
+        if letterbox.exists():  # definitions of before have their numbers in them
+            (version / LETTERBOX).symlink_to(letterbox)
 
 
 RUNTIME = Dali()

@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from triton_yolo.modules import load_module
+from triton_yolo.dali_definition import DEFINITION, load_definition
 from triton_yolo.server.runtimes.dali.cpu_pipeline import CpuPipeline
-
-DEFINITION = "dali.py"  # in the model's folder
 
 
 def make_pipeline(name: str, source: str, args: dict[str, str]) -> Any:
@@ -28,7 +26,7 @@ def make_pipeline(name: str, source: str, args: dict[str, str]) -> Any:
         a CpuPipeline or a GpuPipeline: its run() takes samples and gives an answer for each, ``images`` uint8
         [3, H, W] and ``image_size`` int32 [2], or the exception that it failed with.
     """
-    definition = getattr(load_module(Path(args["model_repository"], args["model_version"], DEFINITION)), name)
+    definition = getattr(load_definition(Path(args["model_repository"], args["model_version"], DEFINITION)), name)
     if args["model_instance_kind"] == "CPU":
         return CpuPipeline(definition, source)
     from triton_yolo.server.runtimes.dali.gpu_pipeline import GpuPipeline

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
-from triton_yolo.graphs.builder import Builder
+from triton_yolo.graphs.node_builder import NodeBuilder
 from triton_yolo.graphs.structure import attribute_of, part_of
-from triton_yolo.graphs.tensors import measured
+from triton_yolo.graphs.tensor_info import measured_tensors
 
 PLANES = 3
 AVERAGE = 2  # pixels along each side
@@ -39,7 +39,7 @@ def with_cuda_operators(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     source = model.graph.input[0]
     read = {name for node in model.graph.node for name in _read(node)}
-    build = Builder(model, measured(model, read - {source.name, ""}))
+    build = NodeBuilder(model, measured_tensors(model, read - {source.name, ""}))
     sizes = [dim.dim_value for dim in source.type.tensor_type.shape.dim]
     for node in model.graph.node:
         if node.op_type == "AveragePool" and _averages(node) and 0 < _channels(node, build) <= MOST_CHANNELS:
@@ -63,7 +63,7 @@ def _read(node: onnx.NodeProto) -> Sequence[str]:
     return node.input if node.op_type in ("AveragePool", "Resize") else ()
 
 
-def _channels(node: onnx.NodeProto, build: Builder) -> int:
+def _channels(node: onnx.NodeProto, build: NodeBuilder) -> int:
     """Of a batch of pictures; 0 where they are not known."""
     pixels = build.tensors.get(node.input[0])
     return pixels.shape[1] if pixels and len(pixels.shape) == 4 else 0
@@ -87,7 +87,7 @@ def _averages(node: onnx.NodeProto) -> bool:
     )
 
 
-def _as_convolution(node: onnx.NodeProto, build: Builder) -> None:
+def _as_convolution(node: onnx.NodeProto, build: NodeBuilder) -> None:
     """A quarter of each of four pixels of the same channel, nothing of the others: exact in every float type.
 
     With a bias of zeros cuDNN compiles a kernel for it; without, it has taken one for 32 channels that is five times as
@@ -100,7 +100,7 @@ def _as_convolution(node: onnx.NodeProto, build: Builder) -> None:
     build.add("Conv", [pixels, weights, bias], out)
 
 
-def _times(node: onnx.NodeProto, build: Builder) -> tuple[int, int] | None:
+def _times(node: onnx.NodeProto, build: NodeBuilder) -> tuple[int, int] | None:
     """How often each pixel is repeated downwards and to the right; None where pictures are enlarged otherwise."""
     how = [attribute_of(node, key, None) for key in ("mode", "coordinate_transformation_mode", "nearest_mode")]
     stored = len(node.input) > 2 and node.input[2] not in build.makers
@@ -111,7 +111,7 @@ def _times(node: onnx.NodeProto, build: Builder) -> tuple[int, int] | None:
     return (int(times[2]), int(times[3])) if _channels(node, build) else None
 
 
-def _as_expansion(node: onnx.NodeProto, times: tuple[int, int], build: Builder) -> None:
+def _as_expansion(node: onnx.NodeProto, times: tuple[int, int], build: NodeBuilder) -> None:
     (_, channels, height, width), (down, right), out = build.shape(node.input[0]), times, node.output[0]
     apart = build.constant(f"{out}/apart", [0, height, 1, width, 1, channels])
     often = build.constant(f"{out}/times", [1, 1, down, 1, right, 1])
@@ -123,7 +123,7 @@ def _as_expansion(node: onnx.NodeProto, times: tuple[int, int], build: Builder) 
     build.add("Transpose", [pixels], out, perm=[0, 3, 1, 2])
 
 
-def _with_channels_last(node: onnx.NodeProto, shape: Sequence[int], build: Builder) -> None:
+def _with_channels_last(node: onnx.NodeProto, shape: Sequence[int], build: NodeBuilder) -> None:
     """ONNX Runtime transposes to channels last before the first convolution; this transposition undoes that one."""
     name = f"{node.output[0]}/planes"
     planes = [f"{name}/{i}" for i in range(PLANES)]

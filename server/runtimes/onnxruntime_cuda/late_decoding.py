@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from triton_yolo.graphs.builder import Builder, Unknown
+from triton_yolo.graphs.node_builder import NodeBuilder, UnknownTensor
 from triton_yolo.graphs.structure import attribute_of, in_order, makers_of, opset_of, part_of
-from triton_yolo.graphs.tensors import BATCH, Tensor, measured
+from triton_yolo.graphs.tensor_info import BATCH_SIZE, TensorInfo, measured_tensors
 from triton_yolo.server.runtimes.onnxruntime_cuda.split_removal import CHANNELS, without_splits
 
 ELEMENTWISE = {"Add", "Cast", "Div", "Exp", "Identity", "Mul", "Pow", "Sigmoid", "Sub"}
@@ -39,12 +39,12 @@ def decode_late(model: onnx.ModelProto) -> onnx.ModelProto:
     predictions, axis = chosen.input[0], 2 if chosen.op_type == "GatherElements" else 1
     names = {top.output[1], *_behind(model, predictions)}
     names.update(name for node in nodes if node.op_type == "Split" and node.input[0] in names for name in node.output)
-    tensors = measured(model, names)
+    tensors = measured_tensors(model, names)
     unsplit = without_splits(model, tensors)
     gathering = _Gathering(unsplit, tensors, top)
     try:
         best = gathering.of(predictions, axis)
-    except Unknown:
+    except UnknownTensor:
         return model
     if not gathering.moved:
         return model
@@ -86,10 +86,10 @@ def _sums(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
     return weights is not None and weights.dims[0] * math.prod(weights.dims[2:]) == 1
 
 
-class _Gathering(Builder):
+class _Gathering(NodeBuilder):
     """Makes, of tensors with an axis of A anchors, those of the best K."""
 
-    def __init__(self, model: onnx.ModelProto, tensors: dict[str, Tensor], top: onnx.NodeProto) -> None:
+    def __init__(self, model: onnx.ModelProto, tensors: dict[str, TensorInfo], top: onnx.NodeProto) -> None:
         super().__init__(model, tensors)
         self.index = top.output[1]  # int64 [N, K]
         _, self.best = self.shape(self.index)
@@ -106,10 +106,10 @@ class _Gathering(Builder):
             axis: of its anchors.
 
         Raises:
-            Unknown: nothing that is known here gathers them.
+            UnknownTensor: nothing that is known here gathers them.
         """
         if self.axes.setdefault(name, axis) != axis:
-            raise Unknown
+            raise UnknownTensor
         if name not in self.done:
             node = self.makers.get(name)
             inputs = self._inputs(node, axis) if node is not None and node.op_type in MOVED else None
@@ -159,7 +159,7 @@ class _Gathering(Builder):
             gone = {int(a) % len(before) for a in self.values(node.input[1])}
             left = [a for a in range(len(before)) if attribute_of(node, "keepdims", 1) or a not in gone]
             return left[axis] if left[axis] not in gone else None
-        if not before[0] == shape[0] == BATCH or BATCH in before[1:] + shape[1:]:
+        if not before[0] == shape[0] == BATCH_SIZE or BATCH_SIZE in before[1:] + shape[1:]:
             return None
         rows = math.prod(shape[1:axis])
         return next((a for a, n in enumerate(before) if n == shape[axis] and math.prod(before[1:a]) == rows), None)
@@ -186,7 +186,7 @@ class _Gathering(Builder):
         values = self.values(name)
         values = np.moveaxis(values.reshape((1,) * (rank - values.ndim) + values.shape), axis, 0)
         if values.shape[1] != 1:
-            raise Unknown
+            raise UnknownTensor
         out = f"{name}/best{axis}"
         if out not in self.done:
             rows = self.add("Gather", [self.constant(f"{out}/all", values[:, 0]), self.index], f"{out}/rows", axis=0)
@@ -198,12 +198,12 @@ class _Gathering(Builder):
     def _gathered(self, name: str, axis: int) -> str:
         """Gather here."""
         shape, out = self.shape(name), f"{name}/best"
-        if shape[0] != BATCH:
-            raise Unknown
+        if shape[0] != BATCH_SIZE:
+            raise UnknownTensor
         maps = self._maps(name, shape[CHANNELS]) if axis == 2 and len(shape) == 3 and name not in self.needed else None
         if maps:
             return self._of_maps(maps, shape[CHANNELS], out)
-        thin = [BATCH, *(1 for _ in shape[1:])]
+        thin = [BATCH_SIZE, *(1 for _ in shape[1:])]
         thin[axis] = self.best
         flat = self.add("Reshape", [self.index, self.constant(f"{out}/thin", thin)], f"{out}/flat")
         wide = [1, *shape[1:]]
@@ -223,7 +223,7 @@ class _Gathering(Builder):
 
     def _of_maps(self, maps: Sequence[str], channels: int, out: str) -> str:
         """Gather rows of channels, which lie side by side in the maps that convolutions make on a GPU."""
-        target, kind = self.constant(f"{out}/shape", [BATCH, -1, channels]), None
+        target, kind = self.constant(f"{out}/shape", [BATCH_SIZE, -1, channels]), None
         casts = [node for name in maps if (node := self.maker(name)) is not None and node.op_type == "Cast"]
         kinds = {self.tensor(node.input[0]).dtype for node in casts}
         if len(casts) == len(maps) and len(kinds) == 1:  # K rows are cast in less time than all

@@ -10,8 +10,8 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from triton_yolo.export.served_proof import ServedProof, proof_of
+from triton_yolo.repository import GRAPH_FILE
 from triton_yolo.server.runtimes.device_memory import address_of
-from triton_yolo.server.runtimes.network import GRAPH
 from triton_yolo.server.runtimes.onnxruntime_cuda.engine import Engine
 from triton_yolo.server.runtimes.proved import NotProved, choose, record, show_in_metrics, try_out
 
@@ -24,9 +24,9 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         image = [int(size) for size in config["input"][0]["dims"]]
         folder = Path(args["model_repository"], args["model_version"])
-        self.engine = Engine(folder / GRAPH, image, _batch_sizes(config), int(args["model_instance_device_id"]))
+        self.engine = Engine(folder / GRAPH_FILE, image, _batch_sizes(config), int(args["model_instance_device_id"]))
         start = time.perf_counter()
-        proof = ServedProof.read(proof_of(folder / GRAPH))
+        proof = ServedProof.read(proof_of(folder / GRAPH_FILE))
         try:
             chosen, made = choose([try_out("float16", self.engine, proof)], lambda trial: True)
         except NotProved as error:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import onnx
 from onnx import helper
 
-from triton_yolo.graphs.builder import Builder
+from triton_yolo.graphs.node_builder import NodeBuilder
 from triton_yolo.graphs.structure import attribute_of
-from triton_yolo.graphs.tensors import Tensor
+from triton_yolo.graphs.tensor_info import TensorInfo
 
 CHANNELS = 1  # their axis
 
 
-def without_splits(model: onnx.ModelProto, tensors: dict[str, Tensor]) -> onnx.ModelProto:
+def without_splits(model: onnx.ModelProto, tensors: dict[str, TensorInfo]) -> onnx.ModelProto:
     """Return a copy in which channels that are concatenated, and later split again, are computed separately."""
     apart = _Apart(model, tensors)
     kept = []
@@ -36,7 +36,7 @@ def without_splits(model: onnx.ModelProto, tensors: dict[str, Tensor]) -> onnx.M
     return straight
 
 
-class _Apart(Builder):
+class _Apart(NodeBuilder):
     """Finds the tensors that channels come from."""
 
     def ways(self, name: str, sizes: Sequence[int]) -> list[str] | None:
@@ -64,7 +64,7 @@ class _Apart(Builder):
             return name
         whole = self.tensor(node.output[0])
         shape = (*whole.shape[:CHANNELS], sizes[number], *whole.shape[CHANNELS + 1 :])
-        self.tensors[name] = Tensor(shape, whole.dtype)
+        self.tensors[name] = TensorInfo(shape, whole.dtype)
         if node.op_type == "Concat":
             return self.add("Concat", sources, name, axis=attribute_of(node, "axis", 0))
         return self.add("Reshape", [*sources, self.constant(f"{name}/shape", shape)], name)

@@ -12,7 +12,7 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from triton_yolo.export.served_proof import ServedProof, proof_of
-from triton_yolo.server.runtimes.network import GRAPH
+from triton_yolo.repository import GRAPH_FILE
 from triton_yolo.server.runtimes.openvino import FLOAT_GRAPH
 from triton_yolo.server.runtimes.openvino.engine import Engine
 from triton_yolo.server.runtimes.proved import NotProved, Trial, choose, record, show_in_metrics, try_out
@@ -54,8 +54,8 @@ class TritonPythonModel:
 
 def _trials(folder: Path, wanted: str) -> Iterator[Trial]:
     """INT8 before float, where the graph has both."""
-    proof = ServedProof.read(proof_of(folder / GRAPH))
-    graphs = {"int8": GRAPH, "float32": FLOAT_GRAPH} if proof.arithmetic == "int8" else {"float32": GRAPH}
+    proof = ServedProof.read(proof_of(folder / GRAPH_FILE))
+    graphs = {"int8": GRAPH_FILE, "float32": FLOAT_GRAPH} if proof.arithmetic == "int8" else {"float32": GRAPH_FILE}
     for arithmetic, graph in graphs.items():
         if wanted == "auto" or arithmetic.startswith(wanted):
             yield try_out(arithmetic, Engine(folder / graph), proof)

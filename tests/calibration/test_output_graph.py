@@ -18,8 +18,8 @@ from tests.calibration.material import pixels_of
 from tests.conftest import ROOT, right_openvino
 from tests.export.layouts import FAMILIES
 from tests.export.opened import run
-from triton_yolo.calibration.finish import REST, compact, finished
 from triton_yolo.calibration.measure import noise_to_signal
+from triton_yolo.calibration.output_graph import REST, compact, output_graph
 from triton_yolo.calibration.pictures import Pictures
 from triton_yolo.calibration.quantise import quantised, quantised_in
 from triton_yolo.calibration.runtimes import onnxruntime_engine
@@ -198,7 +198,7 @@ class TestHalved:
 @pytest.mark.parametrize("rest", REST)
 class TestFinished:
     def test_both_runtimes_take_it_and_agree(self, rest: str, measured: Values, colours: Pictures) -> None:
-        model = finished(quantised(example(UNSORTED), measured, INNER), rest)
+        model = output_graph(quantised(example(UNSORTED), measured, INNER), rest)
         onnx.checker.check_model(model, full_check=True)
         one, other = (
             np.stack([engine(pixels) for pixels in pixels_of(colours)])
@@ -214,12 +214,12 @@ class TestFinished:
         assert callable(engine)
         few = boards.spread(2)
         exact, found = (
-            [run(pixels) for pixels, _ in few] for run in map(engine, (yolov9.model, finished(int8_yolov9, rest)))
+            [run(pixels) for pixels, _ in few] for run in map(engine, (yolov9.model, output_graph(int8_yolov9, rest)))
         )
         assert 0 < noise_to_signal(exact, found) < 0.1
 
     def test_fp16_makes_the_float_layers_half_as_large(self, rest: str, model: onnx.ModelProto) -> None:
-        result = finished(model, rest)
+        result = output_graph(model, rest)
         kinds = {tensor.data_type for tensor in result.graph.initializer}
         assert (TensorProto.FLOAT16 in kinds) == (rest == "fp16")
         assert len(content(result)) < len(content(model))
@@ -227,11 +227,11 @@ class TestFinished:
     def test_it_is_the_same_to_the_last_byte_in_every_process(self, rest: str) -> None:
         code = f"""
 import hashlib
-from triton_yolo.calibration.finish import finished
+from triton_yolo.calibration.output_graph import output_graph
 from triton_yolo.calibration.quantise import quantised, readers
 from tests.calibration.graphs import INNER, example
 model = example()
-result = finished(quantised(model, dict.fromkeys(readers(model), (-4.0, 4.0)), set(INNER)), {rest!r})
+result = output_graph(quantised(model, dict.fromkeys(readers(model), (-4.0, 4.0)), set(INNER)), {rest!r})
 print(hashlib.sha256(result.SerializeToString(deterministic=True)).hexdigest())
 """
         found = set()

@@ -11,14 +11,14 @@ import onnx
 from onnx import helper, numpy_helper
 
 from triton_yolo.graphs.structure import makers_of
-from triton_yolo.graphs.tensors import Tensor
+from triton_yolo.graphs.tensor_info import TensorInfo
 
 
-class Unknown(Exception):
+class UnknownTensor(Exception):
     """Something has to be known of a tensor that is not."""
 
 
-class Builder:
+class NodeBuilder:
     """Nodes and constants that are to be added to a graph.
 
     Attributes:
@@ -29,7 +29,7 @@ class Builder:
         constants: to be added.
     """
 
-    def __init__(self, model: onnx.ModelProto, tensors: dict[str, Tensor]) -> None:
+    def __init__(self, model: onnx.ModelProto, tensors: dict[str, TensorInfo]) -> None:
         """Add nothing yet."""
         self.model, self.tensors = model, tensors
         self.makers = makers_of(model)
@@ -51,14 +51,14 @@ class Builder:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
-    def tensor(self, name: str) -> Tensor:
+    def tensor(self, name: str) -> TensorInfo:
         """What is known of a tensor.
 
         Raises:
-            Unknown: nothing.
+            UnknownTensor: nothing.
         """
         if name not in self.tensors:
-            raise Unknown
+            raise UnknownTensor
         return self.tensors[name]
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -69,5 +69,5 @@ class Builder:
         """Likewise, its values, which hang neither on pixels nor on the batch."""
         values = self.tensor(name).values
         if values is None:
-            raise Unknown
+            raise UnknownTensor
         return values

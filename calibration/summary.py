@@ -23,7 +23,7 @@ from triton_yolo.machine import describe_machine
 
 
 @dataclass
-class Clock:
+class Stopwatch:
     """How long each part takes, in seconds."""
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Method:
+class MethodResult:
     """All but the last convolutions in INT8, with the ranges of one method: noise to signal, and mAP50-95."""
 
     noise: float
@@ -49,7 +49,7 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Record:
+class CalibrationSummary:
     """How a graph came to be.
 
     Attributes:
@@ -76,7 +76,7 @@ class Record:
     alone: Sensitivity
     best: Mapping[str, str]
     values: Mapping[str, tuple[float, float]]
-    methods: Mapping[str, Method]
+    methods: Mapping[str, MethodResult]
 
     def document(self, elsewhere: Result) -> dict[str, Any]:
         """For JSON.

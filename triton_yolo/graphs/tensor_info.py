@@ -14,15 +14,15 @@ from onnx import numpy_helper
 from triton_yolo.graphs.runner import Runner
 from triton_yolo.graphs.structure import part_of
 
-BATCH = 0  # a size that is as large as the batch
+BATCH_SIZE = 0  # a size that is as large as the batch
 
 
 @dataclass(frozen=True)
-class Tensor:
+class TensorInfo:
     """A tensor.
 
     Attributes:
-        shape: with BATCH where the size is that of the batch.
+        shape: with BATCH_SIZE where the size is that of the batch.
         dtype: of its numbers.
         values: where they hang neither on pixels nor on the batch.
     """
@@ -32,7 +32,7 @@ class Tensor:
     values: npt.NDArray[np.generic] | None = None
 
 
-def measured(model: onnx.ModelProto, names: Collection[str]) -> dict[str, Tensor]:
+def measured_tensors(model: onnx.ModelProto, names: Collection[str]) -> dict[str, TensorInfo]:
     """Find out what tensors are by running a graph on black pictures, as one and as two.
 
     Shapes that exporters reckon while the graph runs are beyond ONNX's shape inference.
@@ -44,7 +44,7 @@ def measured(model: onnx.ModelProto, names: Collection[str]) -> dict[str, Tensor
     source, constants = model.graph.input[0].name, {tensor.name: tensor for tensor in model.graph.initializer}
     stored = {name: numpy_helper.to_array(constants[name]) for name in names if name in constants}
     made = [name for name in names if name not in stored and name != source]
-    tensors = {name: Tensor(values.shape, values.dtype, values) for name, values in stored.items()}
+    tensors = {name: TensorInfo(values.shape, values.dtype, values) for name, values in stored.items()}
     if not made:
         return tensors
     image = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim[1:]]
@@ -54,9 +54,9 @@ def measured(model: onnx.ModelProto, names: Collection[str]) -> dict[str, Tensor
     for name in made:
         one, two = ones[name], twos[name]
         if one.ndim == two.ndim:
-            shape = tuple(a if a == b else BATCH for a, b in zip(one.shape, two.shape, strict=True))
+            shape = tuple(a if a == b else BATCH_SIZE for a, b in zip(one.shape, two.shape, strict=True))
             fixed = name not in of_pixels and np.array_equal(one, two)
-            tensors[name] = Tensor(shape, one.dtype, one if fixed else None)
+            tensors[name] = TensorInfo(shape, one.dtype, one if fixed else None)
     return tensors
 
 

@@ -1,4 +1,4 @@
-"""Command line: triton-yolo prove, and what makes the proof that a served graph carries."""
+"""Makes the proof that a served graph carries."""
 
 from __future__ import annotations
 
@@ -6,33 +6,28 @@ import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import onnx
-import typer
 
-from triton_yolo.cli.exits import INTERRUPTED, leave
 from triton_yolo.cli.progress import working
-from triton_yolo.errors import TritonYoloError
 from triton_yolo.export.errors import ExportError
-from triton_yolo.export.samples import samples
+from triton_yolo.export.served_model import served_model_of
 from triton_yolo.export.served_proof import ARITHMETICS, GREYS, Floats, Pixels, ServedProof, detections, proof_of
-from triton_yolo.export.surroundings import surroundings
-from triton_yolo.files import write_together, write_whole
-from triton_yolo.graphs.onnx_file import read_network
+from triton_yolo.files import write_together
 from triton_yolo.graphs.runner import Runner
+from triton_yolo.nms.thresholds import Thresholds
 
-COMMAND = "triton-yolo prove"
 PICTURES = 4  # of a proof
 FEW = 12  # detections; where the threshold leaves fewer, it is lowered to compare as many
 LOWEST = 0.001  # scores below are noise
 TINTS = ((1.0, 0.3, 0.3), (0.3, 0.3, 1.0))  # red and blue light, which show a network whose planes are swapped
 
 
-def make_proof(graph: onnx.ModelProto, content: bytes, pictures: Pixels, score: float, iou: float) -> ServedProof:
+def make_proof(graph: onnx.ModelProto, content: bytes, pictures: Pixels, thresholds: Thresholds) -> ServedProof:
     """Choose pictures that tell right from wrong, and note what ONNX Runtime finds in them on the CPU.
 
     Half of the pictures are those in which most is found; the other half, under coloured light, those whose detections
@@ -42,12 +37,12 @@ def make_proof(graph: onnx.ModelProto, content: bytes, pictures: Pixels, score: 
         graph: that is served.
         content: of its file.
         pictures: uint8 [N, 3, H, W], RGB, letterboxed.
-        score: the repository's threshold; lowered where it leaves next to nothing.
-        iou: the repository's threshold.
+        thresholds: the repository's; that of the score is lowered where it leaves next to nothing.
 
     Raises:
         ExportError: nothing is found in any picture.
     """
+    score, iou = thresholds.score, thresholds.iou
     runner = Runner(graph)
     plain = [smooth(picture) for picture in pictures]
     run = partial(_candidates, runner)
@@ -82,8 +77,8 @@ def write_graph(path: Path, graph: onnx.ModelProto, pictures: Pixels) -> None:
         OSError: a file cannot be written.
     """
     content = graph.SerializeToString(deterministic=True)
-    thresholds = surroundings(graph, path, None, None).thresholds
-    proof = make_proof(graph, content, pictures, thresholds.score, thresholds.iou)
+    thresholds = served_model_of(graph, path).thresholds
+    proof = make_proof(graph, content, pictures, thresholds)
     write_together({path: content, proof_of(path): proof.to_bytes()})
 
 
@@ -135,36 +130,3 @@ def _threshold(candidates: Sequence[Floats], score: float, iou: float) -> float:
             "the network finds nothing in the pictures of the proof: give pictures with what it detects, --images DIR"
         )
     return min(score, float(scores[min(FEW, len(scores)) - 1]))
-
-
-def main(
-    graph: Annotated[Path, typer.Argument(metavar="GRAPH.onnx", exists=True, dir_okay=False, help="A served graph.")],
-    images: Annotated[
-        Path | None,
-        typer.Option(exists=True, file_okay=False, help="Pictures to choose from.  [default: drawn circuit boards]"),
-    ] = None,
-) -> None:
-    """Make the proof that a served graph carries, in a file beside it, where export or calibration left none.
-
-    Exit code 2: it is no served graph, or it finds nothing in the pictures.
-    """
-    target = proof_of(graph)
-    try:
-        content = graph.read_bytes()
-        model = read_network(graph)
-        around = surroundings(model, graph, None, None)
-        pictures = samples(images, around.letterbox)
-        proof = make_proof(model, content, pictures, around.thresholds.score, around.thresholds.iou)
-        write_whole(target, proof.to_bytes())
-    except TritonYoloError as error:
-        leave(COMMAND, f"{graph}: {error}")
-    except OSError as error:
-        leave(COMMAND, f"cannot write {target}: {error.strerror}")
-    except KeyboardInterrupt:
-        leave(COMMAND, "interrupted; nothing was written", INTERRUPTED)
-    number = sum(_number(rows, proof.score, proof.iou) for rows in proof.candidates)
-    typer.echo(f"{target}: {number} detections in {len(proof.pixels)} pictures")
-
-
-if __name__ == "__main__":
-    typer.run(main)

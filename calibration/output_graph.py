@@ -15,7 +15,7 @@ from triton_yolo.graphs.structure import all_nodes, read_by
 REST = ("fp16", "fp32")  # what computes the layers that are not INT8
 
 
-def finished(model: onnx.ModelProto, rest: str) -> onnx.ModelProto:
+def output_graph(model: onnx.ModelProto, rest: str) -> onnx.ModelProto:
     """Make the graph that is written.
 
     Args:
