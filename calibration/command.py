@@ -32,7 +32,7 @@ def as_share(text: str) -> float:
     except ValueError:
         share = -1.0
     if not 0 <= share <= 1:
-        raise typer.BadParameter(f"{text!r} is no percentage from 0 to 100, as in 1 or '0.5 %'")
+        raise typer.BadParameter(f"{text!r} is not a percentage from 0 to 100, as in 1 or '0.5 %'")
     return share
 
 
@@ -41,7 +41,7 @@ def main(
         Path, typer.Argument(metavar="MODEL.onnx", exists=True, dir_okay=False, help="A served float graph.")
     ],
     images: Annotated[
-        Path, typer.Option(exists=True, file_okay=False, help="JPEGs and PNGs as the camera takes them.")
+        Path, typer.Option(exists=True, file_okay=False, help="Folder of JPEGs and PNGs as the camera takes them.")
     ],
     annotations: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="COCO annotations of the images.")
@@ -51,18 +51,26 @@ def main(
     ] = None,
     report: Annotated[Path | None, typer.Option(file_okay=False, help="Folder for report.md, JSON and plots.")] = None,
     calibrator: Annotated[
-        Calibrator, typer.Option(help="How ranges are found; auto takes the best of all for each tensor.")
+        Calibrator, typer.Option(help="How ranges are found; auto takes the best method for each tensor.")
     ] = BEST,
     max_drop: Annotated[
         float,
-        typer.Option(parser=as_share, metavar="PERCENT", help="Highest loss of mAP50-95, in % of the float graph's."),
+        typer.Option(
+            parser=as_share, metavar="PERCENT", help="The most mAP50-95 that may be lost, in % of the float graph's."
+        ),
     ] = "1 %",  # type: ignore[assignment]  # as_share parses it
     rest: Annotated[
-        Rest, typer.Option(help="What is not INT8; box decoding and top-K are float32 in any case.")
+        Rest, typer.Option(help="Type of what is not INT8; box decoding and top-K are always float32.")
     ] = HALF,
-    range_images: Annotated[int, typer.Option(min=8, help="Images for the ranges, evenly spread.")] = 256,
-    evaluation_images: Annotated[int, typer.Option(min=8, help="Images for the precision, evenly spread.")] = 200,
-    sensitivity_images: Annotated[int, typer.Option(min=1, help="Images for each layer alone, of those.")] = 16,
+    range_images: Annotated[
+        int, typer.Option(metavar="N", min=8, help="Images that ranges are measured on, evenly spread.")
+    ] = 256,
+    evaluation_images: Annotated[
+        int, typer.Option(metavar="N", min=8, help="Images that the precision is measured on, evenly spread.")
+    ] = 200,
+    sensitivity_images: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Of those, images that each layer alone is measured on.")
+    ] = 16,
     labels: Annotated[
         Path | None,
         typer.Option(
@@ -70,16 +78,22 @@ def main(
         ),
     ] = None,
     letterbox: Annotated[
-        Letterbox | None, typer.Option(help="Where images lie in the input, if the graph is in no repository.")
+        Letterbox | None, typer.Option(help="Where images are placed in the input, if the graph is in no repository.")
     ] = None,
     ranges: Annotated[
-        Path, typer.Option(file_okay=False, help="Folder of ranges, which a later run takes if all fits.")
+        Path,
+        typer.Option(
+            file_okay=False,
+            help="Folder of ranges, which later runs on the same graph and images reuse.",
+            show_default="calibration/ranges",
+        ),
     ] = RANGES,
 ) -> None:
-    """Turn a served float graph into an INT8 graph that TensorRT and OpenVINO run, and prove how good it is.
+    """Turn a served float graph into an INT8 graph for TensorRT and OpenVINO, and measure how good it is.
 
-    As few convolutions as possible stay float, so that mAP50-95 falls by at most --max-drop. Without annotations the
-    float graph's own detections stand for them. Exit code 2: files do not do, or no graph is good enough.
+    As few convolutions as possible stay float, so that mAP50-95 falls by at most --max-drop. Without annotations, the
+    float graph's own detections take their place. Ends with status 2 if a file cannot be used, or if no graph is good
+    enough.
     """
     target = out or graph.with_name(f"{graph.stem}-int8.onnx")
     options = CalibrationOptions(

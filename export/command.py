@@ -65,49 +65,63 @@ def main(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Class names: one a line, or YAML. Else those in the ONNX."),
+        typer.Option(
+            exists=True, dir_okay=False, help="Class names, one a line or as YAML.  [default: those in the file]"
+        ),
     ] = None,
-    size: Annotated[str | None, typer.Option(help="S or HxW in pixels, for a graph that leaves it open.")] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW", help="Height x width in pixels, or one number for both, where the file leaves it open."
+        ),
+    ] = None,
     top_k: Annotated[
-        int, typer.Option(min=1, max=MAX_TOP_K, help="Candidates of an image that leave the network.")
+        int, typer.Option(metavar="K", min=1, max=MAX_TOP_K, help="Candidates of an image that leave the network.")
     ] = 1000,
     max_detections: Annotated[
-        int, typer.Option(min=1, max=MAX_TOP_K, help="Detections of an image that are answered, the best ones.")
+        int, typer.Option(metavar="M", min=1, max=MAX_TOP_K, help="The most detections of an image that are answered.")
     ] = 100,
-    head: Annotated[
-        HeadName | None, typer.Option(help="Layout of the predictions, where it is not recognised.")
-    ] = None,
+    head: Annotated[HeadName | None, typer.Option(help="Layout of the predictions, if it is not recognised.")] = None,
     input_format: Annotated[
-        str | None, typer.Option("--input", help="What the network was trained on: rgb-0-1, bgr-0-255, ...")
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="FORMAT",
+            help="Channels and range that the network was trained on: rgb-0-1, rgb-0-255, bgr-0-1 or bgr-0-255.",
+        ),
     ] = None,
     mean: Annotated[
-        str | None, typer.Option(help="Subtracted: three numbers in the order and range of --input.")
+        str | None,
+        typer.Option(metavar="A,B,C", help="Subtracted from the channels, in the order and range of --input."),
     ] = None,
-    std: Annotated[str | None, typer.Option(help="Then divided by: three numbers, likewise.")] = None,
-    letterbox: Annotated[LetterboxPosition | None, typer.Option(help="Where images lay in training.")] = None,
+    std: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="What the difference is divided by, likewise.")
+    ] = None,
+    letterbox: Annotated[
+        LetterboxPosition | None, typer.Option(help="Where images were placed in the input in training.")
+    ] = None,
     rounding: Annotated[
-        Rounding | None, typer.Option(help="How the sizes of letterboxed images were rounded in training.")
+        Rounding | None, typer.Option(help="How the sizes of resized images were rounded in training.")
     ] = None,
     classes: Annotated[
         Classes,
         typer.Option(
-            help="Which classes of a box may be found: the best alone, or all, as Ultralytics' and YOLOv5's validation "
-            "counts."
+            help="Classes that a box may be reported with: its best one, or all, as in the validation of Ultralytics "
+            "and YOLOv5."
         ),
     ] = Classes.best,
     images: Annotated[
         Path | None,
-        typer.Option(
-            exists=True, file_okay=False, help="Sample images for the proof.  [default: drawn circuit boards]"
-        ),
+        typer.Option(exists=True, file_okay=False, help="Images to prove it with.  [default: drawn circuit boards]"),
     ] = None,
     inspect: Annotated[
-        bool, typer.Option("--inspect", help="Say what was recognised and what it costs; write nothing.")
+        bool, typer.Option("--inspect", help="Print what is recognised and what it costs; write nothing.")
     ] = False,
 ) -> None:
-    """Make a model repository out of a YOLO's ONNX, and prove that it detects the same.
+    """Make a model repository from the ONNX file of a YOLO network, and prove that it detects the same.
 
-    Exit code 2: the network cannot be served, or the served graph does not detect the same; nothing is written.
+    Ends with status 2 and writes nothing if the network cannot be served, or if the served graph detects something
+    else.
     """
     target = repository or network.parent / f"{network.stem}_repository"
     try:

@@ -35,31 +35,43 @@ USUAL, ONLY_THIS = RuntimeName("tensorrt"), Hardware("none")
 
 def main(
     graph: Annotated[
-        Path, typer.Argument(metavar="GRAPH.onnx", exists=True, dir_okay=False, help="A served graph.")
+        Path,
+        typer.Argument(
+            metavar="GRAPH.onnx",
+            exists=True,
+            dir_okay=False,
+            help="A served graph.",
+            show_default="the default repository's",
+        ),
     ] = DEFAULT_REPOSITORY / "yolo" / "1" / "model.onnx",
     out: Annotated[
         Path | None, typer.Option(dir_okay=False, help="The plan.  [default: model.plan beside the graph]")
     ] = None,
-    runtime: Annotated[RuntimeName, typer.Option(help="What builds it, and will run it.")] = USUAL,
-    min_batch: Annotated[int, typer.Option(min=1, help="Smallest batch.")] = 1,
-    best_batch: Annotated[int, typer.Option(min=1, help="The batch that it is made fastest for.")] = 8,
-    max_batch: Annotated[int, typer.Option(min=1, help="Largest batch; max_batch_size of the configuration.")] = 32,
+    runtime: Annotated[RuntimeName, typer.Option(help="What builds the plan and will run it.")] = USUAL,
+    min_batch: Annotated[int, typer.Option(metavar="N", min=1, help="Smallest batch.")] = 1,
+    best_batch: Annotated[int, typer.Option(metavar="N", min=1, help="The batch that it is optimised for.")] = 8,
+    max_batch: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Largest batch: max_batch_size of the configuration.")
+    ] = 32,
     version_compatible: Annotated[
-        bool, typer.Option("--version-compatible", help="For later versions of the same major one too.")
+        bool, typer.Option("--version-compatible", help="Let later minor versions of TensorRT run it.")
     ] = False,
-    hardware_compatible: Annotated[Hardware, typer.Option(help="For other GPUs too; slower.")] = ONLY_THIS,
+    hardware_compatible: Annotated[Hardware, typer.Option(help="Let other GPUs run it; slower.")] = ONLY_THIS,
     compute_capability: Annotated[
-        str | None, typer.Option(help="As in 8.9: build for a GPU that is not here; TensorRT for RTX alone can.")
+        str | None,
+        typer.Option(
+            metavar="X.Y", help="Of a GPU that is not in this machine, as in 8.9; for TensorRT for RTX alone."
+        ),
     ] = None,
     timing_cache: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Measurements of earlier builds.  [default: OUT.timing]")
     ] = None,
 ) -> None:
-    """Build the plan that the repository's model ``yolo`` runs on a GPU, unless it is there and fits.
+    """Build the TensorRT plan of a served graph, unless there is one that fits.
 
-    A plan fits one version of TensorRT and one kind of GPU: build it where it will be served. It is kept if it finds
-    what the graph's proof says. OUT.json says what it was built from, with and for. Exit code 2: there is nothing to
-    build with, it was refused, or it finds something else; an old plan stays.
+    A plan fits one version of TensorRT and one kind of GPU: build it where it will be served. It is written if it
+    detects what the graph's proof says. OUT.json says what it was built from, with and for. Ends with status 2 if it
+    cannot be built, or detects something else; an older plan stays.
     """
     target = out or graph.with_suffix(".plan")
     cache = timing_cache or Path(f"{target}.timing")

@@ -23,12 +23,13 @@ def main(
     graph: Annotated[Path, typer.Argument(metavar="GRAPH.onnx", exists=True, dir_okay=False, help="A served graph.")],
     images: Annotated[
         Path | None,
-        typer.Option(exists=True, file_okay=False, help="Pictures to choose from.  [default: drawn circuit boards]"),
+        typer.Option(exists=True, file_okay=False, help="Images to choose from.  [default: drawn circuit boards]"),
     ] = None,
 ) -> None:
-    """Make the proof that a served graph carries, in a file beside it, where export or calibration left none.
+    """Make the proof of a served graph that has none, in a file beside it.
 
-    Exit code 2: it is no served graph, or it finds nothing in the pictures.
+    Export and calibration make it themselves. Ends with status 2 if it is no served graph, or finds nothing in the
+    images.
     """
     target = proof_of(graph)
     try:

@@ -217,7 +217,7 @@ def test_a_drop_that_is_no_percentage_is_refused(
 ) -> None:
     result = calibrate_here(graph, "--images", pictures, "--max-drop", value)
     assert result.returncode == 2
-    assert "is no percentage from 0 to 100" in result.stderr
+    assert "percentage from 0 to 100" in result.stderr
 
 
 def test_ctrl_c_leaves_the_old_graph_and_the_ranges_that_were_found(

@@ -38,7 +38,7 @@ def test_fresh_synthetic_boards(server: TritonServer, tmp_path: Path) -> None:
         "--size",
         "640x640",
         "--size",
-        "1280x960",
+        "960x1280",
         "--seed",
         "12345",
         "--workers",

@@ -306,18 +306,19 @@ def test_a_full_folder_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_the_command_line_writes_a_set(tmp_path: Path) -> None:
     result = CliRunner().invoke(
-        app, ["--out", str(tmp_path / "set"), "--count", "2", "--size", "96x64", "--look", "both"]
+        app, ["--out", str(tmp_path / "set"), "--count", "2", "--size", "64x96", "--look", "both"]
     )
     assert result.exit_code == 0, result.output
-    assert len(list((tmp_path / "set" / "images").glob("*.jpg"))) == 2
+    pictures = list((tmp_path / "set" / "images").glob("*.jpg"))
+    assert [cv2.imread(str(file)).shape[:2] for file in pictures] == [(64, 96)] * 2
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
         (["--count", "0"], "count"),
-        (["--count", "1", "--size", "wide"], "WIDTHxHEIGHT"),
-        (["--count", "1", "--size", "0x10"], "WIDTHxHEIGHT"),
+        (["--count", "1", "--size", "wide"], "HxW"),
+        (["--count", "1", "--size", "0x10"], "HxW"),
         (["--count", "1", "--look", "x-ray"], "look"),
         (["--count", "1"], "not an empty folder"),
     ],

@@ -1,4 +1,4 @@
-"""Synthetic circuit boards with known defects: the names that other code uses, and the command line."""
+"""Command line: triton-yolo boards."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from triton_yolo.boards.dataset import write_dataset
-from triton_yolo.boards.defects import CLASSES
-from triton_yolo.boards.draw import Board, Look, draw_board
-from triton_yolo.boards.line import Frame, Line
-
-__all__ = ["CLASSES", "Board", "Frame", "Line", "Look", "draw_board", "write_dataset"]
+from triton_yolo.boards.draw import Look
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -30,24 +26,27 @@ class Looks(str, Enum):
 
 
 def _size(text: str) -> tuple[int, int]:
-    """Reads WIDTHxHEIGHT in pixels."""
+    """Read HxW in pixels; return width and height."""
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
     if match is None or not int(match[1]) or not int(match[2]):
-        raise typer.BadParameter(f"{text!r} is not WIDTHxHEIGHT in pixels, as in 1280x960")
-    return int(match[1]), int(match[2])
+        raise typer.BadParameter(f"{text!r} is not HxW (height x width) in pixels, as in 960x1280")
+    return int(match[2]), int(match[1])
 
 
 @app.command()
 def main(
     out: Annotated[Path, typer.Option(help="Folder to write; it must not exist yet, or be empty.")],
-    count: Annotated[int, typer.Option(min=1, help="How many boards to draw.")],
+    count: Annotated[int, typer.Option(metavar="N", min=1, help="How many boards to draw.")],
     size: Annotated[
-        list[str], typer.Option(help="WIDTHxHEIGHT of the pictures in pixels; several are used in turn.")
+        list[str],
+        typer.Option(metavar="HxW", help="Height x width of the pictures in pixels; several are used in turn."),
     ] = ["640x640"],  # noqa: B006 - typer copies it
     look: Annotated[Looks, typer.Option(help="A binarised scan, a photo in colour, or both in turn.")] = Looks.binary,
-    seed: Annotated[int, typer.Option(min=0, help="Chooses the boards; the same seed draws the same ones.")] = 0,
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Quality of the JPEGs.")] = 95,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that draw.")] = 1,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Chooses the boards; the same seed draws the same ones.")
+    ] = 0,
+    quality: Annotated[int, typer.Option(metavar="N", min=1, max=100, help="Quality of the JPEGs.")] = 95,
+    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that draw.")] = 1,
 ) -> None:
     """Draw circuit boards with defects, and write them as JPEGs with COCO annotations."""
     console = Console(stderr=True)

@@ -1,19 +1,24 @@
-"""A progress bar that stays out of the way of results."""
+"""Progress on stderr: a bar where that is a terminal, and now and then a line where it is not."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+import typer
 from rich.console import Console
 from rich.progress import Progress
+
+INTERVAL = 15.0  # seconds between two lines, and before the first one: what is short shows none
 
 Item = TypeVar("Item")
 
 
 def tracked(items: Iterable[Item], total: int, description: str, *, hidden: bool = False) -> Iterator[Item]:
-    """Pass items on and show how far they are, on stderr, if that is a terminal and there are several.
+    """Pass items on and show how many are done, if there are several.
 
     Args:
         items: to pass on.
@@ -21,9 +26,18 @@ def tracked(items: Iterable[Item], total: int, description: str, *, hidden: bool
         description: what is being done.
         hidden: show nothing.
     """
+    if hidden or total < 2:
+        yield from items
+        return
     console = Console(stderr=True)
-    off = hidden or total < 2 or not console.is_terminal
-    with Progress(console=console, disable=off, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
+    if not console.is_terminal:
+        done = 0
+        with _lines(lambda: f"{description}: {done} of {total}"):
+            for item in items:
+                yield item
+                done += 1
+        return
+    with Progress(console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
         task = bar.add_task(description, total=total)
         for item in items:
             yield item
@@ -32,11 +46,38 @@ def tracked(items: Iterable[Item], total: int, description: str, *, hidden: bool
 
 @contextlib.contextmanager
 def working(description: str) -> Iterator[None]:
-    """Show on stderr, if that is a terminal, that something without steps is being done.
+    """Show that something without steps is being done.
 
     Args:
         description: what is being done.
     """
     console = Console(stderr=True)
-    with console.status(description) if console.is_terminal else contextlib.nullcontext():
+    start = time.monotonic()
+    with (
+        console.status(description)
+        if console.is_terminal
+        else _lines(lambda: f"{description}: {time.monotonic() - start:.0f} s so far")
+    ):
         yield
+
+
+@contextlib.contextmanager
+def _lines(text: Callable[[], str]) -> Iterator[None]:
+    """Print a line every INTERVAL seconds from a thread.
+
+    Args:
+        text: makes the line.
+    """
+    end = threading.Event()
+
+    def run() -> None:
+        while not end.wait(INTERVAL):
+            typer.echo(text(), err=True)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
