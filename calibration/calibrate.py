@@ -1,4 +1,4 @@
-"""The order of events: what to measure on, ranges, sensitivity, search, and the graph that comes of it."""
+"""The steps of a calibration: pictures, ranges, sensitivity, search, and the INT8 graph."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ from triton_yolo.files import write_together
 from triton_yolo.nms.served_model import ServedModel
 from triton_yolo.repository import repository_of
 
-AUTO = "auto"  # the calibrator that takes the best of all for each tensor
-POOL = 8  # pictures that those of a proof are chosen from
+AUTO = "auto"  # the calibrator that takes the best method for each tensor
+PROOF_CANDIDATES = 8  # pictures that those of a proof are chosen from
 
 
 @dataclass(frozen=True)
 class CalibrationOptions:
-    """What a user asks for; see the command line.
+    """The options of a calibration; the command line explains them.
 
     Attributes:
         calibrator: one of METHODS, or AUTO.
         max_drop: highest loss of mAP50-95, as a share of the float graph's.
-        rest: of finish.REST.
-        range_images: how many at most.
-        evaluation_images: how many at most.
-        sensitivity_images: how many at most, of those.
-        labels: file with class names, if neither the repository nor the graph has them.
-        letterbox: "centred" or "top-left", if the graph is in no repository.
-        ranges: folder of ranges files.
+        rest: one of REST, the type of what is not INT8.
+        range_images: the most images that ranges are measured on.
+        evaluation_images: the most images that precision is measured on.
+        sensitivity_images: the most of those that each layer alone is measured on.
+        labels: file with class names, None to take the repository's or the graph's.
+        letterbox: "centred" or "top-left", None to take the repository's.
+        ranges: folder for the files of ranges.
     """
 
     calibrator: str
@@ -63,7 +63,7 @@ class CalibrationOptions:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """An INT8 graph, its proof, and what is known of it, ready for JSON."""
+    """An INT8 graph, its proof, and its report, ready for JSON."""
 
     graph: onnx.ModelProto
     proof: ServedProof
@@ -85,17 +85,20 @@ def calibrate(path: Path, folder: Path, annotations: Path | None, options: Calib
     Args:
         path: of a served float graph.
         folder: of images.
-        annotations: of the images, in COCO's format; None to compare with what the float graph finds.
-        options: how.
+        annotations: of the images, in COCO's format; None to take the float graph's own detections.
+        options: of the calibration.
 
     Raises:
-        AnnotationError, CalibrationError, ExportError, ServerError: something does not do, or no graph is good enough.
+        AnnotationError, CalibrationError, ExportError, RepositoryError: a file cannot be used, or no graph is good
+            enough.
         OSError: the ranges cannot be written.
     """
     model = read_float_graph(path)
     layers, served = convolutions(model), served_model_of(model, path, options.labels, options.letterbox)
     if not served.labels:
-        raise CalibrationError(f"nothing says what the classes of {path} are called: give --labels")
+        raise CalibrationError(
+            f"{path} has no class names, and neither has its repository: give them with --labels FILE"
+        )
     whole, clock = openvino_engine(model), Stopwatch()
     pictures, evaluator = _material(folder, annotations, served, whole, options)
     few = evaluator.narrowed(options.sensitivity_images)
@@ -106,8 +109,8 @@ def calibrate(path: Path, folder: Path, annotations: Path | None, options: Calib
         before = evaluator.precision(whole)
     if not before.overall.ap50_95 > 0:
         raise CalibrationError(
-            "the float graph finds nothing of what is annotated, so INT8 has nothing to lose: are the annotations of "
-            "these images, and the labels in the network's order?"
+            "the float graph finds nothing of what is annotated, so INT8 has nothing to lose: check that the "
+            "annotations belong to these images, and that the labels are in the network's order"
         )
     with clock.timed("runtime"), working("Proving the runtime"):
         runtime = _runtime(model, next(iter(values.values())), layers, evaluator)
@@ -162,7 +165,7 @@ def calibrate(path: Path, folder: Path, annotations: Path | None, options: Calib
 def _material(
     folder: Path, annotations: Path | None, served: ServedModel, whole: Run, options: CalibrationOptions
 ) -> tuple[Pictures, Evaluator]:
-    """The pictures for the ranges, and what graphs are judged by."""
+    """Return the pictures for the ranges, and what evaluates graphs."""
     files = find_pictures(folder)
     if annotations is None:
         pictures = read_pictures(files, served.letterbox, max(options.range_images, options.evaluation_images))
@@ -183,7 +186,7 @@ def _material(
 def _ranges(
     model: onnx.ModelProto, layers: Sequence[Convolution], pictures: Pictures, name: str, options: CalibrationOptions
 ) -> dict[str, Ranges]:
-    """Of each method that is wanted, from files of earlier runs where they fit."""
+    """Return the ranges by each method that is asked for, from files of earlier runs if they fit."""
     methods = METHODS if options.calibrator == AUTO else (options.calibrator,)
     tensors = sorted({layer.input for layer in layers})
     graph = sha256_of(model)
@@ -201,7 +204,7 @@ def _runtime(
     layers: Sequence[Convolution],
     evaluator: Evaluator,
 ) -> Runtime:
-    """The runtime to measure in, proved with all but the last convolutions in INT8."""
+    """Return the runtime to measure in, proved with all but the last convolutions in INT8."""
     graph = quantised(model, values, [layer.name for layer in layers if not layer.last])
     try:
         return proved_runtime(graph, _proof(graph, evaluator))
@@ -210,8 +213,8 @@ def _runtime(
 
 
 def _proof(graph: onnx.ModelProto, evaluator: Evaluator) -> ServedProof:
-    """The proof of a graph, made of some of the pictures that graphs are judged by."""
-    pictures = np.stack([pixels for pixels, _ in evaluator.pictures.spread(POOL)])
+    """Return the proof of a graph, made of some of the pictures that precision is measured on."""
+    pictures = np.stack([pixels for pixels, _ in evaluator.pictures.spread(PROOF_CANDIDATES)])
     content = graph.SerializeToString(deterministic=True)
     return make_proof(graph, content, pictures, evaluator.served.thresholds)
 
@@ -224,7 +227,7 @@ def _methods(
     evaluator: Evaluator,
     few: Evaluator,
 ) -> dict[str, MethodResult]:
-    """What each method by itself does, with all but the last convolutions in INT8."""
+    """Measure each method by itself, with all but the last convolutions in INT8."""
     names = [layer.name for layer in layers if not layer.last]
     expected, found = few.candidates(runtime.load(model)), {}
     for method, ranges in values.items():

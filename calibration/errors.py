@@ -1,4 +1,4 @@
-"""What can be wrong with what a user calibrates with."""
+"""The error of the calibration."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from triton_yolo.errors import TritonYoloError
 
 
 class CalibrationError(TritonYoloError):
-    """The graph, the images or the annotations do not do; says what is wrong with them and what to do."""
+    """A graph, images or annotations cannot be used; the message says what is wrong with them and what to do."""

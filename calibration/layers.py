@@ -1,4 +1,4 @@
-"""The convolutions of a served graph: what each costs, and which of them stay float whatever is measured."""
+"""The convolutions of a served graph: what each costs, and which of them always stay float."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Convolution:
         input: the tensor that it reads.
         macs: multiplications with an addition, of one image.
         parameters: numbers in its weights.
-        last: what it makes is decoded, with no convolution in between; it stays float.
+        last: its output is decoded, with no convolution in between; it stays float.
     """
 
     name: str
@@ -43,7 +43,7 @@ def read_float_graph(path: Path) -> onnx.ModelProto:
     """Read a served graph that computes in float32, and name every node.
 
     Raises:
-        CalibrationError: it is no served graph, quantised already, or computes in float16.
+        CalibrationError: it is not a served graph, is quantised already, or computes in float16.
         ExportError: it cannot be read.
     """
     model = read_network(path)
@@ -68,7 +68,7 @@ def read_float_graph(path: Path) -> onnx.ModelProto:
 
 
 def _weights_apart(model: onnx.ModelProto) -> None:
-    """Make initializers of the Constant nodes that hold tensors, as the quantiser wants weights."""
+    """Turn Constant nodes that hold tensors into initializers, which the quantiser expects weights to be."""
     constants = [n for n in model.graph.node if n.op_type == "Constant" and n.attribute[0].name == "value"]
     for node in constants:
         tensor = model.graph.initializer.add()
@@ -78,7 +78,7 @@ def _weights_apart(model: onnx.ModelProto) -> None:
 
 
 def convolutions(model: onnx.ModelProto) -> list[Convolution]:
-    """The convolutions that could be quantised, in the graph's order.
+    """Return the convolutions that could be quantised, in the graph's order.
 
     Args:
         model: of read_float_graph.

@@ -18,8 +18,8 @@ from triton_yolo.nms.detections import detections
 from triton_yolo.nms.served_model import ServedModel
 from triton_yolo.nms.thresholds import Thresholds
 
-SEEN = 0.05  # candidates below this score are no signal
-SURE = 0.25  # detections of the float graph that stand for annotations where there are none
+MIN_SIGNAL = 0.05  # candidates below this score are no signal
+MIN_REFERENCE = 0.25  # score of the float graph's detections that take the place of annotations
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Evaluator:
     """Measures the average precision of graphs.
 
     Attributes:
-        annotations: what is there; the float graph's own detections where nobody annotated.
+        annotations: what is to be found; the float graph's own detections if there are no annotations.
         images: the id of each picture.
         pictures: to detect on.
         served: class names, and NMS.
@@ -42,11 +42,11 @@ class Evaluator:
     def of_annotations(
         cls, annotations: Annotations, ids: Mapping[Path, int], pictures: Pictures, served: ServedModel
     ) -> Evaluator:
-        """By annotations.
+        """Evaluate by annotations.
 
         Args:
             annotations: of the pictures, and of others.
-            ids: of annotated.
+            ids: the id of each annotated file.
             pictures: all of them annotated.
             served: class names, and NMS.
 
@@ -61,7 +61,7 @@ class Evaluator:
 
     @classmethod
     def of_itself(cls, run: Run, pictures: Pictures, served: ServedModel) -> Evaluator:
-        """By what the float graph is sure of, so that its own precision is nearly 1.
+        """Evaluate by what the float graph is sure of, so that its own precision is nearly 1.
 
         Raises:
             AnnotationError: it is sure of nothing in any picture.
@@ -72,10 +72,12 @@ class Evaluator:
             for (x1, y1, x2, y2), score, kind in zip(
                 found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True
             )
-            if score >= SURE
+            if score >= MIN_REFERENCE
         ]
         if not boxes:
-            raise AnnotationError(f"the float graph finds nothing with a score of {SURE} in any image: give others")
+            raise AnnotationError(
+                f"the float graph finds nothing with a score of {MIN_REFERENCE} in any image: give others"
+            )
         content = {
             "images": [{"id": i, "file_name": file.name} for i, file in enumerate(pictures.files)],
             "categories": [{"id": i, "name": name} for i, name in enumerate(served.labels)],
@@ -84,7 +86,7 @@ class Evaluator:
         return cls(Annotations.from_dict(content), tuple(range(len(pictures))), pictures, served)
 
     def narrowed(self, most: int) -> Evaluator:
-        """On fewer pictures, evenly spread; on all if there is nothing to find in those."""
+        """Return an evaluator with fewer pictures, evenly spread; itself if there is nothing to find in those."""
         few = self.pictures.spread(most)
         ids = dict(zip(self.pictures.files, self.images, strict=True))
         images = tuple(ids[file] for file in few.files)
@@ -92,12 +94,12 @@ class Evaluator:
         return Evaluator(annotations, images, few, self.served) if _to_find(annotations) else self
 
     def precision(self, run: Run) -> Result:
-        """COCO's average precision of a graph."""
+        """Measure COCO's average precision of a graph."""
         found = _detected(run, self.pictures, self.served)
         return evaluate(self.annotations, dict(zip(self.images, found, strict=True)))
 
     def candidates(self, run: Run) -> list[Candidates]:
-        """What a graph finds in each picture."""
+        """Return what a graph finds in each picture."""
         return [run(pixels) for pixels, _ in self.pictures]
 
 
@@ -126,7 +128,7 @@ def noise_to_signal(expected: Sequence[Candidates], found: Sequence[Candidates])
     """
     signal = noise = 0.0
     for before, after in zip(expected, found, strict=True):
-        wanted, seen = before[before[:, 4] >= SEEN], after[after[:, 4] >= SEEN]
+        wanted, seen = before[before[:, 4] >= MIN_SIGNAL], after[after[:, 4] >= MIN_SIGNAL]
         signal += float(np.square(wanted[:, 4]).sum())
         made = _best_overlap(wanted, after)
         noise += float(np.square(wanted[:, 4] - made).sum())
@@ -137,7 +139,7 @@ def noise_to_signal(expected: Sequence[Candidates], found: Sequence[Candidates])
 
 def _best_overlap(rows: Candidates, others: Candidates) -> npt.NDArray[np.float32]:
     """Score times overlap of the candidate that overlaps each row most, 0 where none of its class does by half [N]."""
-    others = others[others[:, 4] >= SEEN / 2]  # not to lose one that fell just under
+    others = others[others[:, 4] >= MIN_SIGNAL / 2]  # not to lose one that fell just under
     if not len(rows) or not len(others):
         return np.zeros(len(rows), np.float32)
     overlaps = np.where(rows[:, None, 5] == others[None, :, 5], box_iou_batch(rows[:, :4], others[:, :4]), 0)

@@ -1,4 +1,4 @@
-"""The last steps of a quantised graph: the rest in float16, and a small file."""
+"""The graph that calibration writes: what is not INT8 in float16, and a small file."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from triton_yolo.contract import INPUT, OUTPUT
 from triton_yolo.graphs.half_precision import halved
 from triton_yolo.graphs.structure import all_nodes, read_by
 
-REST = ("fp16", "fp32")  # what computes the layers that are not INT8
+REST = ("fp16", "fp32")  # types of the layers that are not INT8
 
 
 def output_graph(model: onnx.ModelProto, rest: str) -> onnx.ModelProto:
     """Make the graph that is written.
 
     Args:
-        model: of quantised.
-        rest: of REST.
+        model: the quantised graph.
+        rest: one of REST.
     """
     return compact(halved(model) if rest == "fp16" else model)
 
@@ -41,7 +41,7 @@ def compact(model: onnx.ModelProto) -> onnx.ModelProto:
     for tensor in [t for t in copy.graph.initializer if t.name not in used]:
         copy.graph.initializer.remove(tensor)
     if any(body is not copy.graph for body in _graphs(copy)):
-        return copy  # names inside If and Loop hang together with those outside
+        return copy  # graphs inside If and Loop use names of the graph outside
     names = {name: name for name in ("", INPUT, OUTPUT)}
     for node in copy.graph.node:
         for values in (node.input, node.output):

@@ -19,6 +19,7 @@ from triton_yolo.cli.progress import tracked
 from triton_yolo.clients.coco import AnnotationError, Annotations
 from triton_yolo.export.samples import letterboxed
 from triton_yolo.files import find_images
+from triton_yolo.nms.letterbox import Letterbox
 
 FEWEST = 8  # pictures that say anything about ranges
 
@@ -32,33 +33,33 @@ class Pictures:
     Attributes:
         files: sorted by name.
         hashes: SHA-256 of each file.
-        letterbox: how they are fitted into the network's input, a Letterbox of the repository's NMS.
+        letterbox: how they are fitted into the network's input.
         skipped: what could not be read, and why.
     """
 
     files: tuple[Path, ...]
     hashes: tuple[str, ...]
-    letterbox: Any
+    letterbox: Letterbox
     skipped: Mapping[Path, str]
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __iter__(self) -> Iterator[tuple[Pixels, tuple[int, int]]]:
-        """Reads them one at a time: letterboxed, uint8 [3, H, W] RGB, and the height and width before."""
+        """Read them one at a time: letterboxed, uint8 [3, H, W] RGB, and the height and width before."""
         for file in self.files:
             picture = _read(file)
             height, width = picture.shape[:2]
             yield letterboxed(picture, self.letterbox), (height, width)
 
     def spread(self, most: int) -> Pictures:
-        """At most so many of them, evenly spread."""
+        """Return at most so many of them, evenly spread."""
         chosen = _spread(range(len(self)), most)
         files, hashes = (tuple(values[i] for i in chosen) for values in (self.files, self.hashes))
         return Pictures(files, hashes, self.letterbox, self.skipped)
 
     def skipping(self, more: Mapping[Path, str]) -> Pictures:
-        """The same, with more that could not be read."""
+        """Return the same pictures, with more that could not be read."""
         return Pictures(self.files, self.hashes, self.letterbox, {**self.skipped, **more})
 
 
@@ -74,12 +75,12 @@ def _read(file: Path) -> Pixels:
         return np.asarray(PIL.ImageOps.exif_transpose(image).convert("RGB"), np.uint8)
 
 
-def read_pictures(files: Sequence[Path], letterbox: Any, most: int) -> Pictures:
-    """Look at files, and leave out those that are damaged.
+def read_pictures(files: Sequence[Path], letterbox: Letterbox, most: int) -> Pictures:
+    """Read files, and leave out those that are damaged.
 
     Args:
         files: JPEGs and PNGs.
-        letterbox: a Letterbox of the repository's NMS.
+        letterbox: how they are fitted into the network's input.
         most: how many to keep, evenly spread.
 
     Raises:
@@ -101,10 +102,10 @@ def read_pictures(files: Sequence[Path], letterbox: Any, most: int) -> Pictures:
 
 
 def find_pictures(folder: Path) -> list[Path]:
-    """The JPEGs and PNGs of a folder, not those of folders inside.
+    """Return the JPEGs and PNGs of a folder, without those in folders inside it.
 
     Raises:
-        CalibrationError: there are none.
+        CalibrationError: the folder has none.
     """
     files, _ = find_images([str(folder)])
     if not files:
@@ -113,16 +114,16 @@ def find_pictures(folder: Path) -> list[Path]:
 
 
 def annotated(annotations: Annotations, folder: Path) -> dict[Path, int]:
-    """The annotated images that are in a folder, and their ids.
+    """Return the annotated images that are in a folder, with their ids.
 
     Raises:
-        AnnotationError: too few of them are there: the annotations are of other images.
+        AnnotationError: fewer than FEWEST are in the folder: the annotations belong to other images.
     """
     found = {folder / name: number for number, name in annotations.images.items() if (folder / name).is_file()}
     if len(found) < FEWEST:
         example = next(iter(annotations.images.values()), "nothing")
         raise AnnotationError(
-            f"the annotations are of other images: {len(found)} of their {len(annotations.images)} are in {folder}; "
+            f"the annotations belong to other images: {len(found)} of their {len(annotations.images)} are in {folder}; "
             f"the first that they name is {example}"
         )
     return found

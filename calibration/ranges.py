@@ -34,7 +34,7 @@ Histogram = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], np.float32, np
 
 @dataclass(frozen=True)
 class Ranges:
-    """Lowest and highest value of tensors that are told apart after quantisation.
+    """Lowest and highest value that quantisation represents, by tensor.
 
     Attributes:
         method: one of METHODS.
@@ -87,7 +87,7 @@ def read_ranges(
     """Read what an earlier run wrote, if it was of this method, graph, and images.
 
     Returns:
-        None where there is nothing of the kind, or it is damaged.
+        None if there is no such file, or it is damaged.
     """
     try:
         content = json.loads(_path(folder, name, method, graph, images).read_bytes())
@@ -119,7 +119,7 @@ def collect(
         by method.
 
     Raises:
-        CalibrationError: a tensor has values that are no numbers.
+        CalibrationError: a tensor has infinite or undefined values.
     """
     session = _session(model, tensors)
     extremes = _extremes(session, tensors, pictures)
@@ -190,7 +190,7 @@ def _of_histograms(histograms: Mapping[str, Histogram], method: str) -> dict[str
 
 
 def _entropy(histograms: Mapping[str, Histogram]) -> dict[str, tuple[float, float]]:
-    """It tries hundreds of thresholds for each tensor, in plain Python: a core does one tensor at a time."""
+    """Choose thresholds by entropy, a tensor on each core: hundreds are tried for each, in plain Python."""
     cores, context = len(os.sched_getaffinity(0)), multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores, context) as pool:
         found = pool.map(_entropy_of_one, histograms.items())

@@ -28,7 +28,7 @@ def write_report(folder: Path, document: Mapping[str, Any]) -> None:
 
             * graph, graph_sha256, int8_graph, int8_sha256: the file names and hashes.
             * rest, calibrator: the options. judged_by: what precision was measured with. max_drop: what was allowed.
-            * drop; float, int8, int8_onnxruntime: precisions as calibration.measure.document has them.
+            * drop; float, int8, int8_onnxruntime: precisions as calibration.summary.precision returns them.
             * macs: total, int8, share, of the convolutions. bytes: float, int8, share, of the files.
             * methods: sqnr_db and map50_95 by method, of all but the last convolutions in INT8.
             * layers: in the graph's order; name, macs, parameters, int8, float_because, method, range, sqnr_db by

@@ -26,7 +26,7 @@ class Runtime:
 
     Attributes:
         name: for the report.
-        load: makes of a graph what runs it.
+        load: compiles a graph.
         said: how it was proved.
     """
 
@@ -55,7 +55,7 @@ def openvino_engine(model: onnx.ModelProto, int8: bool = True) -> Run:
 
 
 def onnxruntime_engine(model: onnx.ModelProto) -> Run:
-    """The same with ONNX Runtime, which computes what Q/DQ pairs say, step by step."""
+    """Load a served graph in ONNX Runtime, which computes Q/DQ pairs step by step."""
     runner = Runner(model)
 
     def run(pixels: npt.NDArray[np.uint8]) -> Candidates:

@@ -16,12 +16,12 @@ from triton_yolo.clients.coco import Result
 
 Values = Mapping[str, tuple[float, float]]
 ALIKE = 0.01  # ranges that differ by less, as a share, are measured once
-RETURNS = 16  # layers that the search tries to take back into INT8
+MAX_RETURNS = 16  # layers that the search tries to return to INT8
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What each convolution alone in INT8 does to the detections.
+    """How the detections change with each convolution alone in INT8.
 
     Attributes:
         noise: to the signal, by method and then by convolution.
@@ -32,7 +32,7 @@ class Sensitivity:
     precision: Mapping[str, float]
 
     def best(self, model: onnx.ModelProto) -> dict[str, str]:
-        """The method with the least noise for each tensor that convolutions read, by tensor."""
+        """Return the method with the least noise for each tensor that convolutions read, by tensor."""
         methods = list(self.noise)
         return {
             tensor: min(methods, key=lambda m: sum(self.noise[m].get(name, 0.0) for name in names))
@@ -53,7 +53,7 @@ def sensitivity(
         model: the float graph.
         ranges: of each method.
         layers: all of them; the last ones are not measured, since they stay float.
-        evaluator: of few pictures.
+        evaluator: with few pictures.
         runtime: to measure in.
     """
     expected = evaluator.candidates(runtime.load(model))
@@ -104,13 +104,13 @@ class Search:
     path: list[Step] = field(default_factory=list)
 
     def run(self, noise: Mapping[str, float]) -> Step | None:
-        """Leave the layers with the most noise for their MACs in float, as few as do; then try to take some back.
+        """Leave as few layers in float as are needed, those with the most noise for their MACs; then try to return some.
 
         Args:
             noise: of each convolution that may be quantised, alone.
 
         Returns:
-            the best that was found, None where even the float graph does not do.
+            the best graph that was found, None if even the graph with all convolutions in float loses too much.
         """
         macs = {layer.name: layer.macs for layer in self.layers}
         last = frozenset(layer.name for layer in self.layers if layer.last)
@@ -127,7 +127,7 @@ class Search:
         if best is None:
             step = self._step(last.union(order))
             best = step if self.enough(step) else None
-        for name in sorted((best.floats if best else set()) - last, key=lambda name: -macs[name])[:RETURNS]:
+        for name in sorted((best.floats if best else set()) - last, key=lambda name: -macs[name])[:MAX_RETURNS]:
             assert best is not None
             if best.floats - {name} not in {step.floats for step in self.path}:
                 step = self._step(best.floats - {name})
@@ -135,7 +135,7 @@ class Search:
         return best
 
     def enough(self, step: Step) -> bool:
-        """Whether a step's precision does."""
+        """Return whether a step's precision is high enough."""
         return step.result.overall.ap50_95 >= self.least
 
     def _step(self, floats: Collection[str]) -> Step:

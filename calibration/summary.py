@@ -1,4 +1,4 @@
-"""What is known of an INT8 graph, for the report."""
+"""How an INT8 graph was found and how good it is, for the report."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ class CalibrationSummary:
         graph: the INT8 graph.
         layers: all convolutions.
         before: precision of the float graph.
-        search: that found
-        step: what was written.
-        alone: each layer by itself.
+        search: that found it.
+        step: of the search, the one that is written.
+        alone: results of each layer by itself.
         best: method of each tensor that convolutions read.
-        values: its range.
-        methods: each method by itself.
+        values: range of each tensor that convolutions read.
+        methods: results of each method by itself.
     """
 
     path: Path

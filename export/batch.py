@@ -25,17 +25,17 @@ FREE_BATCH = (
 
 
 def with_free_batch(network: Network, outputs: Sequence[str]) -> onnx.ModelProto:
-    """Let the batch size free, raise the operator set to OPSET where it is older, and see that nothing else changes.
+    """Free the batch size, raise an operator set older than OPSET, and make sure that nothing else changes.
 
     Args:
         network: of one image size.
-        outputs: names of those that are wanted.
+        outputs: names of the outputs to keep.
 
     Returns:
         the same network from [N, 3, H, W] to these outputs [N, ...].
 
     Raises:
-        ExportError: an operator ties the network to its batch size, or cannot be raised.
+        ExportError: an operator ties the network to its batch size, or the operator set cannot be raised.
     """
     original = network.original.model
     wanted = [value for value in original.graph.output if value.name in outputs]
@@ -47,7 +47,7 @@ def with_free_batch(network: Network, outputs: Sequence[str]) -> onnx.ModelProto
         raised = Runner(model, network.original.batch).run(images)
         if any(not _alike(raised[name], array) for name, array in apart.items()):
             raise ExportError(
-                f"the network answers otherwise when its operator set {opset_of(fixed)} is raised to "
+                f"the network's answers change when its operator set {opset_of(fixed)} is raised to "
                 f"{OPSET}: export again with opset={OPSET}"
             )
     freed = resized(model, BATCH_DIM, (network.height, network.width))

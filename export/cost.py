@@ -35,7 +35,7 @@ class Cost:
 
 
 def cost_of(network: Network, recognised: RecognisedNetwork, top_k: int) -> Cost:
-    """Count.
+    """Count what a network costs.
 
     Args:
         network: of one image size.

@@ -1,4 +1,4 @@
-"""What goes wrong for reasons that the user can mend."""
+"""The error of the export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network's input takes: by its head, and by what LibreYOLO says of its own networks."""
+"""What a network's input takes: by its head, and by the metadata of networks that LibreYOLO exported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Convention:
         pixels: what the input takes.
         centred: where the letterboxed image lies.
         nearest: how its size is rounded, as Letterbox has it.
-        note: what the server does otherwise.
+        note: what the server does differently.
     """
 
     head: str
@@ -52,10 +52,10 @@ LIBREYOLO: Mapping[str, Convention] = {
 
 
 def convention_of(network: Network) -> Convention | None:
-    """What LibreYOLO says of its own networks, None of others.
+    """Return how LibreYOLO prepares images for a network that it exported, None for others.
 
     Raises:
-        ExportError: LibreYOLO made it for another runtime.
+        ExportError: LibreYOLO exported it for another runtime.
     """
     if network.metadata.get("deepstream") == "true":
         raise ExportError("LibreYOLO exported the network for DeepStream: export it again without deepstream=True")
@@ -65,19 +65,19 @@ def convention_of(network: Network) -> Convention | None:
 def read_pixels(
     network: Network, head: Head, pixels: PixelFormat | None, centred: bool | None
 ) -> tuple[PixelFormat, list[str]]:
-    """Tell the input's format: as wished, as metadata says, or as the head's families have it.
+    """Tell the input's format: from the user, from metadata, or from the head's families.
 
     Args:
         network: to read.
         head: that was recognised.
-        pixels: what the user said, None to tell it from the network.
-        centred: what the user said of the letterbox, likewise.
+        pixels: the user's choice, None to tell it from the network.
+        centred: the user's choice of the image's place, None to tell it from the network.
 
     Returns:
-        the format, and what the user should know.
+        the format, and notes for the user.
 
     Raises:
-        ExportError: it cannot be told, or is not possible with this graph.
+        ExportError: it cannot be told, or the graph cannot take it.
     """
     convention = convention_of(network)
     if convention is None and (family := network.metadata.get("model_family")) and None in (pixels, centred):
@@ -96,13 +96,13 @@ def read_pixels(
 
 
 def read_letterbox(network: Network, head: Head, centred: bool | None, nearest: bool | None) -> Letterbox:
-    """Tell how images are fitted into the input, likewise.
+    """Tell how images are fitted into the input, in the same order.
 
     Args:
         network: to read.
         head: that was recognised.
-        centred: where the user said that the image lies, None to tell it from the network.
-        nearest: how the user said that its size is rounded, likewise.
+        centred: the user's choice of the image's place, None to tell it from the network.
+        nearest: the user's choice of the rounding of its size, None to tell it from the network.
     """
     family = convention_of(network) or head
     pad = network.metadata.get("letterbox_pad", "").lower().replace("-", "").replace("_", "")
@@ -130,7 +130,7 @@ def _usual(network: Network, head: Head, known: PixelFormat | None) -> PixelForm
 
 
 def _normalises(network: Network) -> str | None:
-    """The operator that shows that the graph prepares its pixels itself."""
+    """Return the operator that shows that the graph normalises its pixels itself, None if there is none."""
     if network.kind == TensorProto.UINT8:
         return "a uint8 input"
     followed = {network.input}

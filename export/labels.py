@@ -23,7 +23,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
             may stand under ``names``, as in a YOLO data set's YAML.
 
     Raises:
-        ExportError: it cannot be read, or holds nothing of the kind.
+        ExportError: it cannot be read, or holds no names.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -40,7 +40,9 @@ def read_labels(path: Path) -> tuple[str, ...]:
         # The plain loader leaves words such as "on" and numbers such as 007 as they are written.
         content = json.loads(text) if kind == ".json" else yaml.load(text, yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ExportError(f"the labels {path} are no {kind[1:].upper()}: {' '.join(str(error).split())}") from None
+        raise ExportError(
+            f"the labels {path} are not valid {kind[1:].upper()}: {' '.join(str(error).split())}"
+        ) from None
     return _checked(_names(content), path)
 
 
@@ -51,7 +53,7 @@ def labels_in(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
         metadata: of the file; Ultralytics writes a Python dictionary, others JSON.
 
     Returns:
-        the names in the network's order, None where there are none.
+        the names in the network's order, None if there are none.
     """
     for key in KEYS:
         for parse in (json.loads, ast.literal_eval):

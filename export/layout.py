@@ -48,10 +48,10 @@ def find_layout(network: Network, wanted: str | None) -> Layout:
 
     Args:
         network: of one image size.
-        wanted: name of the head that the user said, None to find it.
+        wanted: name of the head that the user chose, None to find it.
 
     Raises:
-        ExportError: there are no predictions among them, or more than boxes; lists what was seen.
+        ExportError: they hold no predictions of boxes, or more than those; lists what was seen.
     """
     seen = seen_in(network)
     flat = {name: dims for name, dims in network.outputs.items() if len(dims) == 2}
@@ -83,7 +83,7 @@ def find_layout(network: Network, wanted: str | None) -> Layout:
             )
         return Layout((final[0],), False, True)
     raise ExportError(
-        f"{seen}, which is none of the layouts that are known: [N, A, 4 or 5 + classes], [N, 4 + classes, A], boxes "
+        f"{seen}, which is none of the known layouts: [N, A, 4 or 5 + classes], [N, 4 + classes, A], boxes "
         f"[N, A, 4] with scores [N, A, classes], or [N, rows, 6], where A is the number of cells of {network.height}x"
         f"{network.width} at strides such as 8, 16 and 32"
     )

@@ -62,10 +62,10 @@ class Network:
 
 
 def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
-    """The one input that takes images.
+    """Return the one input, which takes images.
 
     Raises:
-        ExportError: there are others, or it takes no planar images of three channels.
+        ExportError: there are others, or it does not take planar images of three channels.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
@@ -89,7 +89,7 @@ def shown(value: onnx.ValueInfoProto) -> str:
 
 
 def prepare(model: onnx.ModelProto, size: tuple[int, int] | None) -> Network:
-    """Fix the image size, and see that the network runs.
+    """Fix the image size, and make sure that the network runs.
 
     Args:
         model: checked.

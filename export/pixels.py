@@ -36,10 +36,10 @@ class PixelFormat:
         Args:
             text: order and range, as in "rgb-0-1" or "bgr-0-255".
             mean: three numbers of that range, in that order, with commas between; they are subtracted first.
-            std: three numbers of that range, that what is left is divided by.
+            std: three numbers of that range; the difference is divided by them.
 
         Raises:
-            ExportError: one of them is not so.
+            ExportError: one of them has another form.
         """
         order, _, span = text.partition("-")
         if order not in ("rgb", "bgr") or span not in RANGES:
@@ -64,7 +64,7 @@ class PixelFormat:
         return f"{self.order}-0-255 --mean {mean} --std {std}"
 
     def apply(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Work out the network's input; the reference that the served graph is held against.
+        """Compute the network's input; the reference for the served graph.
 
         Args:
             pixels: uint8 [N, 3, H, W], RGB.

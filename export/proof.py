@@ -1,4 +1,4 @@
-"""Holds the served graph against the original network, read the plain way."""
+"""Compares the served graph with the original network, whose predictions a plain NumPy reference reads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Proof:
-    """What came of the comparison.
+    """The result of the comparison.
 
     Attributes:
         images: that were compared.
@@ -54,7 +54,7 @@ class Proof:
 def prove(
     network: Network, recognised: RecognisedNetwork, graph: onnx.ModelProto, images: npt.NDArray[np.uint8]
 ) -> Proof:
-    """Compare in two steps, so that no tie between two boxes can hide or feign a difference.
+    """Compare in two steps, so that a tie between two boxes neither hides a difference nor looks like one.
 
     First every prediction that the network makes inside the served graph, from uint8 pixels in one batch, with what the
     original makes image by image of pixels that NumPy prepared: this covers the input, the batch and the operator set.
@@ -63,8 +63,8 @@ def prove(
 
     Args:
         network: the original.
-        recognised: what it was taken for.
-        graph: that is to be served.
+        recognised: what its input takes and its outputs mean.
+        graph: the served graph.
         images: uint8 [N, 3, H, W], RGB, letterboxed.
 
     Returns:

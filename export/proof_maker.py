@@ -28,16 +28,16 @@ TINTS = ((1.0, 0.3, 0.3), (0.3, 0.3, 1.0))  # red and blue light, which show a n
 
 
 def make_proof(graph: onnx.ModelProto, content: bytes, pictures: Pixels, thresholds: Thresholds) -> ServedProof:
-    """Choose pictures that tell right from wrong, and note what ONNX Runtime finds in them on the CPU.
+    """Choose pictures that tell right from wrong, and record what ONNX Runtime finds in them on the CPU.
 
-    Half of the pictures are those in which most is found; the other half, under coloured light, those whose detections
-    change most when red and blue change places.
+    Half of the pictures are those with the most detections; the other half, under coloured light, those whose
+    detections change most when red and blue are swapped.
 
     Args:
         graph: that is served.
         content: of its file.
         pictures: uint8 [N, 3, H, W], RGB, letterboxed.
-        thresholds: the repository's; that of the score is lowered where it leaves next to nothing.
+        thresholds: the repository's; the one of the score is lowered if it leaves too few detections to compare.
 
     Raises:
         ExportError: nothing is found in any picture.
@@ -65,12 +65,12 @@ def make_proof(graph: onnx.ModelProto, content: bytes, pictures: Pixels, thresho
 
 
 def write_graph(path: Path, graph: onnx.ModelProto, pictures: Pixels) -> None:
-    """Put a graph with its proof into a repository that is there, both or neither.
+    """Write a graph and its proof into an existing repository, both or neither.
 
     Args:
         path: REPOSITORY/yolo/1/model.onnx.
-        graph: to be served.
-        pictures: of make_proof.
+        graph: the served graph.
+        pictures: as make_proof takes them.
 
     Raises:
         ExportError: the graph finds nothing in the pictures.

@@ -1,4 +1,4 @@
-"""Finds out what a network's input takes and what its outputs mean, and asks where it cannot tell."""
+"""Finds out what a network's input takes and what its outputs mean; errors say which option tells what it cannot."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from triton_yolo.export.network import Network, noise
 from triton_yolo.export.pixels import PixelFormat
 from triton_yolo.nms.letterbox import Letterbox
 
-EXPLAINED = 0.9  # share of the boxes that a coding has to explain; far from any object a network may answer anything
+EXPLAINED = 0.9  # share of the boxes that a coding has to explain; where nothing is seen, boxes may be arbitrary
 TASKS = {
     "classify": "a classifier",
     "segment": "a segmentation network",
@@ -33,7 +33,7 @@ _Grid = tuple[npt.NDArray[np.float64], int]  # cells [A, 3] and anchors a cell
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What the user said; None leaves it to the network."""
+    """What a user says about a network; None leaves it to the network itself."""
 
     head: str | None = None
     pixels: PixelFormat | None = None
@@ -45,7 +45,7 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class RecognisedNetwork:
-    """What a network's input takes and its outputs mean.
+    """A network with the meaning of its input and outputs.
 
     Attributes:
         head: layout of the predictions.
@@ -55,10 +55,9 @@ class RecognisedNetwork:
         labels: their names.
         pixels: what the input takes.
         letterbox: how images are fitted into the input.
-        cells: float64 [A, 3], column, row and stride in pixels of the cell of each anchor; empty where the head does
-            not need them.
-        notes: what the user should know.
-        every_class: a box counts once for each class, with its score; else for the best one alone.
+        cells: float64 [A, 3], column, row and stride in pixels of the cell of each anchor; empty without a grid.
+        notes: for the user.
+        every_class: a box counts once for each class, with that class's score; else for its best class only.
     """
 
     head: Head
@@ -78,7 +77,7 @@ def recognise(network: Network, options: ExportOptions) -> RecognisedNetwork:
 
     Args:
         network: to read.
-        options: goes before what is recognised.
+        options: take precedence over what is recognised.
 
     Raises:
         ExportError: it is no detector, or could be several things; lists what was seen.
@@ -122,7 +121,7 @@ def recognise(network: Network, options: ExportOptions) -> RecognisedNetwork:
 
 
 def _predictions(network: Network, layout: Layout, labels: tuple[str, ...] | None, wanted: Head | None) -> Predictions:
-    """Run the network on noise, and see what its rows hold."""
+    """Run the network on noise, and classify what its rows hold."""
     seen, rows = seen_in(network), layout.rows(network.original.run(noise(network)))
     if not np.isfinite(rows).all():
         raise ExportError(
@@ -139,7 +138,7 @@ def _predictions(network: Network, layout: Layout, labels: tuple[str, ...] | Non
 def _boxes(
     rows: npt.NDArray[np.float64], layout: Layout, codings: Sequence[BoxCoding]
 ) -> tuple[BoxCoding | None, _Grid]:
-    """What the first four columns are, and of which grid; the first that explains nearly all boxes."""
+    """Return the coding and the grid that explain nearly all boxes, the first of them."""
     for grid in layout.grids:
         cells = np.tile(grid, (len(rows) // len(grid), 1))
         for coding in codings:
@@ -149,7 +148,7 @@ def _boxes(
 
 
 def _head(predictions: Predictions) -> Head:
-    """The head that matches."""
+    """Return the head that matches."""
     for head in HEADS.values():
         if head.matches(predictions):
             return head

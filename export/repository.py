@@ -1,4 +1,4 @@
-"""Writes the model repository of another model, from the one that the project serves."""
+"""Writes the model repository of a network, from the default one."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ PASS_ALL = "1"  # the overlap at which NMS lets every box pass
 
 
 def write_repository(target: Path, graph: bytes, proof: bytes, served: ServedModel) -> list[Path]:
-    """Write every file of a repository, all of them or none.
+    """Write every file of a repository: all of them, or none.
 
-    Configurations that are there already keep what the model does not determine: batching, instances, thresholds.
+    Configurations that exist keep what the network does not determine: batching, instances, thresholds.
 
     Args:
         target: folder of the repository.
         graph: the served graph.
-        proof: of it, what a ServedProof's file holds.
+        proof: the content of its ServedProof's file.
         served: what goes into the configurations.
 
     Returns:
-        files that were removed, because they were built from another graph.
+        the files that were removed because they were built from another graph.
 
     Raises:
-        RepositoryError: a configuration that is there is none of Triton's.
+        RepositoryError: a configuration in the target is not a Triton model configuration.
         OSError: a file cannot be written.
     """
     files = {target / GRAPH_PATH: graph, proof_of(target / GRAPH_PATH): proof}
@@ -58,7 +58,7 @@ def write_repository(target: Path, graph: bytes, proof: bytes, served: ServedMod
 
 
 def _config(source: Path, served: ServedModel) -> bytes:
-    """The configuration with this model's dimensions and parameters; its own text where nothing changes."""
+    """Return a configuration with the network's dimensions and parameters; its own text if nothing changes."""
     config = read_config(source)
     changed = ModelConfig()
     changed.CopyFrom(config)
@@ -85,7 +85,7 @@ def _config(source: Path, served: ServedModel) -> bytes:
 
 
 def _iou(config: ModelConfig, served: ServedModel) -> str:
-    """The overlap that a user may have set, unless the network that is or was served suppresses boxes by itself."""
+    """Return the overlap: the configuration's, unless this network or the last one suppresses boxes itself."""
     there = config.parameters["iou_threshold"].string_value
     if served.thresholds.iou < 1 and there != PASS_ALL:
         return there

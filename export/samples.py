@@ -31,7 +31,7 @@ def samples(folder: Path | None, letterbox: Letterbox) -> Pixels:
         uint8 [N, 3, H, W], RGB.
 
     Raises:
-        ExportError: the folder has no pictures, or one that cannot be read.
+        ExportError: the folder has no pictures, or one cannot be read.
     """
     if folder is None:
         pictures = [draw_board(seed, 640, 480, look).image for seed, look in enumerate(LOOKS * (BOARDS // 2))]

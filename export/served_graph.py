@@ -59,10 +59,10 @@ def served_graph(network: Network, recognised: RecognisedNetwork, top_k: int) ->
 
 
 def image_size(graph: onnx.ModelProto) -> tuple[int, int]:
-    """Height and width of a served graph.
+    """Return height and width of a served graph's input, in pixels.
 
     Raises:
-        ExportError: it is none.
+        ExportError: it is not a served graph.
     """
     inputs = list(graph.graph.input)
     if graph.graph.name != GRAPH_NAME or [value.name for value in inputs] != [INPUT]:
@@ -74,12 +74,12 @@ def image_size(graph: onnx.ModelProto) -> tuple[int, int]:
 
 
 def rows_of(graph: onnx.ModelProto) -> int:
-    """K, the rows of a served graph's output."""
+    """Return K, the rows of a served graph's output."""
     return int(graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value)
 
 
 def predictions_in(network: Network, recognised: RecognisedNetwork) -> list[str]:
-    """The tensors of the served graph that hold the network's predictions in float32, one an output that is used."""
+    """Return the names of the served graph's tensors that hold the predictions in float32, one for each output used."""
     return [f"full{i}" if _is_half(network, name) else f"network/{name}" for i, name in enumerate(recognised.outputs)]
 
 
@@ -88,7 +88,7 @@ def _is_half(network: Network, output: str) -> bool:
 
 
 def _input(network: Network, recognised: RecognisedNetwork) -> str:
-    """Grey levels to what the network was trained on."""
+    """Return the graph from uint8 pixels to the network's input."""
     text, format = GraphText(), recognised.pixels
     kind = {int(TensorProto.UINT8): "uint8", int(TensorProto.FLOAT16): "float16"}.get(network.kind, "float")
     operations = []
@@ -119,7 +119,7 @@ def _input(network: Network, recognised: RecognisedNetwork) -> str:
 
 
 def _candidates(network: Network, recognised: RecognisedNetwork, top_k: int) -> str:
-    """Predictions of all anchors to the best candidates; boxes are decoded after top-K, for K rows alone."""
+    """Return the graph from all predictions to the best candidates; boxes are decoded after top-K, for K rows only."""
     text, inputs, predictions = GraphText(), [], []
     for i, name in enumerate(recognised.outputs):
         half = _is_half(network, name)
@@ -146,7 +146,7 @@ def _candidates(network: Network, recognised: RecognisedNetwork, top_k: int) -> 
 
 
 def _gather(text: GraphText, recognised: RecognisedNetwork, predictions: list[str], features: int) -> None:
-    """From all predictions to `top0` [N, K, features], and `top1` where there are two."""
+    """Add the steps from all predictions to ``top0`` [N, K, features], and ``top1`` if there are two outputs."""
     if recognised.features_first:  # turning K rows around is less than turning them all
         text.constant("wide", [1, features, 1])
         text.add(
@@ -161,9 +161,9 @@ def _gather(text: GraphText, recognised: RecognisedNetwork, predictions: list[st
 
 
 def _every_class(text: GraphText, recognised: RecognisedNetwork, boxes: str, rows: int) -> str:
-    """The best pairs of box and class, whose boxes, scores and classes are returned.
+    """Add the steps to the best pairs of box and class; return the names of their boxes, scores and classes.
 
-    The K best boxes have among them those of the K best pairs: each box before one of them has a pair as good.
+    The boxes of the K best pairs are among the K best boxes: each box that precedes one of them has a pair as good.
     """
     scores = recognised.head.add_class_scores(text)
     text.constant("flat", [0, -1])

@@ -1,7 +1,7 @@
 """The proof that a served graph carries: pictures, and what ONNX Runtime finds in them on a CPU.
 
-Whoever is about to serve the graph runs the pictures first, and compares. This file needs NumPy alone, since
-the server's Python models import it.
+A server runs the pictures before it serves the graph, and compares. This file needs NumPy only, since the server's
+Python models import it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class ProofError(TritonYoloError):
-    """A file is no proof; says what is wrong with it."""
+    """A file is not a proof of a graph; the message says what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Tolerance:
     """How far two runtimes may be apart.
 
     Attributes:
-        pixels: coordinates that differ by no more are the same: the overlap of small boxes says nothing of them.
+        pixels: coordinates that differ by no more are the same, since the overlap of small boxes says little.
         overlap: lowest intersection over union of a detection and its counterpart.
         mean_overlap: lowest mean of those.
         score: largest difference of their scores.
@@ -124,7 +124,7 @@ class ServedProof:
         graph_sha256: of the graph's file.
         arithmetic: of the graph, one of ARITHMETICS.
         score: detections from this score on are compared.
-        iou: overlap at which NMS takes two boxes for one; 1 for networks that suppress by themselves.
+        iou: overlap from which NMS removes the weaker of two boxes; 1 for networks that suppress boxes themselves.
     """
 
     pixels: Pixels
@@ -152,7 +152,7 @@ class ServedProof:
         """Read a proof's file.
 
         Raises:
-            ProofError: there is none, or it is damaged.
+            ProofError: the file is missing or damaged.
         """
         try:
             with np.load(path, allow_pickle=False) as file:
@@ -169,7 +169,7 @@ class ServedProof:
         """Read the proof beside a graph's file.
 
         Raises:
-            ProofError: there is none, or it is another graph's; says how to make it.
+            ProofError: it is missing, or belongs to another graph; says how to make it.
         """
         path = proof_of(graph)
         remedy = f"`triton-yolo prove {graph} --images DIR` makes it, of pictures with what the network detects"
@@ -187,11 +187,11 @@ class ServedProof:
         return proof
 
     def compare(self, found: Sequence[Floats], arithmetic: str) -> Comparison:
-        """Hold what a runtime finds against the proof.
+        """Compare what a runtime finds with the proof.
 
-        Each detection of either side, which is a candidate that NMS leaves, must have its like among the candidates of
-        the other: of the same class, near to it and of nearly the same score. Among candidates, since of two that score
-        nearly the same, either runtime may leave another.
+        Each detection of either side, which is a candidate that NMS leaves, must have a counterpart among the
+        candidates of the other: of the same class, close to it and of nearly the same score. Among the candidates, and
+        not among the detections, since of two with nearly the same score each runtime may keep another one.
 
         Args:
             found: for each picture the runtime's candidates float32 [K, 6], best first.
@@ -223,7 +223,7 @@ class ServedProof:
 
 
 def proof_of(graph: Path) -> Path:
-    """Where the proof of a graph's file lies."""
+    """Return the path of the proof of a graph's file."""
     return graph.with_suffix(SUFFIX)
 
 
@@ -234,7 +234,7 @@ def detections(candidates: Floats, score: float, iou: float) -> Floats:
 
 
 def _counterparts(rows: Floats, others: Floats, same: float) -> npt.NDArray[np.float64]:
-    """The like of each row among others: float64 [N, 4].
+    """Find the counterpart of each row: float64 [N, 4].
 
     Args:
         rows: float32 [N, 6], x1, y1, x2, y2, score, class.

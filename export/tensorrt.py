@@ -18,7 +18,7 @@ from triton_yolo.export.errors import ExportError
 from triton_yolo.export.plan_layers import HEADING, logged_layers
 from triton_yolo.export.served_graph import image_size
 
-# The modules to import, and what to install; the plan must be built with the version that serves it.
+# The modules to import, and what to install; a plan must be built with the version that serves it.
 RUNTIMES = {
     "tensorrt": (("tensorrt",), "tensorrt-cu12==VERSION, of the server that will run the plan"),
     "tensorrt-rtx": (
@@ -49,13 +49,13 @@ class PlanOptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """What came of a build.
+    """The result of a build.
 
     Attributes:
         content: of the plan file.
         timing_cache: for the next build, empty where the runtime keeps none.
-        layers: what the engine inspector says of each, or without a GPU to load the plan on what the builder said of
-            them; None where it said nothing.
+        layers: what the engine inspector reports on each; without a GPU, what the builder logged; None if neither
+            did.
     """
 
     content: bytes
@@ -88,7 +88,7 @@ def load_runtime(name: str) -> ModuleType:
 
 
 def gpu() -> dict[str, str] | None:
-    """Name and compute capability of the first GPU, None without one."""
+    """Return name and compute capability of the first GPU, None without one."""
     from cuda.bindings import runtime as cudart
 
     error, count = cudart.cudaGetDeviceCount()
@@ -102,13 +102,13 @@ def build(trt: Any, graph: onnx.ModelProto, options: PlanOptions, timing_cache: 
     """Build a plan: strongly typed, so that every layer has the types that the graph gives it.
 
     Args:
-        trt: of load_runtime.
+        trt: module of load_runtime.
         graph: a served graph.
         options: what to build for.
-        timing_cache: of an earlier build, to be faster.
+        timing_cache: of an earlier build, which makes this one faster; empty without.
 
     Raises:
-        ExportError: the parser or the builder refuses; with their own messages.
+        ExportError: the parser or the builder refuses; carries their messages.
     """
     messages = _messages(trt)
     builder = trt.Builder(messages)
@@ -133,18 +133,18 @@ def build(trt: Any, graph: onnx.ModelProto, options: PlanOptions, timing_cache: 
 
 
 def run_plan(trt: Any, plan: bytes, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Run a plan on the GPU at hand.
+    """Run a plan on the first GPU.
 
     Args:
-        trt: of load_runtime.
+        trt: module of load_runtime.
         plan: of a served graph.
-        images: uint8 [N, 3, H, W], as many as its largest batch at most.
+        images: uint8 [N, 3, H, W], no more than its largest batch.
 
     Returns:
         float32 [N, K, 6], the candidates.
 
     Raises:
-        ExportError: the plan does not load or does not run here; with TensorRT's or CUDA's own words.
+        ExportError: the plan does not load or run on this GPU; carries the message of TensorRT or CUDA.
     """
     from cuda.bindings import runtime as cudart
 
@@ -192,17 +192,17 @@ def _config(trt: Any, builder: Any, size: tuple[int, int], options: PlanOptions)
         known = getattr(trt, "ComputeCapability", None)
         wanted = f"SM{options.compute_capability.replace('.', '')}"
         if known is None:
-            raise ExportError("TensorRT builds for the GPU at hand alone: leave out --compute-capability")
+            raise ExportError("TensorRT builds for the GPU in this machine only: leave out --compute-capability")
         if wanted not in known.__members__:
             offered = ", ".join(name for name in known.__members__ if name.startswith("SM"))
-            raise ExportError(f"--compute-capability {options.compute_capability} is none of {offered}")
+            raise ExportError(f"--compute-capability {options.compute_capability} is not one of {offered}")
         config.num_compute_capabilities = 1
         config.set_compute_capability(known.__members__[wanted], 0)
     return config
 
 
 def _layers(trt: Any, messages: Any, plan: Any) -> Sequence[Any] | None:
-    """What the engine inspector says; loading a plan needs a GPU that it was built for."""
+    """Return what the engine inspector reports, None without a GPU that can load the plan."""
     if gpu() is None:
         return None
     engine = trt.Runtime(messages).deserialize_cuda_engine(plan)
@@ -213,7 +213,7 @@ def _layers(trt: Any, messages: Any, plan: Any) -> Sequence[Any] | None:
 
 
 def _messages(trt: Any) -> Any:
-    """A logger that keeps what went wrong, and what the builder says of the layers."""
+    """Return a logger that keeps errors, and what the builder logs on the layers."""
 
     class Messages(trt.ILogger):
         def __init__(self) -> None:

@@ -14,7 +14,7 @@ from tests.calibration.conftest import Known
 from tests.calibration.graphs import UNSORTED, example
 from tests.calibration.material import coloured, pixels_of, rows, saved, served_as
 from tests.conftest import right_openvino
-from triton_yolo.calibration.measure import SEEN, SURE, Candidates, Evaluator, noise_to_signal
+from triton_yolo.calibration.measure import MIN_REFERENCE, MIN_SIGNAL, Candidates, Evaluator, noise_to_signal
 from triton_yolo.calibration.pictures import Pictures
 from triton_yolo.calibration.runtimes import Run, onnxruntime_engine
 from triton_yolo.clients.coco import AnnotationError, Annotations
@@ -236,16 +236,18 @@ class TestEvaluatorOfItself:
             0.97 < evaluator.precision(run).overall.ap50_95 <= 1
         )  # what it is not sure of costs nothing that is better
 
-    @pytest.mark.parametrize("score", [SEEN, SURE - 0.01])
+    @pytest.mark.parametrize("score", [MIN_SIGNAL, MIN_REFERENCE - 0.01])
     def test_what_it_is_not_sure_of_stands_for_nothing(self, score: float, pictures: Pictures) -> None:
         def run(pixels: npt.NDArray[np.uint8]) -> Candidates:
-            return rows((1, 1, 20, 20, SURE, 0), (40, 2, 46, 30, score, 1))
+            return rows((1, 1, 20, 20, MIN_REFERENCE, 0), (40, 2, 46, 30, score, 1))
 
         evaluator = Evaluator.of_itself(run, pictures, served_as(pictures, *LABELS))
         assert len(evaluator.annotations.boxes) == len(pictures)
         assert evaluator.annotations.categories == {0: "open"}
 
-    @pytest.mark.parametrize("found", [rows(), rows((1, 1, 20, 20, SURE - 0.01, 0))], ids=["nothing", "nothing sure"])
+    @pytest.mark.parametrize(
+        "found", [rows(), rows((1, 1, 20, 20, MIN_REFERENCE - 0.01, 0))], ids=["nothing", "nothing sure"]
+    )
     def test_pictures_in_which_it_is_sure_of_nothing_are_refused(self, found: Candidates, pictures: Pictures) -> None:
         with pytest.raises(AnnotationError, match=r"^the float graph finds nothing with a score of 0\.25 in any image"):
             Evaluator.of_itself(lambda pixels: found, pictures, served_as(pictures, *LABELS))

@@ -1,4 +1,4 @@
-"""Lets a served graph compute in float16, all but what decodes boxes and sorts scores."""
+"""Converts a served graph to float16, except what decodes boxes and sorts scores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from triton_yolo.graphs.structure import in_order, makers_of, part_of, read_by
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
-    """Give each node of a graph a name of its own; those that have one keep it."""
+    """Give each node a unique name; nodes that have one keep it."""
     times = Counter(node.name for node in model.graph.node)
     for number, node in enumerate(model.graph.node):
         if not node.name or times[node.name] > 1:

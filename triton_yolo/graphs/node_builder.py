@@ -1,4 +1,4 @@
-"""Makes nodes that are to be added to a graph whose tensors are known."""
+"""Builds nodes and constants for a graph whose tensors are known."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from triton_yolo.graphs.tensor_info import TensorInfo
 
 
 class UnknownTensor(Exception):
-    """Something has to be known of a tensor that is not."""
+    """What a rewriting needs to know about a tensor is not known."""
 
 
 class NodeBuilder:
@@ -23,7 +23,7 @@ class NodeBuilder:
 
     Attributes:
         model: the graph.
-        tensors: of it that are known.
+        tensors: what is known about its tensors, by name.
         makers: the node that makes each of its tensors.
         nodes: to be added.
         constants: to be added.
@@ -37,7 +37,7 @@ class NodeBuilder:
         self.constants: list[onnx.TensorProto] = []
 
     def maker(self, name: str) -> onnx.NodeProto | None:
-        """The node of the graph that makes a tensor, if one does; those that only pass it on do not count."""
+        """Return the node that makes a tensor, None if none does; Identity nodes are passed over."""
         node = self.makers.get(name)
         return self.maker(node.input[0]) if node is not None and node.op_type == "Identity" else node
 
@@ -52,21 +52,21 @@ class NodeBuilder:
         return name
 
     def tensor(self, name: str) -> TensorInfo:
-        """What is known of a tensor.
+        """Return what is known about a tensor.
 
         Raises:
-            UnknownTensor: nothing.
+            UnknownTensor: nothing is.
         """
         if name not in self.tensors:
             raise UnknownTensor
         return self.tensors[name]
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Likewise, its shape."""
+        """Return its shape, or raise as tensor() does."""
         return self.tensor(name).shape
 
     def values(self, name: str) -> npt.NDArray[Any]:
-        """Likewise, its values, which hang neither on pixels nor on the batch."""
+        """Return its values, which depend neither on pixels nor on the batch, or raise as tensor() does."""
         values = self.tensor(name).values
         if values is None:
             raise UnknownTensor

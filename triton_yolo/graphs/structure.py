@@ -1,4 +1,4 @@
-"""What ONNX's own helpers leave to do with graphs: their order, the graphs inside them, and parts of them."""
+"""The structure of ONNX graphs: the order of nodes, graphs inside nodes, and parts of a graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of the tensors of a served graph."""
+"""Shapes, types and values of the tensors of a served graph, measured in runs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ BATCH_SIZE = 0  # a size that is as large as the batch
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """A tensor.
+    """What is known about a tensor.
 
     Attributes:
-        shape: with BATCH_SIZE where the size is that of the batch.
+        shape: with BATCH_SIZE for dimensions that are as large as the batch.
         dtype: of its numbers.
-        values: where they hang neither on pixels nor on the batch.
+        values: if they depend neither on pixels nor on the batch, else None.
     """
 
     shape: tuple[int, ...]
@@ -33,13 +33,13 @@ class TensorInfo:
 
 
 def measured_tensors(model: onnx.ModelProto, names: Collection[str]) -> dict[str, TensorInfo]:
-    """Find out what tensors are by running a graph on black pictures, as one and as two.
+    """Run a graph on one and on two black pictures, and compare its tensors.
 
-    Shapes that exporters reckon while the graph runs are beyond ONNX's shape inference.
+    ONNX's shape inference cannot follow shapes that the graph computes.
 
     Args:
         model: a served graph.
-        names: of its tensors, but for its input.
+        names: of its tensors, without its input.
     """
     source, constants = model.graph.input[0].name, {tensor.name: tensor for tensor in model.graph.initializer}
     stored = {name: numpy_helper.to_array(constants[name]) for name in names if name in constants}
@@ -61,7 +61,7 @@ def measured_tensors(model: onnx.ModelProto, names: Collection[str]) -> dict[str
 
 
 def _of_pixels(model: onnx.ModelProto) -> set[str]:
-    """The tensors whose values hang on the input's values; its shape is another matter."""
+    """Return the tensors whose values depend on the input's values, not only on its shape."""
     found = {model.graph.input[0].name}
     for node in model.graph.node:
         if node.op_type != "Shape" and found.intersection(node.input):

@@ -91,7 +91,7 @@ def _one_by_one(columns: Floats, good: Bools, iou: float, most: int) -> Bools:
 
     Args:
         columns: float32 [6, B, W], x1, y1, x2, y2, score, class; sorted by score.
-        good: bool [B, W], rows that are not even looked at otherwise.
+        good: bool [B, W], the rows that take part.
         iou: highest overlap.
         most: turns; as many rows of an image are enough.
     """
@@ -112,9 +112,10 @@ def _one_by_one(columns: Floats, good: Bools, iou: float, most: int) -> Bools:
 def _all_at_once(found: Floats, order: Indices, rows: Indices, better: Indices, iou: float) -> Bools:
     """The same by comparing each row with all better ones of its image and class.
 
-    A row stays if no better row that stays is too near to it. Taken over and over for all rows at once, that no longer
-    changes after as many turns as rows can hang on each other, a few (Zheng et al., Enhancing geometric factors in
-    model learning and inference for object detection and instance segmentation, 2020: Cluster-NMS).
+    A row stays if no better row that stays is too near to it. Applied to all rows at once, again and again, this
+    stops changing after as many turns as the longest chain of overlapping rows, a few (Zheng et al., Enhancing
+    geometric factors in model learning and inference for object detection and instance segmentation, 2020:
+    Cluster-NMS).
 
     Args:
         found: float32 [N, 6], x1, y1, x2, y2 first.
