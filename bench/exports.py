@@ -17,6 +17,7 @@ import typer
 
 from triton_yolo.cli.exits import leave
 from triton_yolo.cli.progress import tracked
+from triton_yolo.export.command import TOP_K
 from triton_yolo.export.errors import ExportError
 from triton_yolo.export.network import Network, dims_of, image_input, prepare
 from triton_yolo.export.pixels import PixelFormat
@@ -29,7 +30,6 @@ from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.graphs.structure import opset_of
 
 ROOT = Path(__file__).resolve().parents[1]
-TOP_K = 1000  # as the export's default
 MADE_WITH = "made_with.json"  # beside the files: versions of what made them
 PACKAGES = ("onnx", "onnxruntime", "numpy", "opencv-python-headless")
 

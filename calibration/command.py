@@ -16,11 +16,12 @@ from triton_yolo.calibration.ranges import METHODS
 from triton_yolo.calibration.report import write_report
 from triton_yolo.cli.exits import INTERRUPTED, leave
 from triton_yolo.errors import TritonYoloError
+from triton_yolo.nms.letterbox import PLACES
 
 COMMAND = "triton-yolo calibrate"
 Calibrator = Enum("Calibrator", {name: name for name in (AUTO, *METHODS)}, type=str)  # type: ignore[misc]  # as HeadName
 Rest = Enum("Rest", {name: name for name in REST}, type=str)  # type: ignore[misc]
-Letterbox = Enum("Letterbox", {place: place for place in ("centred", "top-left")}, type=str)  # type: ignore[misc]
+LetterboxPosition = Enum("LetterboxPosition", {place: place for place in PLACES}, type=str)  # type: ignore[misc]
 BEST, HALF = Calibrator(AUTO), Rest(REST[0])
 RANGES = Path(__file__).parent / "ranges"
 
@@ -78,7 +79,8 @@ def main(
         ),
     ] = None,
     letterbox: Annotated[
-        Letterbox | None, typer.Option(help="Where images are placed in the input, if the graph is in no repository.")
+        LetterboxPosition | None,
+        typer.Option(help="Where images are placed in the input, if the graph is in no repository."),
     ] = None,
     ranges: Annotated[
         Path,

@@ -104,7 +104,7 @@ class Search:
     path: list[Step] = field(default_factory=list)
 
     def run(self, noise: Mapping[str, float]) -> Step | None:
-        """Leave as few layers in float as are needed, those with the most noise for their MACs; then try to return some.
+        """Leave as few layers in float as needed, those with the most noise for their MACs; then try to return some.
 
         Args:
             noise: of each convolution that may be quantised, alone.

@@ -30,17 +30,15 @@ from triton_yolo.export.served_graph import MAX_TOP_K, rows_of, served_graph
 from triton_yolo.export.served_model import served_model_for
 from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.graphs.structure import opset_of
+from triton_yolo.nms.letterbox import PLACES, ROUNDINGS
 
 HeadName = Enum("HeadName", {name: name for name in HEADS}, type=str)  # type: ignore[misc]  # mypy wants literals
+LetterboxPosition = Enum("LetterboxPosition", {place: place for place in PLACES}, type=str)  # type: ignore[misc]
+Rounding = Enum("Rounding", {rounding: rounding for rounding in ROUNDINGS}, type=str)  # type: ignore[misc]
+
+TOP_K = 1000
 
 LARGEST = 4096  # pixels a side of a network's input
-
-
-class LetterboxPosition(str, Enum):
-    """What --letterbox takes."""
-
-    centred = "centred"
-    top_left = "top-left"
 
 
 class Classes(str, Enum):
@@ -48,13 +46,6 @@ class Classes(str, Enum):
 
     best = "best"
     all = "all"
-
-
-class Rounding(str, Enum):
-    """What --rounding takes."""
-
-    nearest = "nearest"
-    down = "down"
 
 
 def main(
@@ -77,7 +68,7 @@ def main(
     ] = None,
     top_k: Annotated[
         int, typer.Option(metavar="K", min=1, max=MAX_TOP_K, help="Candidates of an image that leave the network.")
-    ] = 1000,
+    ] = TOP_K,
     max_detections: Annotated[
         int, typer.Option(metavar="M", min=1, max=MAX_TOP_K, help="The most detections of an image that are answered.")
     ] = 100,
@@ -128,8 +119,8 @@ def main(
         options = ExportOptions(
             head.value if head else None,
             _pixels(input_format, mean, std),
-            None if letterbox is None else letterbox is LetterboxPosition.centred,
-            None if rounding is None else rounding is Rounding.nearest,
+            None if letterbox is None else letterbox.value == PLACES[0],
+            None if rounding is None else rounding.value == ROUNDINGS[0],
             read_labels(labels) if labels else None,
             classes is Classes.all,
         )
@@ -198,7 +189,7 @@ def _show(path: Path, network: Network, recognised: RecognisedNetwork, graph: on
         ("input", f"{network.height}x{network.width} (height x width), {recognised.pixels}"),
         (
             "letterbox",
-            f"{'centred' if recognised.letterbox.centred else 'top-left'}, sizes rounded {_rounding(recognised)}",
+            f"{PLACES[0] if recognised.letterbox.centred else PLACES[1]}, sizes rounded {_rounding(recognised)}",
         ),
         ("classes", f"{len(recognised.labels)}: {names}"),
         ("found of a box", "every class" if recognised.every_class else "the best class"),

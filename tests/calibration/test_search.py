@@ -17,7 +17,7 @@ from triton_yolo.calibration.layers import Convolution, convolutions
 from triton_yolo.calibration.measure import Evaluator
 from triton_yolo.calibration.pictures import Pictures
 from triton_yolo.calibration.runtimes import Runtime, openvino_engine
-from triton_yolo.calibration.search import RETURNS, Search, Sensitivity, sensitivity
+from triton_yolo.calibration.search import MAX_RETURNS, Search, Sensitivity, sensitivity
 from triton_yolo.clients.coco import Precision, Result
 
 FLOAT = 0.8  # precision of the float graph
@@ -120,7 +120,7 @@ def test_few_graphs_are_measured(bad: int) -> None:
     assert floats is not None
     assert len(floats - LAST) == bad
     # Doubling until enough, halving until exact, and the layers that are tried once more.
-    assert len(search.path) <= 2 * math.log2(200) + 2 + RETURNS
+    assert len(search.path) <= 2 * math.log2(200) + 2 + MAX_RETURNS
 
 
 def test_the_path_is_what_was_measured_in_its_order_with_its_precision() -> None:

@@ -146,7 +146,7 @@ def test_a_second_run_builds_nothing(models: Path) -> None:
     assert times(models) == before
 
 
-@pytest.mark.parametrize("change", ["definition", "pipeline", "record", "dali", "batch", "missing"])
+@pytest.mark.parametrize("change", ["definition", "letterbox", "pipeline", "record", "dali", "batch", "missing"])
 def test_a_pipeline_that_does_not_fit_is_serialised_again_and_nothing_else(
     models: Path, repository: Path, change: str
 ) -> None:
@@ -155,6 +155,9 @@ def test_a_pipeline_that_does_not_fit_is_serialised_again_and_nothing_else(
     if change == "definition":
         with (repository / "preprocess" / "1" / "dali.py").open("a") as file:
             file.write("\n# another comment\n")
+    elif change == "letterbox":
+        letterbox = repository / "preprocess" / "1" / "letterbox.json"
+        letterbox.write_text(letterbox.read_text().replace("640", "320"))
     elif change == "pipeline":
         target.write_bytes(target.read_bytes()[:-1])
     elif change == "record":

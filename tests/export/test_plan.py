@@ -25,11 +25,11 @@ from triton_yolo.export.errors import ExportError
 from triton_yolo.export.plan_layers import convolution_types
 from triton_yolo.export.proof_maker import write_graph
 from triton_yolo.export.served_graph import served_graph
-from triton_yolo.export.tensorrt import Options, Plan, build, gpu, load_runtime
+from triton_yolo.export.tensorrt import Plan, PlanOptions, build, gpu, load_runtime
 from triton_yolo.graphs.runner import Runner
 
 GRAPH = REPOSITORY / "yolo" / "1" / "model.onnx"
-OPTIONS = Options((1, 8, 32), compute_capability="8.9")
+OPTIONS = PlanOptions((1, 8, 32), compute_capability="8.9")
 RTX = ("--runtime", "tensorrt-rtx", "--compute-capability", "8.9")
 
 built = pytest.mark.skipif(

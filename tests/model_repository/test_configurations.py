@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -117,6 +122,29 @@ def test_images_are_fitted_as_nms_undoes_it(name: str) -> None:
     numbers = letterbox(name)
     del numbers["pad"]
     assert Letterbox(**numbers) == read_served_model(REPOSITORY).letterbox
+
+
+# How Triton's DALI backend imports a definition (its GenerateAutoserializeScript), without the GPU that it wants.
+AUTOSERIALIZE = """
+import importlib.util, sys
+from nvidia.dali._utils.autoserialize import _discover_autoserialize
+spec = importlib.util.spec_from_file_location('autoserialize_mod', sys.argv[1])
+head_module = importlib.util.module_from_spec(spec)
+sys.modules['autoserialize_mod'] = head_module
+spec.loader.exec_module(head_module)
+[definition] = _discover_autoserialize(head_module, visited=[])
+print(len(definition(device_id=None).serialize()))
+"""
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_tritons_own_backend_finds_one_pipeline_wherever_it_runs(name: str, tmp_path: Path) -> None:
+    shutil.copytree(REPOSITORY / name, tmp_path / name)
+    command = [sys.executable, "-c", AUTOSERIALIZE, str(tmp_path / name / "1" / "dali.py")]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd="/", env=environment)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) > 0
 
 
 @pytest.mark.parametrize("name", PIPELINES)

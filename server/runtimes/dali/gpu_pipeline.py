@@ -17,8 +17,6 @@ from tritonclient.utils._shared_memory_tensor import SharedMemoryTensor
 from triton_yolo.server.runtimes.dali.restartable import Restartable
 from triton_yolo.server.runtimes.device_memory import call, pixels_at
 
-THREADS = 8  # as in preprocess/config.pbtxt
-
 Sample = npt.NDArray[np.uint8] | TensorGPU
 
 
@@ -62,18 +60,19 @@ def frames_of(tensor: Any) -> list[TensorGPU]:
 class GpuPipeline(Restartable):
     """Runs one of the repository's DALI definitions on a GPU, as many samples at a time as the model's batches have."""
 
-    def __init__(self, definition: Callable[..., Any], source: str, batch_size: int, device: int) -> None:
+    def __init__(self, definition: Callable[..., Any], source: str, batch_size: int, threads: int, device: int) -> None:
         """Build the pipeline.
 
         Args:
             definition: a ``pipeline_def`` that takes ``device``.
             source: name of its external source.
             batch_size: the most samples of one run.
+            threads: of DALI on the CPU; no more than there are cores.
             device: number of the GPU.
         """
         self.device = device
         call(runtime.cudaSetDevice, device)
-        threads = min(len(os.sched_getaffinity(0)), THREADS)
+        threads = min(len(os.sched_getaffinity(0)), threads)
         super().__init__(definition, source, device="gpu", device_id=device, batch_size=batch_size, num_threads=threads)
 
     def run(self, samples: Sequence[Sample]) -> list[Answer]:

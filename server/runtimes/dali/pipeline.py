@@ -31,8 +31,9 @@ def make_pipeline(name: str, source: str, args: dict[str, str]) -> Any:
         return CpuPipeline(definition, source)
     from triton_yolo.server.runtimes.dali.gpu_pipeline import GpuPipeline
 
-    batch = json.loads(args["model_config"])["max_batch_size"]
-    return GpuPipeline(definition, source, batch, int(args["model_instance_device_id"]))
+    config = json.loads(args["model_config"])
+    threads = int(config["parameters"]["num_threads"]["string_value"])  # which Triton's DALI backend reads too
+    return GpuPipeline(definition, source, config["max_batch_size"], threads, int(args["model_instance_device_id"]))
 
 
 def respond(answers: Sequence[Any]) -> Any:
