@@ -27,7 +27,7 @@ RANGES = Path(__file__).parent / "ranges"
 
 
 def as_share(text: str) -> float:
-    """A percentage, such as "1 %" or "0.5", as a share."""
+    """Return a percentage, such as "1 %" or "0.5", as a share."""
     try:
         share = float(text.strip().removesuffix("%")) / 100
     except ValueError:

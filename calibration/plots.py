@@ -34,12 +34,12 @@ PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 
 
 def finite(value: float | None) -> float:
-    """The value; NaN where it is missing or infinite."""
+    """Return the value, NaN if it is missing or infinite."""
     return value if value is not None and math.isfinite(value) else math.nan
 
 
 def written(path: Sequence[Part]) -> int | None:
-    """Which step of a search made the graph: of those within the bound the one with the most in INT8, and the last."""
+    """Return which step made the graph: of those within the bound, the one with the most in INT8, and the last."""
     within = [number for number, step in enumerate(path) if step["within"]]
     return max(within, key=lambda number: (finite(path[number]["int8_macs"]), number), default=None)
 
@@ -56,12 +56,12 @@ def sqnr(layer: Part, method: str | None = None) -> float:
 
 
 def weakest(layers: Iterable[Part]) -> list[Part]:
-    """The measured layers that INT8 hurts most, at most WORST of them, the weakest first."""
+    """Return the measured layers that INT8 hurts most, at most WORST of them, the weakest first."""
     return sorted((layer for layer in layers if not math.isnan(sqnr(layer))), key=sqnr)[:WORST]
 
 
 def short_name(name: str) -> str:
-    """A node's name without what repeats itself: network//head/cv3.0/cv3.0.2/Conv is head/cv3.0.2."""
+    """Return a node's name without repetitions: network//head/cv3.0/cv3.0.2/Conv is head/cv3.0.2."""
     parts = [part for part in name.split("//")[-1].split("/") if part]
     kept = [part for part, after in pairwise([*parts, ""]) if not f"{after}.".startswith(f"{part}.")]
     for ending in ("Conv", "conv"):  # the operator, and the module that wraps nothing else
@@ -115,7 +115,7 @@ def _nothing(why: str) -> Figure:
 
 
 def _legend(figure: Figure, handles: Sequence[Line2D | Patch]) -> None:
-    """Below everything, so that it covers nothing."""
+    """Draw the legend below everything, so that it covers nothing."""
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
 
 

@@ -92,7 +92,7 @@ def _keep_float(model: onnx.ModelProto, names: Collection[str]) -> None:
 
 
 def _identity_of(addition: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> str | None:
-    """The input of an addition from which the other one is made, None if it is no residual addition."""
+    """Return the input of an addition from which the other one is made, None if it is no residual addition."""
     one, other = addition.input
     if _stands_before(one, other, makers):
         return one
@@ -112,13 +112,13 @@ def _stands_before(tensor: str, later: str, makers: Mapping[str, onnx.NodeProto]
 
 
 def quantised_in(model: onnx.ModelProto) -> set[str]:
-    """The convolutions of a graph whose input and weights are both dequantised."""
+    """Return the convolutions of a graph whose input and weights are both dequantised."""
     made = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     return {n.name for n in model.graph.node if n.op_type == "Conv" and made.issuperset(n.input[:2])}
 
 
 def readers(model: onnx.ModelProto) -> dict[str, list[str]]:
-    """The convolutions that read each tensor, by tensor."""
+    """Return the convolutions that read each tensor, by tensor."""
     found = defaultdict(list)
     for node in model.graph.node:
         if node.op_type == "Conv":

@@ -49,7 +49,7 @@ class Ranges:
     values: Mapping[str, tuple[float, float]]
 
     def path(self, folder: Path, name: str) -> Path:
-        """Its file in a folder; other graphs, images and methods have others."""
+        """Return its file in a folder; other graphs, images and methods have others."""
         return _path(folder, name, self.method, self.graph, self.images)
 
     def write(self, folder: Path, name: str) -> Path:
@@ -77,14 +77,14 @@ def _path(folder: Path, name: str, method: str, graph: str, images: Sequence[str
 
 
 def sha256_of(model: onnx.ModelProto) -> str:
-    """Of a graph, as hexadecimal digits."""
+    """Return the SHA-256 of a graph, as hexadecimal digits."""
     return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
 
 
 def read_ranges(
     folder: Path, name: str, method: str, graph: str, images: Sequence[str], tensors: Sequence[str]
 ) -> Ranges | None:
-    """Read what an earlier run wrote, if it was of this method, graph, and images.
+    """Read what an earlier run with this method, graph and images wrote.
 
     Returns:
         None if there is no such file, or it is damaged.

@@ -49,7 +49,7 @@ def write_report(folder: Path, document: Mapping[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """The value with None for numbers that JSON lacks."""
+    """Return the value with None for numbers that JSON lacks."""
     if isinstance(value, Mapping):
         return {key: _plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
@@ -58,7 +58,7 @@ def _plain(value: Any) -> Any:
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """The report for people; the same document gives the same text.
+    """Return the report for people; the same document gives the same text.
 
     Args:
         document: of write_report.
@@ -230,21 +230,21 @@ def _time(document: Part) -> str:
 
 
 def _table(sides: str, head: Sequence[str], rows: Rows) -> str:
-    """A Markdown table; sides has < for a column of text, > for one of numbers."""
+    """Return a Markdown table; sides has < for a column of text, > for one of numbers."""
     lines = [f"| {' | '.join(row)} |" for row in rows]
     rule = "|".join("---:" if side == ">" else "---" for side in sides.split("|"))
     return "\n".join([f"| {' | '.join(head)} |", f"|{rule}|", *lines]) if lines else "None."
 
 
 def _text(value: object) -> str:
-    """Any text on one line, without meaning in Markdown."""
+    """Return any text on one line, without meaning in Markdown."""
     if value is None or value != value:  # None and NaN
         return MISSING
     return "".join(f"\\{sign}" if sign in "\\`*_[]<>|~&#$" else sign for sign in " ".join(str(value).split()))
 
 
 def _code(value: object) -> str:
-    """The same as it is, for names."""
+    """Return any text as code on one line, for names."""
     if value is None:
         return MISSING
     plain = " ".join(str(value).replace("`", "'").split())

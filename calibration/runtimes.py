@@ -73,7 +73,7 @@ RUNTIMES = (
 
 
 def proved_runtime(graph: onnx.ModelProto, proof: ServedProof) -> Runtime:
-    """The fastest runtime that finds in a quantised graph what its proof says.
+    """Return the fastest runtime that finds in a quantised graph what its proof says.
 
     OpenVINO's INT8 kernels for processors without VNNI add products in 16 bits, which overflow.
 

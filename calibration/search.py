@@ -74,7 +74,7 @@ def sensitivity(
 
 
 def _alike(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    """Whether two ranges give nearly the same scale around zero."""
+    """Return whether two ranges give nearly the same scale around zero."""
     first, second = max(map(abs, one)), max(map(abs, other))
     return abs(first - second) <= ALIKE * max(first, second)
 

@@ -36,7 +36,7 @@ class Stopwatch:
         self.seconds[name] = round(time.perf_counter() - start, 1)
 
     def document(self) -> dict[str, Any]:
-        """The times, and the highest memory of this process until now in MB."""
+        """Return the times, and the peak memory of this process in MB."""
         return {"seconds": self.seconds, "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000}
 
 
@@ -79,7 +79,7 @@ class CalibrationSummary:
     methods: Mapping[str, MethodResult]
 
     def document(self, elsewhere: Result) -> dict[str, Any]:
-        """For JSON.
+        """Return it as JSON can carry it.
 
         Args:
             elsewhere: precision of the INT8 graph in ONNX Runtime.

@@ -110,6 +110,6 @@ def _free_reshapes(freed: onnx.ModelProto, fixed: onnx.ModelProto, network: Netw
 
 
 def _alike(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
-    """Whether two runs gave the same numbers; in any order, since networks that sort may turn ties around."""
+    """Return whether two runs gave the same numbers; in any order, since networks that sort may turn ties around."""
     a, b = (np.sort(array.reshape(len(array), -1).astype(np.float64), axis=1) for array in (a, b))
     return bool(np.allclose(a, b, rtol=1e-2, atol=1e-2, equal_nan=True))

@@ -151,7 +151,7 @@ def main(
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """Height and width of what --size takes, None for None.
+    """Return the height and width that --size gives, None for None.
 
     Raises:
         ExportError: it is no size.
@@ -178,7 +178,7 @@ def _pixels(text: str | None, mean: str | None, std: str | None) -> PixelFormat 
 
 
 def _show(path: Path, network: Network, recognised: RecognisedNetwork, graph: onnx.ModelProto) -> None:
-    """What was recognised, and what it costs."""
+    """Print what was recognised, and what it costs."""
     rows = rows_of(graph)
     cost = cost_of(network, recognised, rows)
     before, after = opset_of(network.original.model), opset_of(graph)

@@ -56,7 +56,7 @@ def _size(kind: int) -> int:
 
 
 def _macs(network: Network) -> int:
-    """Of the original, divided by its batch size."""
+    """Return the MACs of the original, divided by its batch size."""
     batch, graph = network.original.batch or 1, network.original.model.graph
     nodes = [node for node in graph.node if node.op_type in MULTIPLYING]
     names = [name for node in nodes for name in (*node.input[:2], node.output[0])]

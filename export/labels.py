@@ -47,7 +47,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
 
 def labels_in(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
-    """The class names that an exporter left in an ONNX file.
+    """Return the class names that an exporter left in an ONNX file.
 
     Args:
         metadata: of the file; Ultralytics writes a Python dictionary, others JSON.
@@ -67,7 +67,7 @@ def labels_in(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
 
 
 def _names(content: Any) -> list[str]:
-    """The names in a list, in a mapping from numbers, or in either under one of the KEYS; [] where there are none."""
+    """Return the names in a list, in a mapping from numbers, or in either under one of KEYS; [] if there are none."""
     if isinstance(content, dict):
         inside = next((content[key] for key in KEYS if key in content), content)
         if inside is not content:

@@ -35,7 +35,7 @@ class Layout:
     grids: tuple[npt.NDArray[np.float64], ...] = ()
 
     def rows(self, arrays: Arrays) -> npt.NDArray[np.float64]:
-        """[N * A, features] in double precision; boxes and scores side by side."""
+        """Return [N * A, features] in double precision, boxes and scores side by side."""
         parts = [arrays[name].astype(np.float64) for name in self.outputs]
         if self.features_first:
             parts = [part.transpose(0, 2, 1) for part in parts]
@@ -65,9 +65,7 @@ def find_layout(network: Network, wanted: str | None) -> Layout:
     if wanted and HEADS[wanted].final:
         dense = []
         final = final or [name for name, (rows, columns) in flat.items() if columns == 6]
-    elif (
-        wanted and not dense and not HEADS[wanted].boxes.needs_cells
-    ):  # what the user knows needs no grid to be told by
+    elif wanted and not dense and not HEADS[wanted].boxes.needs_cells:  # what the user says needs no grid
         dense = [Layout((name,), dims[0] < dims[1], False) for name, dims in flat.items()]
     if len(dense) == 2 and not dense[0].features_first and not dense[1].features_first:
         boxes, scores = sorted((d.outputs[0] for d in dense), key=lambda name: flat[name][1] != 4)
@@ -116,7 +114,7 @@ def _check_task(seen: str, network: Network) -> None:
 
 
 def _grids(anchors: int, height: int, width: int) -> Iterator[npt.NDArray[np.float64]]:
-    """The ways in which that many anchors can cover an image: float64 [A, 3], column, row and stride of each cell."""
+    """Yield the ways in which so many anchors can cover an image: float64 [A, 3], column, row and stride of each."""
     for strides in STRIDES:
         sides = [(-(-height // stride), -(-width // stride)) for stride in strides]
         cells = sum(rows * columns for rows, columns in sides)
@@ -136,6 +134,6 @@ def _grids(anchors: int, height: int, width: int) -> Iterator[npt.NDArray[np.flo
 
 
 def seen_in(network: Network) -> str:
-    """The outputs of a network, for messages."""
+    """Return the outputs of a network, for messages."""
     shapes = " and ".join(f"{name} [N, {', '.join(map(str, dims))}]" for name, dims in network.outputs.items())
     return f"the network answers with {shapes}"

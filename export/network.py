@@ -48,16 +48,16 @@ class Network:
 
     @property
     def input(self) -> str:
-        """The name of the image input."""
+        """Return the name of the image input."""
         return str(image_input(self.original.model).name)
 
     @property
     def kinds(self) -> dict[str, int]:
-        """The type of each output's numbers, a TensorProto type."""
+        """Return the type of each output's numbers, a TensorProto type."""
         return {value.name: value.type.tensor_type.elem_type for value in self.original.model.graph.output}
 
     def typed(self, images: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        """The images in the input's type."""
+        """Return the images in the input's type."""
         return images.astype(NUMBERS[self.kind])
 
 
@@ -82,7 +82,7 @@ def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
 
 
 def shown(value: onnx.ValueInfoProto) -> str:
-    """The type and dimensions of a tensor, for messages."""
+    """Return the type and dimensions of a tensor, for messages."""
     tensor = value.type.tensor_type
     dims = ", ".join(str(d.dim_value or d.dim_param or "?") for d in tensor.shape.dim)
     return f"{TensorProto.DataType.Name(tensor.elem_type).lower()} [{dims}]"
@@ -153,7 +153,7 @@ def _does_not_run(error: Exception, height: int, width: int, fixed_size: bool) -
 
 
 def resized(model: onnx.ModelProto, batch: int | str, size: tuple[int, int]) -> onnx.ModelProto:
-    """A copy whose input has these dimensions, with every inferred shape left out."""
+    """Return a copy whose input has these dimensions, without inferred shapes."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     del copy.graph.value_info[:]
@@ -174,7 +174,7 @@ def dims_of(value: onnx.ValueInfoProto) -> list[int | None]:
 
 
 def operator_in(error: Exception) -> str:
-    """The operator that a message of ONNX Runtime names, with its name in the graph."""
+    """Return the operator that a message of ONNX Runtime names, with its name in the graph."""
     text = str(error)
     for pattern in (
         r"running (?P<kind>\w+) node. Name:'(?P<name>[^']*)'",

@@ -56,7 +56,7 @@ class PixelFormat:
         return cls(order, (r, g, b), (x, y, z))  # type: ignore[arg-type]  # mypy does not see that order is one of two
 
     def __str__(self) -> str:
-        """As the command line takes it, where mean and std are those of a range; in grey levels otherwise."""
+        """Return what --input takes, followed by --mean and --std if they are not those of a range."""
         for name, levels in RANGES.items():
             if self.mean == (0.0,) * 3 and self.std == (levels,) * 3:
                 return f"{self.order}-{name}"

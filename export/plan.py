@@ -133,7 +133,7 @@ def _proved(trt: Any, plan: Plan, proof: ServedProof, options: PlanOptions) -> C
 
 
 def _origin(model: onnx.ModelProto, proof: Path, runtime: str, options: PlanOptions) -> dict[str, Any]:
-    """What a plan has to be built from, with and for, to fit."""
+    """Return what a plan has to be built from, with and for, so that it fits."""
     content = model.SerializeToString(deterministic=True)
     return {
         "graph_sha256": hashlib.sha256(content).hexdigest(),
@@ -145,7 +145,7 @@ def _origin(model: onnx.ModelProto, proof: Path, runtime: str, options: PlanOpti
 
 
 def _fits(target: Path, origin: dict[str, Any]) -> bool:
-    """Whether the plan is there, whole, and of this origin."""
+    """Return whether the plan is there, whole, and of this origin."""
     try:
         record = json.loads(Path(f"{target}.json").read_bytes())
         return bool(

@@ -36,7 +36,7 @@ def logged_layers(message: str) -> list[dict[str, Any]]:
 
 
 def convolution_types(layers: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, set[str]]:
-    """The types of what convolutions multiply.
+    """Return the types of what convolutions multiply.
 
     Args:
         layers: of logged_layers.

@@ -47,7 +47,7 @@ class Proof:
 
     @property
     def holds(self) -> bool:
-        """Whether the graph may be served."""
+        """Return whether the graph may be served."""
         return self.box <= BOX_TOLERANCE and self.score <= SCORE_TOLERANCE
 
 
@@ -93,7 +93,7 @@ def prove(
 def _inside(
     network: Network, recognised: RecognisedNetwork, graph: onnx.ModelProto, images: npt.NDArray[np.uint8]
 ) -> Arrays:
-    """The candidates of a batch, and the predictions that they were chosen from."""
+    """Return the candidates of a batch, and the predictions that they were chosen from."""
     names = predictions_in(network, recognised)
     inner = [onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names]
     if network.kind != TensorProto.FLOAT16:
@@ -105,7 +105,7 @@ def _inside(
 
 
 def _decoded(outputs: Arrays, recognised: RecognisedNetwork) -> tuple[Floats, Floats]:
-    """Boxes float32 [N, A, 4], x1, y1, x2, y2, and scores float32 [N, A, classes], or score and class of final rows."""
+    """Return boxes float32 [N, A, 4], x1, y1, x2, y2, and scores float32 [N, A, classes], or score and class."""
     parts = [outputs[name].astype(np.float32) for name in recognised.outputs]
     if recognised.features_first:
         parts = [part.transpose(0, 2, 1) for part in parts]
@@ -113,23 +113,23 @@ def _decoded(outputs: Arrays, recognised: RecognisedNetwork) -> tuple[Floats, Fl
 
 
 def _corners(rows: Floats, cells: Floats) -> tuple[Floats, Floats]:
-    """x1, y1, x2, y2 and what follows."""
+    """Read x1, y1, x2, y2 and what follows."""
     return rows[..., :4], rows[..., 4:]
 
 
 def _centres(rows: Floats, cells: Floats) -> tuple[Floats, Floats]:
-    """Centre, width, height and what follows."""
+    """Read centre, width, height and what follows."""
     centre, size = rows[..., :2], rows[..., 2:4]
     return np.concatenate([centre - size / 2, centre + size / 2], axis=2), rows[..., 4:]
 
 
 def _centres_and_objectness(rows: Floats, cells: Floats) -> tuple[Floats, Floats]:
-    """Centre, width, height, objectness and classes."""
+    """Read centre, width, height, objectness and classes."""
     return _centres(rows, cells)[0], rows[..., 5:] * rows[..., 4:5]
 
 
 def _offsets_and_objectness(rows: Floats, cells: Floats) -> tuple[Floats, Floats]:
-    """The same with centres from the corners of their cells, and logarithms of the sizes, both in cells."""
+    """Read offsets of centres from their cells' corners and logarithms of sizes, both in cells, objectness, classes."""
     corner, stride = cells[:, :2], cells[:, 2:]
     centre, size = (rows[..., :2] + corner) * stride, np.exp(rows[..., 2:4]) * stride
     return _centres_and_objectness(np.concatenate([centre, size, rows[..., 4:]], axis=2), cells)
@@ -166,7 +166,7 @@ def _predictions(a: tuple[Floats, Floats], b: tuple[Floats, Floats], final: bool
 
 
 def _rows(boxes: Floats, scores: Floats, recognised: RecognisedNetwork) -> Floats:
-    """[A, 6], x1, y1, x2, y2, score, class of one image, best first, equal scores in the order of the anchors."""
+    """Return x1, y1, x2, y2, score, class of one image, [A, 6], best first, equal scores in the order of anchors."""
     if recognised.head.final:
         rows = np.concatenate([boxes, scores], axis=1)
     elif recognised.every_class:
@@ -180,7 +180,7 @@ def _rows(boxes: Floats, scores: Floats, recognised: RecognisedNetwork) -> Float
 
 
 def _suppressed(rows: Floats, thresholds: Thresholds, most: int) -> Floats:
-    """Greedy class-wise non-maximum suppression, one pair at a time."""
+    """Apply greedy class-wise non-maximum suppression, one pair at a time."""
     kept: list[Floats] = []
     for row in rows[rows[:, 4] >= np.float32(thresholds.score)]:
         if len(kept) == most:
@@ -191,7 +191,7 @@ def _suppressed(rows: Floats, thresholds: Thresholds, most: int) -> Floats:
 
 
 def _overlap(a: Floats, b: Floats) -> float:
-    """Intersection over union."""
+    """Return the intersection over union."""
     width, height = (max(float(min(a[i + 2], b[i + 2]) - max(a[i], b[i])), 0.0) for i in (0, 1))
     areas = sum(float(r[2] - r[0]) * float(r[3] - r[1]) for r in (a, b))
     both = width * height
@@ -205,5 +205,5 @@ def _detections(wanted: Floats, found: Floats) -> tuple[float, float]:
 
 
 def _largest(differences: npt.NDArray[np.floating]) -> float:
-    """Of absolute values; infinite where one is undefined."""
+    """Return the largest absolute value; infinity if one is undefined."""
     return float(np.nan_to_num(np.abs(differences), nan=np.inf).max(initial=0.0))

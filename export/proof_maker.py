@@ -89,7 +89,7 @@ def smooth(picture: Pixels) -> Pixels:
 
 
 def tint(picture: Pixels, light: Sequence[float]) -> Pixels:
-    """A picture of smooth() under light of these shares of red, green and blue."""
+    """Return a picture of smooth() under light of these shares of red, green and blue."""
     factors = np.array(light, np.float32)[:, None, None]
     return _coarse(picture * factors)
 
@@ -99,7 +99,7 @@ def _coarse(pixels: npt.NDArray[Any]) -> Pixels:
 
 
 def arithmetic_of(graph: onnx.ModelProto) -> str:
-    """What most of a graph computes in, one of ARITHMETICS."""
+    """Return what most of a graph computes in, one of ARITHMETICS."""
     if any(node.op_type == "QuantizeLinear" for node in graph.graph.node):
         return "int8"
     halves = sum(t.data_type == onnx.TensorProto.FLOAT16 for t in graph.graph.initializer)
@@ -116,7 +116,7 @@ def _number(candidates: Floats, score: float, iou: float) -> int:
 
 
 def _difference(one: Floats, other: Floats, score: float, iou: float) -> float:
-    """How much the scores of the detections in two answers differ in all."""
+    """Return the sum of the differences between the scores of two answers' detections."""
     kept = [detections(rows, score, iou) for rows in (one, other)]
     classes = np.unique(np.concatenate(kept)[:, 5])
     first, second = (np.array([rows[rows[:, 5] == c, 4].sum() for c in classes]) for rows in kept)

@@ -86,7 +86,7 @@ class Comparison:
 
     @property
     def holds(self) -> bool:
-        """Whether both find the same."""
+        """Return whether both find the same."""
         allowed = self.tolerance
         return (
             self.alone == 0
@@ -97,7 +97,7 @@ class Comparison:
         )
 
     def __str__(self) -> str:
-        """Two figures where it holds, all of them where it does not."""
+        """Return two figures if it holds, all of them if it does not."""
         if self.holds:
             return f"{self.detections} detections, at most {self.pixels:.2g} px and {self.score:.2g} apart"
         found = f"{self.alone} without a counterpart beside {self.detections} detections"
@@ -109,7 +109,7 @@ class Comparison:
         )
 
     def document(self) -> dict[str, object]:
-        """For JSON."""
+        """Return it as JSON can carry it."""
         return {"holds": self.holds, **asdict(self)}
 
 
@@ -135,7 +135,7 @@ class ServedProof:
     iou: float
 
     def to_bytes(self) -> bytes:
-        """The file's content; the same proof gives the same bytes."""
+        """Return the file's content; the same proof gives the same bytes."""
         about = {key: getattr(self, key) for key in ("graph_sha256", "arithmetic", "score", "iou")}
         file = io.BytesIO()
         np.savez_compressed(
@@ -228,7 +228,7 @@ def proof_of(graph: Path) -> Path:
 
 
 def detections(candidates: Floats, score: float, iou: float) -> Floats:
-    """The best candidates float32 [K, 6] of one picture that NMS leaves, MAX_COMPARED at most: float32 [D, 6]."""
+    """Return the candidates float32 [K, 6] of one picture that NMS keeps, at most MAX_COMPARED: float32 [D, 6]."""
     kept = non_maximum_suppression(candidates, Thresholds(score, iou), MAX_COMPARED)
     return np.asarray(kept, np.float32)
 

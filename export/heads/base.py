@@ -41,7 +41,7 @@ class Predictions:
 
     @property
     def objectness(self) -> bool:
-        """Whether a column stands between box and class scores, by the number of labels or by what is usual."""
+        """Return whether a column stands between box and class scores, by the number of labels or by what is usual."""
         beside = self.rows.shape[1] - len(self.labels or ())
         if self.outputs == 1 and isinstance(self.boxes, CentreSize) and self.labels and beside in (4, 5):
             return beside == 5

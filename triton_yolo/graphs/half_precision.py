@@ -68,7 +68,7 @@ def _without_detours(model: onnx.ModelProto, names: Collection[str]) -> onnx.Mod
 
 
 def _before(model: onnx.ModelProto, names: Iterable[str]) -> set[str]:
-    """The nodes with these names and all that they need."""
+    """Return the nodes with these names and all that they need."""
     makers = makers_of(model)
     nodes = [node for node in model.graph.node if node.name in set(names)]
     found: set[str] = set()
@@ -81,7 +81,7 @@ def _before(model: onnx.ModelProto, names: Iterable[str]) -> set[str]:
 
 
 def last_convolutions(model: onnx.ModelProto) -> set[str]:
-    """The convolutions that only arithmetic of the head stands behind: they make the logits of boxes and scores.
+    """Return the convolutions behind which only the head's arithmetic follows: they make logits of boxes and scores.
 
     A convolution that takes the mean of a distribution (it reads a Softmax; distribution focal loss,
     https://arxiv.org/abs/2006.04388) is arithmetic of the head too, so it counts as one and so do those before it.
@@ -104,14 +104,14 @@ def last_convolutions(model: onnx.ModelProto) -> set[str]:
 
 
 def logits_of(model: onnx.ModelProto) -> set[str]:
-    """The last convolutions without those that decode: those that no other one stands behind."""
+    """Return the last convolutions without those that decode: those that no other one follows."""
     makers = makers_of(model)
     last = last_convolutions(model)
     return {node.name for node in model.graph.node if node.name in last and not _reads_softmax(node, makers)}
 
 
 def _reads_softmax(convolution: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) -> bool:
-    """Whether a Softmax stands before a convolution, with nothing in between that computes."""
+    """Return whether a Softmax precedes a convolution, with nothing in between that computes."""
     node = makers.get(convolution.input[0])
     while node is not None and node.op_type in ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity"):
         node = makers.get(node.input[0])

@@ -39,7 +39,7 @@ def without_quantisers(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _dequantised(node: onnx.NodeProto, constants: dict[str, TensorProto]) -> np.ndarray:
-    """What a DequantizeLinear makes of a constant (ONNX, operator DequantizeLinear)."""
+    """Return what a DequantizeLinear makes of a constant (ONNX, operator DequantizeLinear)."""
     values, scale, *zero = (numpy_helper.to_array(constants[name]) for name in node.input if name)
     axis = attribute_of(node, "axis", 1)
     shape = [-1 if number == axis % values.ndim else 1 for number in range(values.ndim)] if scale.ndim else []

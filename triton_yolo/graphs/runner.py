@@ -62,7 +62,7 @@ class Runner:
 def measured_shapes(
     model: onnx.ModelProto, names: Iterable[str], images: npt.NDArray[Any]
 ) -> dict[str, tuple[int, ...]]:
-    """The shapes that tensors have in a run, where shape inference does not see through the graph.
+    """Return the shapes that tensors have in a run, which shape inference cannot always tell.
 
     Args:
         model: with one image input.
@@ -81,6 +81,6 @@ def measured_shapes(
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, in one line and not too long."""
+    """Return the message of an error, shortened to one line."""
     text = " ".join(str(error).split())
     return text if len(text) <= 200 else f"{text[:200]}..."

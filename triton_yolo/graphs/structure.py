@@ -12,22 +12,22 @@ from triton_yolo.errors import GraphError
 
 
 def opset_of(model: onnx.ModelProto) -> int:
-    """The version of ONNX's own operators that a model uses."""
+    """Return the version of ONNX's own operators that a model uses."""
     return next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
 
 
 def makers_of(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
-    """The node that makes each tensor."""
+    """Return the node that makes each tensor."""
     return {name: node for node in model.graph.node for name in node.output if name}
 
 
 def attribute_of(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    """The value of an attribute, or what holds where it is left out."""
+    """Return the value of an attribute, or its default."""
     return next((onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
 def in_order(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Nodes after those they depend on; tools that turn graphs to FP16 are known to break the order."""
+    """Put nodes after those they depend on; tools that convert to FP16 are known to break the order."""
     makers = {name: i for i, node in enumerate(model.graph.node) for name in node.output if name}
     needs = {i: sorted({makers[n] for n in read_by(node) if n in makers}) for i, node in enumerate(model.graph.node)}
     if all(before < i for i, befores in needs.items() for before in befores):
@@ -44,12 +44,12 @@ def in_order(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    """The graphs inside a node, as If and Loop have them."""
+    """Return the graphs inside a node, as If and Loop have them."""
     return [body for attribute in node.attribute for body in (attribute.g, *attribute.graphs) if body.node]
 
 
 def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes of a graph and of the graphs inside them."""
+    """Yield the nodes of a graph and of the graphs inside them."""
     for node in graph.node:
         yield node
         for body in _bodies(node):
@@ -57,7 +57,7 @@ def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 
 def read_by(node: onnx.NodeProto) -> Iterator[str]:
-    """The tensors that a node takes, those of the graphs inside it among them."""
+    """Yield the tensors that a node reads, and the graphs inside it."""
     yield from node.input
     for body in _bodies(node):
         for inner in body.node:
@@ -68,7 +68,7 @@ def read_by(node: onnx.NodeProto) -> Iterator[str]:
 def part_of(
     model: onnx.ModelProto, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
 ) -> onnx.ModelProto:
-    """The part of a graph between tensors.
+    """Cut out the part of a graph between tensors.
 
     Args:
         model: whose nodes are in order.

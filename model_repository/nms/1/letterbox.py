@@ -57,7 +57,7 @@ class Letterbox:
         }
 
     def place(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Where an image lies in the network's input.
+        """Place an image in the network's input.
 
         Args:
             height: of the original image, in pixels.
@@ -94,14 +94,14 @@ def undo_letterbox(boxes: Floats, image_size: tuple[int, int], letterbox: Letter
 
 
 def brought_back(boxes: Floats, way: Floats) -> Floats:
-    """Boxes float32 [N, 4] by the way that all of them take, [3, 4], or each its own, [3, N, 4]."""
+    """Transform boxes float32 [N, 4] with one way for all, [3, 4], or one for each, [3, N, 4]."""
     offset, scale, limit = way
     return np.minimum(np.maximum((boxes - offset) * scale, 0), limit)
 
 
 @lru_cache(maxsize=256)
 def way_back(height: int, width: int, letterbox: Letterbox) -> Floats:
-    """What to subtract from x1, y1, x2, y2, what to multiply with, and what not to exceed: float32 [3, 4]."""
+    """Return what to subtract from x1, y1, x2, y2, the factors, and the limits: float32 [3, 4]."""
     top, left, new_height, new_width = letterbox.place(height, width)
     return np.array([[left, top] * 2, [width / new_width, height / new_height] * 2, [width, height] * 2], np.float32)
 

@@ -17,7 +17,7 @@ FEW = 4  # pairs of a row, at least, where there are very many rows
 
 
 def non_maximum_suppression(candidates: Floats, thresholds: Thresholds, most: int) -> Floats:
-    """Greedy class-wise non-maximum suppression.
+    """Apply greedy class-wise non-maximum suppression.
 
     Args:
         candidates: float32 [K, 6], x1, y1, x2, y2, score, class; sorted by score, best first.
@@ -31,7 +31,7 @@ def non_maximum_suppression(candidates: Floats, thresholds: Thresholds, most: in
 
 
 def reported(candidates: Floats, thresholds: Thresholds, most: int) -> tuple[Indices, Indices, Floats]:
-    """What is reported of a batch.
+    """Find the rows of a batch that are reported.
 
     Args:
         candidates: float32 [B, K, 6], sorted by score.
@@ -64,7 +64,7 @@ def reported(candidates: Floats, thresholds: Thresholds, most: int) -> tuple[Ind
 
 
 def _pairs(groups: npt.NDArray[np.float64]) -> tuple[Indices, Indices, Indices] | None:
-    """Each row with each row before it in its group; None if there are more than is worth it.
+    """Pair each row with each row before it in its group; return None if there are too many pairs.
 
     Args:
         groups: float64 [N], the number of each row's group.
@@ -87,7 +87,7 @@ def _pairs(groups: npt.NDArray[np.float64]) -> tuple[Indices, Indices, Indices] 
 
 
 def _one_by_one(columns: Floats, good: Bools, iou: float, most: int) -> Bools:
-    """What greedy suppression leaves: in each turn the best row left of every image removes what is too near to it.
+    """Suppress greedily: in each turn, the best remaining row of every image removes the rows too close to it.
 
     Args:
         columns: float32 [6, B, W], x1, y1, x2, y2, score, class; sorted by score.
@@ -110,7 +110,7 @@ def _one_by_one(columns: Floats, good: Bools, iou: float, most: int) -> Bools:
 
 
 def _all_at_once(found: Floats, order: Indices, rows: Indices, better: Indices, iou: float) -> Bools:
-    """The same by comparing each row with all better ones of its image and class.
+    """Suppress by comparing each row with all better ones of its image and class.
 
     A row stays if no better row that stays is too near to it. Applied to all rows at once, again and again, this
     stops changing after as many turns as the longest chain of overlapping rows, a few (Zheng et al., Enhancing
@@ -140,7 +140,7 @@ def _all_at_once(found: Floats, order: Indices, rows: Indices, better: Indices, 
 
 
 def _overlaps(one: Floats, others: Floats) -> Floats:
-    """Intersection over union; 0 where both are empty.
+    """Return the intersection over union; 0 if both are empty.
 
     Args:
         one: float32 [4+, ...], x1, y1, x2, y2 first.

@@ -32,7 +32,7 @@ def make_pipeline(name: str, source: str, args: dict[str, str]) -> Any:
     from triton_yolo.server.runtimes.dali.gpu_pipeline import GpuPipeline
 
     config = json.loads(args["model_config"])
-    threads = int(config["parameters"]["num_threads"]["string_value"])  # which Triton's DALI backend reads too
+    threads = int(config["parameters"]["num_threads"]["string_value"])  # of Triton's own DALI backend too
     return GpuPipeline(definition, source, config["max_batch_size"], threads, int(args["model_instance_device_id"]))
 
 
