@@ -88,10 +88,10 @@ def find_layout(network: Network, wanted: str | None) -> Layout:
 
 
 def _check_task(seen: str, network: Network) -> None:
-    """Refuse what is no detector by the shapes of its outputs: classifiers, and networks for masks."""
+    """Refuse classifiers and networks for masks, by the shapes of their outputs."""
     dims = list(network.outputs.values())
     maps = [one for one in dims if len(one) == 3]
-    if all(math.prod(one[1:]) == 1 for one in dims):
+    if all(len(one) in (1, 3) and math.prod(one[1:]) == 1 for one in dims):  # [N, C] or [N, C, 1, 1]
         raise ExportError(
             f"{seen}: this is a classifier, with a score for each class of the whole image and no boxes, and "
             "triton-yolo serves detectors: export the detection network"

@@ -186,7 +186,7 @@ def test_annotations_of_other_images_are_refused(
         Image.new("RGB", (64, 64)).save(others / f"other{i}.png")
     annotations = coco(others, tmp_path / "coco.json")
     message = refused(calibrate_here(graph, "--images", pictures, "--annotations", annotations))
-    assert "the annotations are of other images: 0 of their 8 are in" in message
+    assert "the annotations belong to other images: 0 of their 8 are in" in message
 
 
 def test_annotations_of_other_classes_are_refused(

@@ -223,7 +223,7 @@ class TestAnnotated:
         folder_of(tmp_path, 9)
         names = [f"{i:02}.png" for i in range(FEWEST - 1)]
         message = (
-            f"the annotations are of other images: {FEWEST - 1} of their {FEWEST + 1} are in {tmp_path}; "
+            f"the annotations belong to other images: {FEWEST - 1} of their {FEWEST + 1} are in {tmp_path}; "
             "the first that they name is one.png"
         )
         with pytest.raises(AnnotationError, match=f"^{re.escape(message)}$"):

@@ -172,7 +172,7 @@ def test_yaml_of_something_else_is_refused(tmp_path: Path, content: str) -> None
     ids=["unclosed", "tab", "two documents", "within itself", "two colons", "too deep"],
 )
 def test_yaml_that_cannot_be_read_is_refused(tmp_path: Path, content: str) -> None:
-    assert "are no YAML" in refusal(written(tmp_path, "data.yaml", content))
+    assert "are not valid YAML" in refusal(written(tmp_path, "data.yaml", content))
 
 
 @pytest.mark.parametrize("content", ['["open", "short"', '["open" "short"]', "open", '"open"', "{'names': }"])

@@ -221,7 +221,7 @@ def answering(*outputs: tuple[str, tuple[int, ...], Callable[[int], float]]) -> 
 @pytest.mark.parametrize(
     ("outputs", "complaint"),
     [
-        ([("y", (7, CELLS + 1), float)], r"y \[N, 7, 2101\], which is none of the layouts that are known"),
+        ([("y", (7, CELLS + 1), float)], r"y \[N, 7, 2101\], which is none of the known layouts"),
         ([("y", (1000,), float)], r"y \[N, 1000\]: this is a classifier, .* and triton-yolo serves detectors"),
         ([("y", (1000, 1, 1), float)], r"y \[N, 1000, 1, 1\]: this is a classifier"),
         ([("y", (21, 80, 80), float)], "one fine map, as a semantic segmentation network has"),
@@ -272,7 +272,7 @@ def test_suppression_in_the_graph_is_refused() -> None:
 
 @pytest.mark.parametrize(("name", "head"), [("yolov8", "split"), ("yolov8", "yolov10")])
 def test_a_head_that_the_outputs_cannot_be_is_refused(name: str, head: str) -> None:
-    with pytest.raises(ExportError, match=f"--head {head} .*does not have|none of the layouts"):
+    with pytest.raises(ExportError, match=f"--head {head} .*does not have|none of the known layouts"):
         opened(family_network(FAMILIES[name]), head=head)
 
 
