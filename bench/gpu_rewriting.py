@@ -25,7 +25,7 @@ from triton_yolo.graphs.half_precision import halved, name_nodes
 from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.graphs.quantisers import without_quantisers
 from triton_yolo.machine import describe_gpu, describe_machine
-from triton_yolo.repository import DEFAULT_REPOSITORY, GRAPH
+from triton_yolo.repository import DEFAULT_REPOSITORY, GRAPH_PATH
 from triton_yolo.server.runtimes.onnxruntime_cuda import cuda_operators
 from triton_yolo.server.runtimes.onnxruntime_cuda.late_decoding import decode_late
 
@@ -42,7 +42,7 @@ OPERATORS: dict[str, tuple[str, Any]] = {
 
 def main(
     graph: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The served graph.")] = (
-        DEFAULT_REPOSITORY / GRAPH
+        DEFAULT_REPOSITORY / GRAPH_PATH
     ),
     out: Annotated[Path, typer.Option(help="File for the results.")] = ROOT / "bench/results/gpu-rewriting.json",
 ) -> None:
