@@ -17,6 +17,7 @@ import typer
 
 from triton_yolo.cli.exits import leave
 from triton_yolo.cli.progress import tracked
+from triton_yolo.errors import GraphError
 from triton_yolo.export.command import TOP_K
 from triton_yolo.export.errors import ExportError
 from triton_yolo.export.network import Network, dims_of, image_input, prepare
@@ -85,7 +86,7 @@ def _row(path: Path, folder: Path, size: int | None, said: tuple[PixelFormat, ..
     row: dict[str, Any] = {}
     try:
         _export(path, size, said, row)
-    except ExportError as error:
+    except GraphError as error:
         row |= {"result": "refused", "error": _relative(error, folder)}
     except Exception as error:  # a defect: its row says so, and the files after it are still looked at
         row |= {"result": "defect", "error": f"{type(error).__name__}: {_relative(error, folder)}"}

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from bench.errors import BenchError
-from triton_yolo.export.errors import ExportError
+from triton_yolo.errors import GraphError
 from triton_yolo.export.network import prepare
 from triton_yolo.export.proof_maker import write_graph
 from triton_yolo.export.recognise import ExportOptions, recognise
@@ -37,7 +37,7 @@ def float_repository(network: Path, repository: Path, folder: Path) -> Path:
         prepared = prepare(read_network(network), None)
         recognised = recognise(prepared, ExportOptions())
         graph = served_graph(prepared, recognised, rows_of(served))
-    except ExportError as error:
+    except GraphError as error:
         raise BenchError(str(error)) from None
     if graph.graph.input != served.graph.input:
         raise BenchError(f"{repository} serves another network than {network}: its images have another size")

@@ -89,7 +89,7 @@ def calibrate(path: Path, folder: Path, annotations: Path | None, options: Calib
         options: of the calibration.
 
     Raises:
-        AnnotationError, CalibrationError, ExportError, RepositoryError: a file cannot be used, or no graph is good
+        AnnotationError, CalibrationError, GraphError, RepositoryError: a file cannot be used, or no graph is good
             enough.
         OSError: the ranges cannot be written.
     """

@@ -44,7 +44,7 @@ def read_float_graph(path: Path) -> onnx.ModelProto:
 
     Raises:
         CalibrationError: it is not a served graph, is quantised already, or computes in float16.
-        ExportError: it cannot be read.
+        GraphError: it cannot be read.
     """
     model = read_network(path)
     try:

@@ -18,7 +18,7 @@ from tests.export.opened import family_network, pictures, run
 from triton_yolo.calibration.errors import CalibrationError
 from triton_yolo.calibration.layers import QUANTISED, convolutions, read_float_graph
 from triton_yolo.calibration.quantise import quantised
-from triton_yolo.export.errors import ExportError
+from triton_yolo.errors import GraphError
 from triton_yolo.graphs.half_precision import last_convolutions
 
 TWO = "a = Conv (x, w)  raw = Conv (a, v)"
@@ -207,5 +207,5 @@ def test_the_operators_of_quantisation_are_onnxs_own() -> None:
 def test_files_that_are_no_graphs_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no graph")
     for name in ("model.onnx", "none.onnx"):
-        with pytest.raises(ExportError, match=re.escape(str(tmp_path / name))):
+        with pytest.raises(GraphError, match=re.escape(str(tmp_path / name))):
             read_float_graph(tmp_path / name)
