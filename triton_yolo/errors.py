@@ -4,6 +4,7 @@
     ├── GraphError          an ONNX graph cannot be used
     │   └── ExportError     a network cannot be served as it is
     ├── RepositoryError     a model repository cannot be read
+    ├── ImageError          an image file cannot be read
     ├── ServerError         a server does not start, or ended
     ├── CalibrationError    a graph, images or annotations cannot be calibrated with
     ├── AnnotationError     a COCO file cannot be read
@@ -27,3 +28,7 @@ class GraphError(TritonYoloError):
 
 class RepositoryError(TritonYoloError):
     """A model repository or one of its files is missing or cannot be read."""
+
+
+class ImageError(TritonYoloError):
+    """An image file cannot be read."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import PIL.Image
 
-from triton_yolo.clients.errors import DetectionError
+from triton_yolo.errors import ImageError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")  # in a folder; a file that is named by itself may have any
 ORIENTATION = 0x0112  # EXIF tag; values from 5 on swap width and height
@@ -50,14 +50,14 @@ def upright_size(encoded: bytes) -> tuple[int, int]:
         encoded: a JPEG or PNG.
 
     Raises:
-        DetectionError: it is none.
+        ImageError: the bytes are neither.
     """
     try:
         with PIL.Image.open(io.BytesIO(encoded)) as image:
             width, height = image.size
             return (height, width) if image.getexif().get(ORIENTATION, 1) >= 5 else (width, height)
     except (OSError, PIL.Image.DecompressionBombError):
-        raise DetectionError("image has no header that tells its size") from None
+        raise ImageError("image has no header that tells its size") from None
 
 
 def write_whole(path: Path, content: bytes) -> None:

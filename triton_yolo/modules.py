@@ -9,7 +9,7 @@ from types import ModuleType
 
 
 def load_module(path: Path) -> ModuleType:
-    """Import one file, such as ``model_repository/nms/1/postprocess.py``."""
+    """Import one file, such as ``model_repository/preprocess/1/dali.py``."""
     spec = importlib.util.spec_from_file_location(f"{path.parents[1].name}_{path.stem}", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -23,6 +23,7 @@ from triton_yolo.clients.connect import Kind
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.detector import CONCURRENCY, Detector
 from triton_yolo.clients.errors import DetectionError, ServerUnavailable
+from triton_yolo.errors import ImageError
 from triton_yolo.files import SUFFIXES, find_images, upright_size, write_whole
 
 COMMAND = "triton-yolo detect"
@@ -136,7 +137,7 @@ def _process(detector: Detector, folder: Path | None, file: Path, **thresholds: 
         raise
     except OSError as error:
         return Outcome(file, error=f"{error.strerror}: {error.filename}")
-    except DetectionError as error:
+    except (DetectionError, ImageError) as error:
         return Outcome(file, error=str(error))
 
 

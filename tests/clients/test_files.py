@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.pictures import TURNED, jpeg
-from triton_yolo.clients import DetectionError
+from triton_yolo.errors import ImageError
 from triton_yolo.files import find_images, upright_size, write_together, write_whole
 
 
@@ -63,7 +63,7 @@ def test_the_size_is_that_of_the_upright_image(orientation: int, size: tuple[int
 
 
 def test_bytes_without_a_size_are_refused() -> None:
-    with pytest.raises(DetectionError, match="no header"):
+    with pytest.raises(ImageError, match="no header"):
         upright_size(b"no image")
 
 

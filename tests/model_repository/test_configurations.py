@@ -10,9 +10,9 @@ import onnx
 import pytest
 from tritonclient.grpc import model_config_pb2
 
-from triton_yolo.repository import read_config
 from tests.conftest import REPOSITORY
 from triton_yolo.boards import CLASSES
+from triton_yolo.repository import read_config
 
 CONFIGS = {path.parent.name: read_config(path) for path in sorted(REPOSITORY.glob("*/config.pbtxt"))}
 ENSEMBLES = [name for name, config in CONFIGS.items() if config.platform == "ensemble"]
