@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +23,7 @@ Calibrator = Enum("Calibrator", {name: name for name in (AUTO, *METHODS)}, type=
 Rest = Enum("Rest", {name: name for name in REST}, type=str)  # type: ignore[misc]
 Letterbox = Enum("Letterbox", {place: place for place in ("centred", "top-left")}, type=str)  # type: ignore[misc]
 BEST, HALF = Calibrator(AUTO), Rest(REST[0])
-RANGES = Path(__file__).parent / "ranges"
+RANGES = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "triton-yolo", "ranges")
 
 
 def as_share(text: str) -> float:
@@ -73,7 +74,12 @@ def main(
         Letterbox | None, typer.Option(help="Where images lie in the input, if the graph is in no repository.")
     ] = None,
     ranges: Annotated[
-        Path, typer.Option(file_okay=False, help="Folder of ranges, which a later run takes if all fits.")
+        Path,
+        typer.Option(
+            file_okay=False,
+            help="Folder of ranges, which a later run takes if all fits.",
+            show_default="~/.cache/triton-yolo/ranges",
+        ),
     ] = RANGES,
 ) -> None:
     """Turn a served float graph into an INT8 graph that TensorRT and OpenVINO run, and prove how good it is.

@@ -98,7 +98,9 @@ def current_device() -> int:
     try:
         from cuda.bindings import runtime
     except ImportError:
-        raise DetectionError("transport 'cuda' needs the Python package cuda-python: install it") from None
+        raise DetectionError(
+            "transport 'cuda' needs the Python package cuda-python: pip install 'triton-yolo[cuda]'"
+        ) from None
     try:
         return int(_call(runtime.cudaGetDevice))
     except DetectionError as error:
