@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.imports import imports
 
 # Part: the parts that it may import, beside itself.
 ALLOWED: dict[str, set[str]] = {
@@ -42,27 +42,6 @@ def files() -> Iterator[tuple[str, Path]]:
             yield "root", path
 
 
-def imported(path: Path, *, typing_only: bool) -> Iterator[str]:
-    """Absolute names that a file imports anywhere in it, also in functions.
-
-    Args:
-        path: of the file.
-        typing_only: count those under ``if TYPE_CHECKING`` too.
-    """
-    waiting: list[ast.AST] = [ast.parse(path.read_text())]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not typing_only:
-            waiting += node.orelse
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            # `from triton_yolo import clients` imports triton_yolo.clients.
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        waiting += ast.iter_child_nodes(node)
-
-
 def part_of(name: str) -> str | None:
     """The part that an imported name belongs to; None for other people's packages."""
     top, *rest = name.split(".")
@@ -90,7 +69,7 @@ def test_a_part_imports_those_below_it_alone(part: str) -> None:
     wrong = []
     for own, path in files():
         exempt = BY_NAME.get(path.relative_to(ROOT).as_posix(), set())
-        for name in imported(path, typing_only=True) if own == part else ():
+        for name in imports(path, typing_only=True) if own == part else ():
             target = part_of(name)
             if target not in {None, part, *ALLOWED[part], *exempt}:
                 wrong.append(f"{path.relative_to(ROOT)} imports {name}")
@@ -99,7 +78,7 @@ def test_a_part_imports_those_below_it_alone(part: str) -> None:
 
 @pytest.mark.parametrize("path", BY_NAME)
 def test_the_root_loads_parts_by_name_alone(path: str) -> None:
-    parts = {part_of(name) for name in imported(ROOT / path, typing_only=False)}
+    parts = {part_of(name) for name in imports(ROOT / path)}
     assert parts <= {None, "root"}, "an import here would load the part with `import triton_yolo`"
 
 
@@ -109,7 +88,7 @@ def test_the_old_names_at_the_top_are_imported_by_nobody() -> None:
     wrong = [
         f"{path.relative_to(ROOT)} imports {name}"
         for _, path in [*files(), *tests]
-        for name in imported(path, typing_only=True)
+        for name in imports(path, typing_only=True)
         if name.split(".")[0] in tops
     ]
     assert not wrong

@@ -196,19 +196,3 @@ def test_with_the_server_s_packages_the_demo_draws(serving: Environment, tmp_pat
     result = serving.run("triton-yolo", "demo", cwd=tmp_path)
     assert "drawn defects were found where they are" in result.stdout
     assert cv2.imread(str(tmp_path / "out" / "demo.png")).shape[1] > 1000
-
-
-def test_a_gpu_brings_all_of_the_server_and_export_but_the_onnx_runtime_of_the_cpu(built: Built) -> None:
-    """ONNX Runtime for a GPU and the one for the CPU overwrite each other's files."""
-    with zipfile.ZipFile(built.wheel) as archive:
-        [metadata] = [name for name in archive.namelist() if name.endswith("METADATA")]
-        lines = re.findall(r"^Requires-Dist: (.+)$", archive.read(metadata).decode(), re.MULTILINE)
-    extras: dict[str, set[str]] = {}
-    for line in lines:
-        if found := re.fullmatch(r"(.+?); extra == ['\"](.+)['\"]", line):
-            extras.setdefault(found[2], set()).add(found[1].strip())
-    # opencv-python-headless comes with [draw].
-    wanted = extras["server"] | extras["export"] - {"opencv-python-headless"}
-    wanted -= {"onnxruntime", "triton-yolo[draw]"}
-    assert extras["gpu"] - wanted == {"onnxruntime-gpu[cuda,cudnn]", "triton-yolo[cuda,draw]"}
-    assert wanted <= extras["gpu"]

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -95,7 +95,10 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(version("triton-yolo"))
+        try:
+            typer.echo(version("triton-yolo"))
+        except PackageNotFoundError:
+            typer.echo("unknown: the package is not installed")
         raise typer.Exit
 
 
