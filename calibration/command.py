@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +24,7 @@ Calibrator = Enum("Calibrator", {name: name for name in (AUTO, *METHODS)}, type=
 Rest = Enum("Rest", {name: name for name in REST}, type=str)  # type: ignore[misc]
 LetterboxPosition = Enum("LetterboxPosition", {place: place for place in PLACES}, type=str)  # type: ignore[misc]
 BEST, HALF = Calibrator(AUTO), Rest(REST[0])
-RANGES = Path(__file__).parent / "ranges"
+RANGES = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "triton-yolo", "ranges")
 
 
 def as_share(text: str) -> float:
@@ -87,7 +88,7 @@ def main(
         typer.Option(
             file_okay=False,
             help="Folder of ranges, which later runs on the same graph and images reuse.",
-            show_default="calibration/ranges",
+            show_default="~/.cache/triton-yolo/ranges",
         ),
     ] = RANGES,
 ) -> None:

@@ -155,7 +155,7 @@ class ServedProof:
             ProofError: the file is missing or damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 ends = np.cumsum(file["counts"])[:-1]
                 candidates = tuple(np.split(file["rows"], ends))
                 return cls(file["pixels"] * np.uint8(GREYS), candidates, **json.loads(bytes(file["about"])))

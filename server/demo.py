@@ -22,10 +22,10 @@ from triton_yolo.clients.detector import Detector
 from triton_yolo.clients.drawing import draw
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
+from triton_yolo.repository import DEFAULT_REPOSITORY
 from triton_yolo.server.process import TritonServer, free_addresses
 
 COMMAND = "triton-yolo demo"
-ROOT = Path(__file__).resolve().parents[1]
 # The first boards from seed 9,000,000 on that have all six defects; training draws from other seeds.
 PHOTOS, SCANS = (9_000_058, 9_000_075), (9_000_013, 9_000_021, 9_000_023)
 OVERLAP = 0.5  # intersection over union from which a detection is of a defect
@@ -36,8 +36,8 @@ Picture = npt.NDArray[np.uint8]
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="Folder for demo.png.")] = ROOT / "out",
-    repository: Annotated[Path, typer.Option(help="Model repository to serve.")] = ROOT / "model_repository",
+    out: Annotated[Path, typer.Option(help="Folder for demo.png.")] = Path("out"),
+    repository: Annotated[Path, typer.Option(help="Model repository to serve.")] = DEFAULT_REPOSITORY,
 ) -> None:
     """Draw boards with known defects, start the server, detect, draw demo.png, print the table, stop the server.
 

@@ -49,7 +49,8 @@ def find_gpu(wanted: str = "0") -> Gpu:
 
     if PROVIDER not in onnxruntime.get_available_providers():
         raise ServerError(
-            "--device gpu needs onnxruntime-gpu, and onnxruntime for the CPU is installed: run `make gpu`"
+            "--device gpu needs onnxruntime-gpu, and onnxruntime for the CPU is installed, which is the same Python "
+            "package: run `make gpu`, or pip uninstall onnxruntime and then pip install 'triton-yolo[gpu]'"
         )
     return found[0]
 

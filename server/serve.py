@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +15,7 @@ from triton_yolo.cli.exits import leave
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.repository import DEFAULT_REPOSITORY
 from triton_yolo.server.errors import ServerError
-from triton_yolo.server.process import Addresses, TritonServer
+from triton_yolo.server.process import EXIT_SECONDS, Addresses, TritonServer
 from triton_yolo.server.runtimes.base import Arithmetic, Device
 
 
@@ -57,7 +59,10 @@ def main(
         if where == "cpu" and gpu is not None:
             raise ServerError(f"--gpu {gpu} and --device cpu contradict each other")
         os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # numbers as nvidia-smi has them
-        with TritonServer(repository, addresses, log, where, backends, arithmetic, gpu or "0") as server:
+        with (
+            TritonServer(repository, addresses, log, where, backends, arithmetic, gpu or "0") as server,
+            _stop_announced(),
+        ):
             server.wait_until_ready()
             ready = True
             typer.echo(f"Serving {', '.join(server.models)} from {server.repository}")
@@ -73,6 +78,16 @@ def main(
         raise typer.Exit(128 + stop[0] if stop[0] != signal.SIGTERM else 0) from None
     except TritonYoloError as error:
         leave("triton-yolo serve", str(error))
+
+
+@contextmanager
+def _stop_announced() -> Iterator[None]:
+    """Say after a signal what the wait is for."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"Stopping: requests in flight may take up to {EXIT_SECONDS} s ...", err=True)
+        raise
 
 
 def _interrupt(stop: list[int], number: int) -> None:

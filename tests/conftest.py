@@ -11,11 +11,20 @@ import onnx
 import pytest
 
 from bench.float_graph import NETWORK, float_repository
+from tests.support.tiers import tiers
 from triton_yolo.calibration.runtimes import Run, openvino_engine
 from triton_yolo.server.process import TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
 REPOSITORY = ROOT / "model_repository"
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its tiers."""
+    for item in items:
+        for tier in tiers(item):
+            item.add_marker(tier)
 
 
 def has_vnni() -> bool:

@@ -99,7 +99,9 @@ def current_device() -> int:
     try:
         from cuda.bindings import runtime
     except ImportError:
-        raise DetectionError("memory 'cuda' needs the Python package cuda-python: install it") from None
+        raise DetectionError(
+            "memory 'cuda' needs the Python package cuda-python: pip install 'triton-yolo[cuda]'"
+        ) from None
     try:
         return int(_call(runtime.cudaGetDevice))
     except DetectionError as error:

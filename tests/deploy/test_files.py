@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import ast
+import os
 import re
+import shutil
 import subprocess
 import sys
-from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
 from tests.deploy.conftest import tool
+from tests.support.imports import PROJECT, below, closure, declared, missing, third_party, tomllib
 
 DEPLOY = ROOT / "deploy"
+BUILD = ("deploy.build", "triton_yolo.export.tensorrt")
+SERVE = ("triton_yolo.cli.main", "triton_yolo.server.serve")
+# DALI, whose version the Dockerfile names, and what turns detections into those of another library.
+NOT_LISTED = {"nvidia", "supervision"}
 
 
 def test_the_shell_script_passes_shellcheck() -> None:
@@ -42,53 +45,41 @@ def test_what_a_dockerfile_copies_is_there_and_not_ignored(name: str) -> None:
             assert f"!{source.split('/')[0]}" in ignored, source
 
 
-@pytest.mark.parametrize(
-    ("name", "module"), [("Dockerfile.build", "deploy.build"), ("Dockerfile.cpu", "triton_yolo.server.serve")]
-)
-def test_an_image_has_every_folder_that_its_program_imports(name: str, module: str) -> None:
+@pytest.mark.parametrize(("name", "modules"), [("Dockerfile.build", BUILD), ("Dockerfile.cpu", SERVE)])
+def test_an_image_has_every_file_that_its_program_imports(name: str, modules: tuple[str, ...]) -> None:
     copied = set(re.findall(r"^COPY (\w+)/ ", (DEPLOY / name).read_text(), re.MULTILINE))
-    ours = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    assert imported(module) & ours <= copied
+    for module in modules:
+        for path in below(module, inner=True).values():
+            folders = {path.relative_to(ROOT).parts[0], path.resolve().relative_to(ROOT).parts[0]}
+            assert folders <= copied, path
+
+
+@pytest.mark.parametrize(("name", "modules"), [("Dockerfile.build", BUILD), ("Dockerfile.cpu", SERVE)])
+def test_the_program_of_an_image_loads_from_the_folders_that_are_copied(
+    name: str, modules: tuple[str, ...], tmp_path: Path
+) -> None:
+    for folder in re.findall(r"^COPY (\w+)/ \1/$", (DEPLOY / name).read_text(), re.MULTILINE):
+        shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True)
+    code = "import sys, triton_yolo; print(triton_yolo.__file__); import " + ", ".join(modules)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"{tmp_path / 'triton_yolo' / '__init__.py'}\n"
 
 
 def test_the_build_image_installs_every_package_that_it_imports() -> None:
-    wanted = [
-        line.split("#")[0].strip() for line in (DEPLOY / "requirements.txt").read_text().splitlines() if line[:1] != "#"
-    ]
-    installed = closure([Requirement(line) for line in wanted])
-    distributions = packages_distributions()
-    for top in imported("deploy.build") | imported("triton_yolo.export.tensorrt"):
-        candidates = {canonicalize_name(name) for name in distributions.get(top, [])} - {"triton-yolo"}
-        assert not candidates or candidates & installed, f"{top} comes from {candidates}"
+    lines = [line.split("#")[0].strip() for line in (DEPLOY / "requirements.txt").read_text().splitlines()]
+    installed = closure([line for line in lines if line])
+    for module in BUILD:
+        names = third_party(module, inner=True)
+        assert not missing({name: path for name, path in names.items() if name not in NOT_LISTED}, installed)
 
 
-def imported(module: str) -> set[str]:
-    """Top-level names that a module imports when it is loaded, and in its functions."""
-    code = f"import sys; before = set(sys.modules); import {module}; print(*set(sys.modules) - before)"
+def test_the_cpu_image_installs_what_the_server_s_extra_does() -> None:
+    """Its Dockerfile reads lists out of pyproject.toml, so these name no other extra of the project."""
+    command = re.search(r"RUN python -c '(.+?)'", (DEPLOY / "Dockerfile.cpu").read_text(), re.DOTALL)
+    assert command
+    code = command[1].replace("\\\n      ", "").replace("tomllib", tomllib.__name__)
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    names = set(result.stdout.split())
-    for path in ROOT.glob("*/*.py"):
-        if f"{path.parent.name}.{path.stem}" in names | {module}:
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.ImportFrom) and node.module:
-                    names.add(node.module)
-    return {name.split(".")[0] for name in names} - {"nvidia"}  # DALI, whose version the Dockerfile names
-
-
-def closure(wanted: list[Requirement]) -> set[str]:
-    """Requirements and what they require."""
-    found: set[str] = set()
-    extras_seen: set[tuple[str, str]] = set()
-    while wanted:
-        requirement = wanted.pop()
-        name = canonicalize_name(requirement.name)
-        new = {(name, extra) for extra in requirement.extras or {""}} - extras_seen
-        if not new:
-            continue
-        extras_seen |= new
-        found.add(name)
-        for line in requires(name) or []:
-            deeper = Requirement(line)
-            if deeper.marker is None or any(deeper.marker.evaluate({"extra": extra}) for _, extra in new):
-                wanted.append(deeper)
-    return found
+    assert result.stdout.splitlines() == declared({"server"})
+    assert PROJECT not in result.stdout

@@ -15,11 +15,11 @@ import onnx
 import pytest
 from tritonclient.grpc import model_config_pb2
 
+from tests.conftest import REPOSITORY
+from triton_yolo.boards import CLASSES
 from triton_yolo.dali_definition import load_definition
 from triton_yolo.nms.letterbox import Letterbox
 from triton_yolo.repository import read_config, read_served_model
-from tests.conftest import REPOSITORY
-from triton_yolo.boards import CLASSES
 
 CONFIGS = {path.parent.name: read_config(path) for path in sorted(REPOSITORY.glob("*/config.pbtxt"))}
 ENSEMBLES = [name for name, config in CONFIGS.items() if config.platform == "ensemble"]

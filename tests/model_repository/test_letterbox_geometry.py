@@ -9,12 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triton_yolo.nms import suppression
-from triton_yolo.nms.detections import detections
-from triton_yolo.nms.letterbox import Letterbox, undo_letterbox
-from triton_yolo.nms.suppression import non_maximum_suppression
-from triton_yolo.nms.thresholds import Thresholds
 from tests.server.references import placed
+from triton_yolo.nms.letterbox import Letterbox, undo_letterbox
 
 LETTERBOXES = [Letterbox(*place) for place in [(640, 640), (384, 672), (384, 672, False), (640, 640, False, False)]]
 SIDES = st.integers(1, 10_000)

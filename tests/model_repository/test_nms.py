@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.server.references import suppress
 from triton_yolo.nms import suppression
 from triton_yolo.nms.detections import detections
-from triton_yolo.nms.letterbox import Letterbox, undo_letterbox
+from triton_yolo.nms.letterbox import Letterbox
 from triton_yolo.nms.suppression import non_maximum_suppression
 from triton_yolo.nms.thresholds import Thresholds
-from tests.server.references import suppress
 
 LETTERBOX = Letterbox(640, 640)
 
@@ -142,9 +142,7 @@ def test_images_of_a_batch_get_what_each_gets_alone(images: list[list[list[float
 
 
 def test_an_empty_batch_gives_empty_detections() -> None:
-    arrays = detections(
-        batch(), np.zeros((0, 2), np.int32), Thresholds(0.25, 0.45), 100, LETTERBOX
-    )
+    arrays = detections(batch(), np.zeros((0, 2), np.int32), Thresholds(0.25, 0.45), 100, LETTERBOX)
     assert [array.shape for array in arrays] == [(0, 1), (0, 100, 4), (0, 100), (0, 100)]
 
 

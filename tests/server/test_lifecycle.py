@@ -138,6 +138,8 @@ def test_it_prints_its_addresses_answers_and_leaves_nothing_after_a_signal(
         assert f"http://127.0.0.1:{server.addresses.metrics}/metrics" in lines[3]
         assert Client(server.addresses).ready()
         assert server.stop(number) == status
+        assert server.process.stderr
+        assert server.process.stderr.read() == "Stopping: requests in flight may take up to 10 s ...\n"
 
 
 def test_a_signal_during_the_start_leaves_nothing(tmp_path: Path) -> None:

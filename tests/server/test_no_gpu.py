@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from triton_yolo.repository import read_config
-from triton_yolo.server import gpu
+from triton_yolo.server import gpu_selection
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.gpu_selection import Gpu, find_gpu
 from triton_yolo.server.repository import compose
@@ -52,8 +52,8 @@ def test_what_is_no_one_gpu_is_refused(arguments: list[str], complaint: str, tmp
 
 def test_a_gpu_is_named_by_number_or_uuid(monkeypatch: pytest.MonkeyPatch) -> None:
     there = [Gpu(0, "GPU-2e5c5773-4166", "one"), Gpu(1, "GPU-9c9ac8df-903a", "another")]
-    monkeypatch.setattr(gpu, "_gpus", lambda: there)
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [gpu.PROVIDER])
+    monkeypatch.setattr(gpu_selection, "_gpus", lambda: there)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [gpu_selection.PROVIDER])
     assert find_gpu("1") == find_gpu("GPU-9c9a") == find_gpu("GPU-9c9ac8df-903a") == there[1]
     for wanted, why in (("2", "none"), ("GPU-", "none"), ("GPU-1234", "none")):
         with pytest.raises(ServerError, match=f"--gpu {wanted} is {why} of the GPUs here: 0 .GPU-2e5c5773-4166, one"):

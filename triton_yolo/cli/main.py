@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +18,7 @@ from triton_yolo.cli.exits import leave
 
 # Verb: the module whose main() it calls, the extra that installs what that needs, and a line for the list of verbs.
 VERBS = {
-    "detect": ("triton_yolo.clients.commands.detect", "server", "Detect on image files through a running server."),
+    "detect": ("triton_yolo.clients.commands.detect", "draw", "Detect on image files through a running server."),
     "evaluate": ("triton_yolo.clients.commands.evaluate", "evaluate", "Measure the server's mAP on labelled images."),
     "serve": ("triton_yolo.server.serve", "server", "Serve a model repository, on the CPU or on a GPU."),
     "demo": ("triton_yolo.server.demo", "server", "Start a server, detect on drawn circuit boards, draw the result."),
@@ -24,9 +26,10 @@ VERBS = {
     "prove": ("triton_yolo.export.prove_command", "export", "Make the proof of a served graph that has none."),
     "plan": ("triton_yolo.export.plan", "export", "Build the TensorRT plan of a served graph."),
     "calibrate": ("triton_yolo.calibration.command", "calibrate", "Quantise a served graph to INT8."),
-    "boards": ("triton_yolo.boards.command", "server", "Draw circuit boards with known defects."),
-    "bench": ("bench.__main__", "", "Measure the server here; part of a checkout."),
+    "boards": ("triton_yolo.boards.command", "draw", "Draw circuit boards with known defects."),
+    "bench": ("bench.__main__", "server", "Measure the server here; part of a checkout."),
 }
+GPU_PACKAGES = ("cuda",)  # what --device gpu needs beside what its verb needs
 CHECKOUT = Path(__file__).resolve().parents[2]  # if it is one
 
 
@@ -44,24 +47,41 @@ class Verbs(TyperGroup):
         """Import the module of a verb, and return its command; None where there is no such verb."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        module, extra, _ = VERBS[cmd_name]
         if cmd_name == "bench":
             sys.path.insert(0, str(CHECKOUT))
-        try:
-            function = import_module(module).main
-        except ModuleNotFoundError as error:
-            missing = (error.name or "").partition(".")[0]
-            if missing in ("triton_yolo", "bench") or not extra:
-                raise
-            leave(f"triton-yolo {cmd_name}", f"{missing} is not installed: pip install 'triton-yolo[{extra}]'")
+        with missing_packages(cmd_name):
+            function = import_module(VERBS[cmd_name][0]).main
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-        app.command(cmd_name, cls=Command, context_settings=CONTEXT)(function)
+        app.command(cmd_name, cls=Command, context_settings=CONTEXT)(missing_packages(cmd_name)(function))
         return typer.main.get_command(app)
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """Write the list of verbs without importing them."""
         with formatter.section("Verbs"):
             formatter.write_dl([(verb, VERBS[verb][2]) for verb in self.list_commands(ctx)])
+
+
+@contextmanager
+def missing_packages(verb: str) -> Iterator[None]:
+    """Turn the import of a package that is not installed into one line that says how to install it.
+
+    Verbs import some packages when they run, such as what --draw draws with.
+
+    Args:
+        verb: what was called.
+
+    Raises:
+        typer.Exit: a package is not installed.
+        ModuleNotFoundError: the missing module is the project's own.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "triton_yolo", "bench"):
+            raise
+        extra = "gpu" if package in GPU_PACKAGES else VERBS[verb][1]
+        leave(f"triton-yolo {verb}", f"{package} is not installed: pip install 'triton-yolo[{extra}]'")
 
 
 app = typer.Typer(
@@ -76,7 +96,10 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(version("triton-yolo"))
+        try:
+            typer.echo(version("triton-yolo"))
+        except PackageNotFoundError:
+            typer.echo("unknown: the package is not installed")
         raise typer.Exit
 
 

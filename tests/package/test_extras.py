@@ -1,0 +1,67 @@
+"""Each verb imports what its extra installs, and the client what is installed without one."""
+
+from __future__ import annotations
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.conftest import ROOT
+from tests.support.imports import DECLARED, PROJECT, closure, declared, missing, third_party
+from triton_yolo.cli.main import GPU_PACKAGES, VERBS
+
+# Imported where something is asked for that the verb's extra does not stand for.
+ELSEWHERE = {
+    *GPU_PACKAGES,
+    "triton_python_backend_utils",  # in Triton's own processes
+}
+
+
+def later(module: str) -> dict[str, str]:
+    """What a module imports at any time."""
+    return {name: path for name, path in third_party(module, inner=True).items() if name not in ELSEWHERE}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_loads_with_its_extra(verb: str) -> None:
+    module, extra, _ = VERBS[verb]
+    assert not missing(third_party(module, inner=False), closure([f"{PROJECT}[{extra}]"]))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_a_verb_imports_later_comes_with_its_extra_or_draws(verb: str) -> None:
+    module, extra, _ = VERBS[verb]
+    assert not missing(later(module), closure([f"{PROJECT}[{extra},draw]"]))
+
+
+@pytest.mark.parametrize("module", ["triton_yolo.clients", "triton_yolo.clients.commands.detect"])
+def test_the_client_loads_without_an_extra(module: str) -> None:
+    assert not missing(third_party(module, inner=False), closure([PROJECT]))
+
+
+def test_the_server_loads_its_runtimes_with_its_extra() -> None:
+    for path in sorted((ROOT / "server" / "runtimes").glob("*/*.py")):
+        name = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+        assert not missing(later(f"triton_yolo.{name}"), closure([f"{PROJECT}[server]"]))
+
+
+def test_every_extra_of_a_verb_is_declared() -> None:
+    assert {extra for _, extra, _ in VERBS.values()} <= set(DECLARED["optional-dependencies"])
+
+
+def test_a_gpu_brings_all_of_the_server_and_export_but_the_onnx_runtime_of_the_cpu() -> None:
+    """ONNX Runtime for a GPU and the one for the CPU overwrite each other's files."""
+    extras = {extra: set(lines) for extra, lines in DECLARED["optional-dependencies"].items()}
+    gpu = extras["server"] | extras["export"] | extras["cuda"] | {"onnxruntime-gpu[cuda,cudnn]"}
+    assert extras["gpu"] == gpu - {"onnxruntime"}
+    assert extras["draw"] <= extras["server"]
+
+
+@pytest.mark.parametrize("extra", DECLARED["optional-dependencies"])
+def test_what_an_extra_names_has_a_version_in_the_constraints(extra: str) -> None:
+    if extra == "train":
+        pytest.skip("training takes the versions that its container has")
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {canonicalize_name(line.partition("==")[0]) for line in lines if "==" in line}
+    wanted = {canonicalize_name(Requirement(line).name) for line in declared({extra})} - {PROJECT}
+    assert wanted <= pinned

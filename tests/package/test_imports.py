@@ -1,0 +1,116 @@
+"""Imports point one way: bench -> deploy, calibration -> server -> export -> clients -> the package's root."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.support.imports import imports
+
+# Part: the parts that it may import, beside itself.
+ALLOWED: dict[str, set[str]] = {
+    "nms": set(),  # a Triton server loads its files without the package
+    "root": {"nms"},
+    "clients": {"root", "nms"},
+    "export": {"clients", "root", "nms"},
+    "server": {"export", "clients", "root", "nms"},
+    "calibration": {"server", "export", "clients", "root", "nms"},
+    "deploy": {"server", "export", "clients", "root", "nms"},
+    "bench": {"deploy", "calibration", "server", "export", "clients", "root", "nms"},
+    "training": {"export", "clients", "root", "nms"},
+}
+LINKED = ("clients", "export", "server", "calibration")  # folders at the top that are parts of triton_yolo
+BESIDE = ("deploy", "bench", "training")  # folders at the top that a wheel does not have
+# These name parts of the package by strings and load them when they are asked for.
+BY_NAME = {"triton_yolo/__init__.py": {"clients"}, "triton_yolo/cli/main.py": {*LINKED, "bench"}}
+
+
+def files() -> Iterator[tuple[str, Path]]:
+    """Every Python file of the project but the tests, each once, with its part."""
+    for folder in (*LINKED, *BESIDE):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield folder, path
+    for path in sorted((ROOT / "model_repository").rglob("*.py")):
+        yield "nms", path
+    for folder in ("", "boards", "cli", "graphs"):
+        for path in sorted((ROOT / "triton_yolo" / folder).glob("*.py")):
+            yield "root", path
+
+
+def part_of(name: str) -> str | None:
+    """The part that an imported name belongs to; None for other people's packages."""
+    top, *rest = name.split(".")
+    if top in BESIDE:
+        return top
+    if top != "triton_yolo":
+        return None
+    first = rest[0] if rest else ""
+    if first in LINKED:
+        return first
+    return "nms" if first in ("nms", "model_repository") else "root"
+
+
+def test_every_folder_of_the_package_is_known_here() -> None:
+    known = {"boards", "cli", "graphs", "nms", "model_repository", *LINKED}
+    assert {
+        path.name for path in (ROOT / "triton_yolo").iterdir() if path.is_dir() and path.name[0] not in "._"
+    } == known
+    code = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "triton_yolo"}
+    assert code == {*LINKED, *BESIDE}
+
+
+@pytest.mark.parametrize("part", ALLOWED)
+def test_a_part_imports_those_below_it_alone(part: str) -> None:
+    wrong = []
+    for own, path in files():
+        exempt = BY_NAME.get(path.relative_to(ROOT).as_posix(), set())
+        for name in imports(path, typing_only=True) if own == part else ():
+            target = part_of(name)
+            if target not in {None, part, *ALLOWED[part], *exempt}:
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong
+
+
+@pytest.mark.parametrize("path", BY_NAME)
+def test_the_root_loads_parts_by_name_alone(path: str) -> None:
+    parts = {part_of(name) for name in imports(ROOT / path)}
+    assert parts <= {None, "root"}, "an import here would load the part with `import triton_yolo`"
+
+
+def test_the_old_names_at_the_top_are_imported_by_nobody() -> None:
+    tests = [("tests", path) for path in sorted((ROOT / "tests").rglob("*.py"))]
+    tops = {*LINKED, "model_repository", "nms"}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for _, path in [*files(), *tests]
+        for name in imports(path, typing_only=True)
+        if name.split(".")[0] in tops
+    ]
+    assert not wrong
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded after some code."""
+    result = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*{{name.split('.')[0] for name in sys.modules}})"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+    return set(result.stdout.split())
+
+
+def test_importing_the_package_loads_nobody_elses() -> None:
+    others = loaded_by("import triton_yolo") - set(sys.stdlib_module_names) - {"triton_yolo"}
+    assert not others & {"onnx", "openvino", "grpc", "numpy", "tritonclient", "typer"}
+
+
+def test_importing_the_client_loads_neither_the_server_s_packages_nor_the_drawing_s() -> None:
+    code = "from triton_yolo import AsyncDetector, Detector"
+    assert not loaded_by(code) & {"onnx", "onnxruntime", "openvino", "nvidia", "cv2", "supervision", "cuda", "pytriton"}

@@ -1,0 +1,134 @@
+"""What the project's modules import, read from their source, and which distributions that comes from."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import packages_distributions, requires
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.conftest import ROOT
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PROJECT = "triton-yolo"
+DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+OURS = ("triton_yolo", "deploy", "bench", "training")  # importable at the top of a checkout
+
+
+def source(module: str) -> Path | None:
+    """The file of one of the project's modules; None for others."""
+    base = ROOT.joinpath(*module.split("."))
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
+
+
+def imports(path: Path, *, inner: bool = True, typing_only: bool = False) -> Iterator[str]:
+    """Absolute names that a file imports.
+
+    Args:
+        path: of the file.
+        inner: those in functions too.
+        typing_only: those under ``if TYPE_CHECKING`` too.
+    """
+    waiting: list[ast.AST] = [ast.parse(path.read_text())]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not typing_only:
+            waiting += node.orelse
+            continue
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not inner:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            # `from triton_yolo import clients` imports triton_yolo.clients.
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        waiting += ast.iter_child_nodes(node)
+
+
+def below(module: str, *, inner: bool) -> dict[str, Path]:
+    """The file of each of the project's modules that one of them imports, and itself.
+
+    Args:
+        module: where to start.
+        inner: follow imports in functions too.
+    """
+    found: dict[str, Path] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = source(name)
+        if path is None or name in found:
+            continue
+        found[name] = path
+        waiting.append(name.rpartition(".")[0])  # importing a module imports its package
+        for imported in imports(path, inner=inner):
+            if imported.partition(".")[0] in OURS:
+                waiting += [imported, imported.rpartition(".")[0]]  # the name may be a module's, or in it
+    return found
+
+
+def third_party(module: str, *, inner: bool) -> dict[str, str]:
+    """Top-level names of other people's packages that a module and those below it import, and where.
+
+    Args:
+        module: one of the project's.
+        inner: count imports in functions too.
+    """
+    found = {}
+    for path in below(module, inner=inner).values():
+        for name in imports(path, inner=inner):
+            top = name.partition(".")[0]
+            if top not in (*OURS, *sys.stdlib_module_names):
+                found[top] = str(path)
+    return found
+
+
+def declared(extras: set[str]) -> list[str]:
+    """What pyproject.toml lists for the project and for some of its extras."""
+    optional = DECLARED["optional-dependencies"]
+    return [*DECLARED["dependencies"], *(line for extra in extras - {""} for line in optional[extra])]
+
+
+def closure(wanted: list[str]) -> set[str]:
+    """The names of distributions that requirements install, with all that those require, as installed here.
+
+    Args:
+        wanted: requirements such as "tritonclient[grpc]" or "triton-yolo[server]".
+    """
+    found: set[str] = set()
+    waiting, seen = [Requirement(line) for line in wanted], set()
+    while waiting:
+        requirement = waiting.pop()
+        name, extras = canonicalize_name(requirement.name), {"", *requirement.extras}
+        if (name, frozenset(extras)) in seen:
+            continue
+        seen.add((name, frozenset(extras)))
+        found.add(name)
+        if name == PROJECT:  # as declared now; what is installed may be older
+            waiting += map(Requirement, declared(extras))
+            continue
+        for deeper in map(Requirement, requires(name) or []):
+            marker = deeper.marker
+            if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras):
+                waiting.append(deeper)
+    return found
+
+
+@cache
+def providers() -> dict[str, set[str]]:
+    """The distributions that provide each top-level name."""
+    return {name: set(map(canonicalize_name, homes)) for name, homes in packages_distributions().items()}
+
+
+def missing(names: dict[str, str], installed: set[str]) -> list[str]:
+    """Names that no installed distribution provides, and where they are imported."""
+    return [f"{path} imports {name}" for name, path in names.items() if not providers().get(name, set()) & installed]
