@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.pictures import TURNED, jpeg
+from triton_yolo.clients import DetectionError
 from triton_yolo.clients.images import upright_size
 from triton_yolo.files import find_images, write_together, write_whole
 
