@@ -92,7 +92,8 @@ def main(
         LetterboxPosition | None, typer.Option(help="Where images were placed in the input in training.")
     ] = None,
     rounding: Annotated[
-        Rounding | None, typer.Option(help="How the sizes of resized images were rounded in training.")
+        Rounding | None,
+        typer.Option(help="How the sizes of resized images are rounded: as in training, or up, as `yolo val` does."),
     ] = None,
     classes: Annotated[
         Classes,
@@ -120,7 +121,7 @@ def main(
             head.value if head else None,
             _pixels(input_format, mean, std),
             None if letterbox is None else letterbox.value == PLACES[0],
-            None if rounding is None else rounding.value == ROUNDINGS[0],
+            rounding.value if rounding else None,
             read_labels(labels) if labels else None,
             classes is Classes.all,
         )
@@ -208,7 +209,8 @@ def _show(path: Path, network: Network, recognised: RecognisedNetwork, graph: on
 
 
 def _rounding(recognised: RecognisedNetwork) -> str:
-    return "to the nearest pixel" if recognised.letterbox.nearest else "down"
+    rounding = recognised.letterbox.rounding
+    return "to the nearest pixel" if rounding == ROUNDINGS[0] else rounding
 
 
 def _factor(pair: tuple[int, int], what: str) -> str:

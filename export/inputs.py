@@ -26,14 +26,14 @@ class Convention:
         head: name of the layout.
         pixels: what the input takes.
         centred: where the letterboxed image lies.
-        nearest: how its size is rounded, as Letterbox has it.
+        rounding: of its size, as Letterbox has it.
         note: what the server does differently.
     """
 
     head: str
     pixels: PixelFormat
     centred: bool
-    nearest: bool = False
+    rounding: str = "down"
     note: str | None = None
 
 
@@ -44,10 +44,10 @@ LIBREYOLO: Mapping[str, Convention] = {
     "yolo9": Convention("xyxy", RGB01, False),
     "yolo9_e2e": Convention("xyxy", RGB01, False),
     "yolo9_p2": Convention("xyxy", RGB01, False),
-    "yolonas": Convention("split", RGB01, True, True, SMALLER),
+    "yolonas": Convention("split", RGB01, True, "nearest", SMALLER),
     "rtmdet": Convention("xyxy", PixelFormat("bgr", IMAGENET[0][::-1], IMAGENET[1][::-1]), False),
-    "ppyoloe": Convention("split", PixelFormat("rgb", *IMAGENET), True, True, STRETCHED),
-    "picodet": Convention("xyxy", PixelFormat("rgb", *IMAGENET), True, True, STRETCHED),
+    "ppyoloe": Convention("split", PixelFormat("rgb", *IMAGENET), True, "nearest", STRETCHED),
+    "picodet": Convention("xyxy", PixelFormat("rgb", *IMAGENET), True, "nearest", STRETCHED),
 }
 
 
@@ -95,14 +95,14 @@ def read_pixels(
     return pixels, notes
 
 
-def read_letterbox(network: Network, head: Head, centred: bool | None, nearest: bool | None) -> Letterbox:
+def read_letterbox(network: Network, head: Head, centred: bool | None, rounding: str | None) -> Letterbox:
     """Tell how images are fitted into the input, in the same order.
 
     Args:
         network: to read.
         head: that was recognised.
         centred: the user's choice of the image's place, None to tell it from the network.
-        nearest: the user's choice of the rounding of its size, None to tell it from the network.
+        rounding: the user's choice of the rounding of its size, None to tell it from the network.
     """
     family = convention_of(network) or head
     pad = network.metadata.get("letterbox_pad", "").lower().replace("-", "").replace("_", "")
@@ -111,7 +111,7 @@ def read_letterbox(network: Network, head: Head, centred: bool | None, nearest: 
         network.height,
         network.width,
         usually_centred if centred is None else centred,
-        family.nearest if nearest is None else nearest,
+        rounding or family.rounding,
     )
 
 

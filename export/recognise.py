@@ -38,7 +38,7 @@ class ExportOptions:
     head: str | None = None
     pixels: PixelFormat | None = None
     centred: bool | None = None
-    nearest: bool | None = None
+    rounding: str | None = None
     labels: tuple[str, ...] | None = None
     every_class: bool = False
 
@@ -113,7 +113,7 @@ def recognise(network: Network, options: ExportOptions) -> RecognisedNetwork:
         classes,
         labels,
         pixels,
-        read_letterbox(network, head, options.centred, options.nearest),
+        read_letterbox(network, head, options.centred, options.rounding),
         predictions.cells,
         (*notes, *more),
         options.every_class and classes > 1,

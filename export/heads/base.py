@@ -60,7 +60,7 @@ class Head(ABC):
         final: each row is a box, its score and its class, and no two rows are the same object.
         pixels: the input that these networks are trained on; None where families differ, so that --input has to say.
         centred: where the letterboxed image lies in training, as Letterbox has it.
-        nearest: how its size is rounded in training, likewise.
+        rounding: of its size in training, likewise.
     """
 
     name: ClassVar[str]
@@ -71,7 +71,7 @@ class Head(ABC):
     final: ClassVar[bool] = False
     pixels: ClassVar[PixelFormat | None] = RGB01
     centred: ClassVar[bool] = True
-    nearest: ClassVar[bool] = True
+    rounding: ClassVar[str] = "nearest"
 
     def matches(self, predictions: Predictions) -> bool:
         """Tell whether predictions are of this head; no two heads match the same ones."""

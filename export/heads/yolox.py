@@ -15,7 +15,7 @@ class YoloX(ObjectnessHead):
     boxes = CentreSize()
     pixels = BGR255
     centred = False
-    nearest = False
+    rounding = "down"
 
     def matches(self, predictions: Predictions) -> bool:
         """Tell it from YOLOv5 by one row a cell, and from YOLOv6 by an objectness that is not always 1."""

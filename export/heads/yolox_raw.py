@@ -52,7 +52,7 @@ class YoloXRaw(ObjectnessHead):
     boxes = CellOffsets()
     pixels = BGR255
     centred = False
-    nearest = False
+    rounding = "down"
 
 
 HEAD = YoloXRaw()

@@ -26,13 +26,13 @@ def opened(
     input: str | None = None,
     centred: bool | None = None,
     labels: tuple[str, ...] | None = None,
-    nearest: bool | None = None,
+    rounding: str | None = None,
     every_class: bool = False,
 ) -> tuple[Network, RecognisedNetwork]:
     """Check, prepare and recognise a network, with what the user may say of it."""
     prepared = prepare(checked(model), size)
     pixels = PixelFormat.parse(input) if input else None
-    return prepared, recognise(prepared, ExportOptions(head, pixels, centred, nearest, labels, every_class))
+    return prepared, recognise(prepared, ExportOptions(head, pixels, centred, rounding, labels, every_class))
 
 
 def opened_family(name: str, **options: Any) -> tuple[Network, RecognisedNetwork]:

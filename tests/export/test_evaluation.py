@@ -117,17 +117,11 @@ def names(detector: Path) -> list[str]:
 
 
 def crop(photo: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """A part of a photo, in half of the cases mirrored, of 351 to 799 pixels on its longer side.
-
-    Its shorter side, brought to the network's, is not whole, and the same rounded up, as Ultralytics' validation has
-    it, and to the nearest, as its predictions and the server do.
-    """
+    """A part of a photo, in half of the cases mirrored, of 351 to 799 pixels on its longer side."""
     height, width = (int(length * rng.uniform(0.4, 0.8)) for length in photo.shape[:2])
     y, x = (int(rng.integers(whole - part + 1)) for whole, part in zip(photo.shape, (height, width), strict=False))
     longer = int(rng.integers(175, 400)) * 2 + 1
     shorter = min(height, width) * longer // max(height, width)
-    while shorter * SIDE % longer * 2 <= longer:
-        shorter -= 1
     size = (longer, shorter) if width >= height else (shorter, longer)
     part = photo[y : y + height, x : x + width]
     return np.asarray(cv2.resize(part[:, :: int(rng.choice([-1, 1]))], size, interpolation=cv2.INTER_AREA), np.uint8)
@@ -175,7 +169,7 @@ def crops(detector: Path, names: list[str], tmp_path_factory: pytest.TempPathFac
 def test_evaluate_says_of_a_trained_yolov8_what_ultralytics_says(
     detector: Path, names: list[str], crops: Path, tmp_path: Path
 ) -> None:
-    options = ["--size", str(SIDE), "--classes", "all", "--rounding", "nearest", "--max-detections", "300"]
+    options = ["--size", str(SIDE), "--classes", "all", "--rounding", "up", "--max-detections", "300"]
     served = served_average_precision(detector, crops, 0.7, options, tmp_path)
     detect = partial(own_evaluation.ultralytics, side=SIDE)
     own = own_evaluation.average_precision(detector, crops, crops / "annotations.json", detect, names)

@@ -69,24 +69,24 @@ def test_an_input_that_differs_between_families_is_asked_for(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "head", "input", "centred", "nearest"),
+    ("family", "head", "input", "centred", "rounding"),
     [
-        ("yolo9", "xyxy", "rgb-0-1", False, False),
-        ("rtmdet", "xyxy", "bgr-0-255 --mean 103.53,116.28,123.675 --std 57.375,57.12,58.395", False, False),
-        ("picodet", "xyxy", "rgb-0-255 --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375", True, True),
-        ("ppyoloe", "split", "rgb-0-255 --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375", True, True),
-        ("yolonas", "split", "rgb-0-1", True, True),
-        ("yolox", "yolox", "bgr-0-255", False, False),
+        ("yolo9", "xyxy", "rgb-0-1", False, "down"),
+        ("rtmdet", "xyxy", "bgr-0-255 --mean 103.53,116.28,123.675 --std 57.375,57.12,58.395", False, "down"),
+        ("picodet", "xyxy", "rgb-0-255 --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375", True, "nearest"),
+        ("ppyoloe", "split", "rgb-0-255 --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375", True, "nearest"),
+        ("yolonas", "split", "rgb-0-1", True, "nearest"),
+        ("yolox", "yolox", "bgr-0-255", False, "down"),
     ],
 )
 def test_metadata_of_libreyolo_says_what_the_input_takes(
-    family: str, head: str, input: str, centred: bool, nearest: bool
+    family: str, head: str, input: str, centred: bool, rounding: str
 ) -> None:
     model = family_network(FAMILIES[head])
     model.metadata_props.add(key="model_family", value=family)
     _, recognised = opened(model)
     assert (recognised.head.name, str(recognised.pixels)) == (head, input)
-    assert (recognised.letterbox.centred, recognised.letterbox.nearest) == (centred, nearest)
+    assert (recognised.letterbox.centred, recognised.letterbox.rounding) == (centred, rounding)
     assert bool(recognised.notes) == (family in ("ppyoloe", "picodet", "yolonas"))  # prepared otherwise in training
 
 
@@ -99,13 +99,11 @@ def test_metadata_says_where_the_letterbox_lies(pad: str, centred: bool) -> None
     assert opened(model, centred=not centred)[1].letterbox.centred is not centred, "the user goes first"
 
 
-@pytest.mark.parametrize(("name", "nearest"), [("yolov8", True), ("yolov5", True), ("yolox", False)])
-def test_sizes_are_rounded_as_the_family_does(name: str, nearest: bool) -> None:
+@pytest.mark.parametrize(("name", "rounding"), [("yolov8", "nearest"), ("yolov5", "nearest"), ("yolox", "down")])
+def test_sizes_are_rounded_as_the_family_does(name: str, rounding: str) -> None:
     """Ultralytics and YOLOv5: round(h * r); YOLOX: int(h * r)."""
-    assert opened(family_network(FAMILIES[name]))[1].letterbox.nearest is nearest
-    assert opened(family_network(FAMILIES[name]), nearest=not nearest)[1].letterbox.nearest is not nearest, (
-        "the user goes first"
-    )
+    assert opened(family_network(FAMILIES[name]))[1].letterbox.rounding == rounding
+    assert opened(family_network(FAMILIES[name]), rounding="up")[1].letterbox.rounding == "up", "the user goes first"
 
 
 def test_a_family_that_is_not_known_is_asked_about() -> None:

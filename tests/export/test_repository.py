@@ -22,7 +22,7 @@ from triton_yolo.repository import read_config, read_served_model
 
 DEFAULT = read_served_model()
 OTHER = ServedModel(
-    ("Käfer", 'a "b"', "c\\d"), Letterbox(384, 640, False, False), Thresholds(0.25, 1.0), 200, DEFAULT.max_detections
+    ("Käfer", 'a "b"', "c\\d"), Letterbox(384, 640, False, "down"), Thresholds(0.25, 1.0), 200, DEFAULT.max_detections
 )
 GRAPH_BYTES = (REPOSITORY / GRAPH_PATH).read_bytes()
 PROOF_BYTES = proof_of(REPOSITORY / GRAPH_PATH).read_bytes()
@@ -49,7 +49,7 @@ def test_sizes_labels_and_candidates_are_the_models(tmp_path: Path) -> None:
     for name in ("preprocess", "preprocess_frames"):
         assert next(list(o.dims) for o in configs[name].output if o.name == "images") == [3, 384, 640]
         module = load_definition(tmp_path / name / "1" / "dali.py")
-        assert (module.HEIGHT, module.WIDTH, module.CENTRED, module.NEAREST) == (384, 640, False, False)
+        assert (module.HEIGHT, module.WIDTH, module.CENTRED, module.ROUNDING) == (384, 640, False, "down")
     values = {key: value.string_value for key, value in configs["nms"].parameters.items()}
     assert json.loads(values.pop("labels")) == list(OTHER.labels)
     assert values == {

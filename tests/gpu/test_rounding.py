@@ -1,4 +1,4 @@
-"""Letterboxed sizes that are rounded down, of frames whose sizes are known on the GPU alone."""
+"""Letterboxed sizes that are rounded down or up, of frames whose sizes are known on the GPU alone."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.gpu.conftest import BACKENDS, SECONDS
-from tests.server.rounding import assert_rounded_down, rounding_down
+from tests.server.rounding import assert_rounded, rounding_otherwise
 from tests.server.wire import Client
 from triton_yolo.server.process import TritonServer, free_addresses
 
 pytestmark = pytest.mark.gpu
 
 
+@pytest.mark.parametrize("rounding", ["down", "up"])
 @pytest.mark.parametrize("way", ["pip", "native"])
-def test_sizes_are_rounded_down_where_the_repository_says_so(way: str, gpu: int, tmp_path: Path) -> None:
+def test_sizes_are_rounded_as_the_repository_says(way: str, rounding: str, gpu: int, tmp_path: Path) -> None:
     backends = os.environ.get(BACKENDS) if way == "native" else None
     if way == "native" and not backends:
         pytest.skip(f"{BACKENDS} does not name a folder with Triton's DALI backend, built for the pip tritonserver")
-    repository = rounding_down(REPOSITORY, tmp_path / "repository")
+    repository = rounding_otherwise(REPOSITORY, tmp_path / "repository", rounding)
     folder = Path(backends) if backends else None
     with TritonServer(repository, free_addresses(), lambda line: None, "gpu", folder) as running:
         running.wait_until_ready(SECONDS)
-        assert_rounded_down(Client(running.addresses))
+        assert_rounded(Client(running.addresses), rounding)

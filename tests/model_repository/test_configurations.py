@@ -151,8 +151,8 @@ def test_tritons_own_backend_finds_one_pipeline_wherever_it_runs(name: str, tmp_
 def test_a_pipeline_has_no_numbers_of_its_own(name: str) -> None:
     module = load_definition(REPOSITORY / name / "1" / "dali.py")
     numbers = letterbox(name)
-    found = (module.HEIGHT, module.WIDTH, module.CENTRED, module.NEAREST, module.PAD)
-    assert found == tuple(numbers[key] for key in ("height", "width", "centred", "nearest", "pad"))
+    found = (module.HEIGHT, module.WIDTH, module.CENTRED, module.ROUNDING, module.PAD)
+    assert found == tuple(numbers[key] for key in ("height", "width", "centred", "rounding", "pad"))
 
 
 def test_the_graph_is_what_the_configuration_of_the_network_says() -> None:

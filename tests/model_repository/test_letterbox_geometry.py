@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.server.references import placed
 from triton_yolo.nms.letterbox import Letterbox, undo_letterbox
 
-LETTERBOXES = [Letterbox(*place) for place in [(640, 640), (384, 672), (384, 672, False), (640, 640, False, False)]]
+LETTERBOXES = [Letterbox(*place) for place in [(640, 640), (384, 672), (384, 672, False), (640, 640, False, "down")]]
 SIDES = st.integers(1, 10_000)
 
 
@@ -37,17 +37,18 @@ def test_the_image_is_centred_and_as_large_as_fits(
     assert Letterbox(*target).place(*size) == place
 
 
-def test_sizes_may_be_rounded_down() -> None:
-    assert Letterbox(640, 640, nearest=False).place(1280, 641) == (0, 160, 640, 320)
-    assert Letterbox(640, 640, nearest=False).place(1, 10_000) == (319, 0, 1, 640)  # a row is never lost
+def test_sizes_may_be_rounded_down_and_up() -> None:
+    assert Letterbox(640, 640, rounding="down").place(1280, 641) == (0, 160, 640, 320)
+    assert Letterbox(640, 640, rounding="up").place(1280, 641) == (0, 159, 640, 321)
+    assert Letterbox(640, 640, rounding="down").place(1, 10_000) == (319, 0, 1, 640)  # a row is never lost
 
 
 @settings(max_examples=500, deadline=None)
 @given(SIDES, SIDES)
-@pytest.mark.parametrize("nearest", [True, False])
-def test_the_geometry_is_that_of_exact_fractions(nearest: bool, height: int, width: int) -> None:
-    letterbox = Letterbox(640, 640, nearest=nearest)
-    assert letterbox.place(height, width) == placed(height, width, nearest=nearest)
+@pytest.mark.parametrize("rounding", ["nearest", "down", "up"])
+def test_the_geometry_is_that_of_exact_fractions(rounding: str, height: int, width: int) -> None:
+    letterbox = Letterbox(640, 640, rounding=rounding)
+    assert letterbox.place(height, width) == placed(height, width, rounding=rounding)
 
 
 @settings(max_examples=300, deadline=None)
@@ -79,9 +80,9 @@ def test_the_configuration_says_how_the_image_is_fitted() -> None:
     with pytest.raises(ValueError, match="letterbox must be one of centred, top-left, got 'middle'"):
         Letterbox.from_parameters(values | {"letterbox": "middle"})
     down = Letterbox.from_parameters(values | {"letterbox_rounding": "down"})
-    assert down == Letterbox(384, 640, centred=False, nearest=False)
-    with pytest.raises(ValueError, match="letterbox_rounding must be one of nearest, down, got 'up'"):
-        Letterbox.from_parameters(values | {"letterbox_rounding": "up"})
+    assert down == Letterbox(384, 640, centred=False, rounding="down")
+    with pytest.raises(ValueError, match="letterbox_rounding must be one of nearest, down, up, got 'out'"):
+        Letterbox.from_parameters(values | {"letterbox_rounding": "out"})
 
 
 def test_boxes_that_reach_into_the_border_are_clipped_to_the_image() -> None:

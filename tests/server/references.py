@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -22,12 +23,12 @@ def upright(encoded: bytes) -> Pixels:
 
 
 def placed(
-    height: int, width: int, target: tuple[int, int] = (SIDE, SIDE), centred: bool = True, nearest: bool = True
+    height: int, width: int, target: tuple[int, int] = (SIDE, SIDE), centred: bool = True, rounding: str = "nearest"
 ) -> tuple[int, int, int, int]:
-    """Top, left, height, width of an image in the letterbox: scaled by min(H/h, W/w), rounded half up or down."""
+    """Top, left, height, width of an image in the letterbox: scaled by min(H/h, W/w), rounded half up, down or up."""
     scale = min(Fraction(target[0], height), Fraction(target[1], width))
-    half = Fraction(1, 2) if nearest else 0
-    new_height, new_width = (max(int(side * scale + half), 1) for side in (height, width))
+    whole = {"nearest": lambda size: int(size + Fraction(1, 2)), "down": int, "up": math.ceil}[rounding]
+    new_height, new_width = (max(whole(side * scale), 1) for side in (height, width))
     top, left = ((target[0] - new_height) // 2, (target[1] - new_width) // 2) if centred else (0, 0)
     return top, left, new_height, new_width
 
@@ -58,10 +59,10 @@ def letterbox(
     resize: Callable[[Pixels, int, int], Pixels] = bilinear,
     target: tuple[int, int] = (SIDE, SIDE),
     centred: bool = True,
-    nearest: bool = True,
+    rounding: str = "nearest",
 ) -> Pixels:
     """The network's input, uint8 [3, H, W]."""
-    top, left, height, width = placed(*pixels.shape[:2], target, centred, nearest)
+    top, left, height, width = placed(*pixels.shape[:2], target, centred, rounding)
     canvas = np.full((*target, 3), PAD, np.uint8)
     canvas[top : top + height, left : left + width] = resize(pixels, height, width)
     return np.ascontiguousarray(canvas.transpose(2, 0, 1))
@@ -95,10 +96,10 @@ def detections(
     iou: float,
     target: tuple[int, int] = (SIDE, SIDE),
     centred: bool = True,
-    nearest: bool = True,
+    rounding: str = "nearest",
 ) -> list:
     """Boxes in original pixels with score and class, out of one image's candidates [K, 6]."""
-    top, left, new_height, new_width = placed(height, width, target, centred, nearest)
+    top, left, new_height, new_width = placed(height, width, target, centred, rounding)
     rows = suppress([[float(v) for v in row] for row in candidates if row[4] >= score], score, iou, 100)
     across, down = width / new_width, height / new_height
     return [

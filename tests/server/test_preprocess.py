@@ -11,7 +11,7 @@ import pytest
 from tests.server.pictures import ENCODINGS, picture
 from tests.server.references import PAD, bilinear, letterbox, opencv, placed, upright
 from tests.server.rounding import SIZES as ROUNDED
-from tests.server.rounding import assert_rounded_down, rounding_down
+from tests.server.rounding import assert_rounded, rounding_otherwise
 from tests.server.wire import Answer, Client
 from triton_yolo.server.process import TritonServer, free_addresses
 
@@ -95,15 +95,16 @@ def test_a_white_image_fills_exactly_its_place(
     np.testing.assert_array_equal(answer["images"][0], np.stack([wanted] * 3))
 
 
-def test_sizes_are_rounded_down_where_the_repository_says_so(cells_repository: Path, tmp_path: Path) -> None:
-    repository = rounding_down(cells_repository, tmp_path / "repository")
+@pytest.mark.parametrize("rounding", ["down", "up"])
+def test_sizes_are_rounded_as_the_repository_says(rounding: str, cells_repository: Path, tmp_path: Path) -> None:
+    repository = rounding_otherwise(cells_repository, tmp_path / "repository", rounding)
     with TritonServer(repository, free_addresses(), log=lambda line: None) as running:
         running.wait_until_ready()
         client = Client(running.addresses)
-        assert_rounded_down(client)
+        assert_rounded(client, rounding)
         for size in ROUNDED:
             answer = client.detect(ENCODINGS["PNG RGB"](np.full((*size, 3), 255, np.uint8)), "preprocess")
-            top, left, height, width = placed(*size, nearest=False)
+            top, left, height, width = placed(*size, rounding=rounding)
             inside = answer["images"][0][0] == 255
             assert inside.sum() == height * width
             assert inside[top : top + height, left : left + width].all()

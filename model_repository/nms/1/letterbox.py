@@ -12,7 +12,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 
 PLACES = ("centred", "top-left")  # where a letterboxed image may lie
-ROUNDINGS = ("nearest", "down")  # of its height and width to whole pixels
+ROUNDINGS = ("nearest", "down", "up")  # of its height and width to whole pixels
 PAD = 114  # grey level of the border, as YOLO is trained
 
 
@@ -25,13 +25,13 @@ class Letterbox:
         width: of the network's input, in pixels.
         centred: the image is in the middle, the odd pixel of the border on the right and the bottom; else it is at the
             top left and all of the border on the right and the bottom.
-        nearest: height and width of the resized image are rounded to the nearest pixel; else down.
+        rounding: of the height and width of the resized image to whole pixels: "nearest", "down" or "up".
     """
 
     height: int
     width: int
     centred: bool = True
-    nearest: bool = True
+    rounding: str = ROUNDINGS[0]
 
     @classmethod
     def from_parameters(cls, values: Mapping[str, str]) -> Letterbox:
@@ -39,13 +39,11 @@ class Letterbox:
 
         Raises:
             ValueError: ``letterbox`` is neither "centred" nor "top-left", or ``letterbox_rounding``, where it is given,
-                neither "nearest" nor "down".
+                none of "nearest", "down" and "up".
         """
         place = _choice("letterbox", values["letterbox"], PLACES)
         rounding = _choice("letterbox_rounding", values.get("letterbox_rounding", ROUNDINGS[0]), ROUNDINGS)
-        return cls(
-            int(values["input_height"]), int(values["input_width"]), place == PLACES[0], rounding == ROUNDINGS[0]
-        )
+        return cls(int(values["input_height"]), int(values["input_width"]), place == PLACES[0], rounding)
 
     def parameters(self) -> dict[str, str]:
         """Return what from_parameters reads."""
@@ -53,7 +51,7 @@ class Letterbox:
             "input_height": str(self.height),
             "input_width": str(self.width),
             "letterbox": PLACES[0] if self.centred else PLACES[1],
-            "letterbox_rounding": ROUNDINGS[0] if self.nearest else ROUNDINGS[1],
+            "letterbox_rounding": self.rounding,
         }
 
     def place(self, height: int, width: int) -> tuple[int, int, int, int]:
@@ -71,9 +69,9 @@ class Letterbox:
             numerator, denominator = self.height, height
         else:
             numerator, denominator = self.width, width
-        half = denominator if self.nearest else 0
-        new_height = max((2 * height * numerator + half) // (2 * denominator), 1)
-        new_width = max((2 * width * numerator + half) // (2 * denominator), 1)
+        added = {"nearest": denominator, "down": 0, "up": 2 * denominator - 1}[self.rounding]
+        new_height = max((2 * height * numerator + added) // (2 * denominator), 1)
+        new_width = max((2 * width * numerator + added) // (2 * denominator), 1)
         if not self.centred:
             return 0, 0, new_height, new_width
         return (self.height - new_height) // 2, (self.width - new_width) // 2, new_height, new_width

@@ -20,7 +20,7 @@ LETTERBOX = json.loads(Path(__file__).with_name("letterbox.json").read_text())
 HEIGHT, WIDTH = LETTERBOX["height"], LETTERBOX["width"]  # the network's input
 PAD = LETTERBOX["pad"]  # grey level of the border, as YOLO is trained
 CENTRED = LETTERBOX["centred"]  # False leaves the image at the top left, as YOLOX is trained
-NEAREST = LETTERBOX["nearest"]  # the letterboxed size is rounded to the nearest pixel, as Ultralytics does; False: down
+ROUNDING = LETTERBOX["rounding"]  # of the letterboxed size to whole pixels: "nearest", "down" or "up"
 
 
 @autoserialize
@@ -71,6 +71,6 @@ def _fitted(image_size):
     # The side that fills the network's input, measured so that the image is resized by common / longest.
     longest = fn.reductions.max(image_size * types.Constant([common // HEIGHT, common // WIDTH], dtype=types.INT64))
     scaled = image_size * types.Constant([common, common], dtype=types.INT64)
-    if NEAREST:
-        scaled += longest // 2
+    if ROUNDING != "down":
+        scaled += longest // 2 if ROUNDING == "nearest" else longest - 1
     return fn.cast(dmath.max(scaled // longest, 1), dtype=types.FLOAT)

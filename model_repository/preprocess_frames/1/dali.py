@@ -19,7 +19,7 @@ LETTERBOX = json.loads(Path(__file__).with_name("letterbox.json").read_text())
 HEIGHT, WIDTH = LETTERBOX["height"], LETTERBOX["width"]  # the network's input
 PAD = LETTERBOX["pad"]  # grey level of the border, as YOLO is trained
 CENTRED = LETTERBOX["centred"]  # False leaves the image at the top left, as YOLOX is trained
-NEAREST = LETTERBOX["nearest"]  # the letterboxed size is rounded to the nearest pixel, as Ultralytics does; False: down
+ROUNDING = LETTERBOX["rounding"]  # of the letterboxed size to whole pixels: "nearest", "down" or "up"
 
 
 @autoserialize
@@ -34,7 +34,7 @@ def preprocess_frames(device: str = "gpu"):
         ``images`` uint8 [3, HEIGHT, WIDTH] RGB and ``image_size`` int32 [2]: height, width of the frame.
     """
     pixels = fn.external_source(name="frames", device=device, dtype=types.UINT8, ndim=3, layout="HWC")
-    if NEAREST:
+    if ROUNDING == "nearest":
         # DALI's own scale, a float32, rounded to the nearest: the sizes of preprocess up to 8192 x 8192 but for 36,
         # where a long side of 5888 or 6912 leaves the other one pixel short.
         resized, image_size = fn.resize(
@@ -51,7 +51,7 @@ def preprocess_frames(device: str = "gpu"):
         # 0.4 ms longer so, and of DALI's executors only the newer one does it, which Triton's backend takes where the
         # environment has DALI_USE_EXEC2=1 (server/installation.py); with the older one the model does not load.
         image_size = pixels.shape(dtype=types.INT32, device="cpu")[0:2]
-        resized = fn.resize(pixels, size=_rounded_down(image_size), interp_type=types.INTERP_LINEAR, antialias=False)
+        resized = fn.resize(pixels, size=_fitted(image_size), interp_type=types.INTERP_LINEAR, antialias=False)
     # One pass writes border and planes. The crop begins (input - output) * position before the image, cut to a whole
     # number of pixels, so that the odd one is on the right and the bottom.
     boxed = fn.crop_mirror_normalize(
@@ -70,10 +70,12 @@ def preprocess_frames(device: str = "gpu"):
     return boxed, image_size
 
 
-def _rounded_down(image_size):
-    """The size that a frame is resized to, at least one pixel."""
+def _fitted(image_size):
+    """The size that a frame is resized to, rounded down or up, at least one pixel."""
     common = math.lcm(HEIGHT, WIDTH)
     # The side that fills the network's input, measured so that the frame is resized by common / longest.
     longest = fn.reductions.max(image_size * types.Constant([common // HEIGHT, common // WIDTH], dtype=types.INT64))
     scaled = image_size * types.Constant([common, common], dtype=types.INT64)
+    if ROUNDING == "up":
+        scaled += longest - 1
     return fn.cast(dmath.max(scaled // longest, 1), dtype=types.FLOAT)
