@@ -118,7 +118,7 @@ def measure(repository: Path, network: Path, out: Path, rounds: int, seconds: fl
 
 
 def draw_images(count: int) -> list[bytes]:
-    """Boards as a camera sends them: JPEGs."""
+    """Return boards as a camera sends them: JPEGs."""
     boards = (draw_board(seed, WIDTH, HEIGHT, "photo").image for seed in range(count))
     options = (cv2.IMWRITE_JPEG_QUALITY, QUALITY)
     return [cv2.imencode(".jpg", cv2.cvtColor(board, cv2.COLOR_RGB2BGR), options)[1].tobytes() for board in boards]
@@ -126,7 +126,7 @@ def draw_images(count: int) -> list[bytes]:
 
 @contextmanager
 def progress_bar(rounds: int) -> Iterator[Callable[[str], None]]:
-    """A bar on stderr; calling what it yields ends a step and names the next."""
+    """Return a bar on stderr; calling what it yields ends a step and names the next."""
     steps = 4 + 1 + rounds + 1  # loops, sweep, rounds, memory
     with Progress(*Progress.get_default_columns()[:2], TimeElapsedColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task("drawing boards", total=steps)

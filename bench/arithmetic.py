@@ -96,7 +96,7 @@ def _measure(images: Path, annotations: Path) -> dict[str, Any]:
 
 
 def _repositories() -> Iterator[tuple[str, Path]]:
-    """The default repository by every choice of arithmetic, and with the float graph that it was made from."""
+    """Return the default repository by every choice of arithmetic, and with the float graph that it was made from."""
     for arithmetic in ("auto", *ARITHMETICS):
         yield arithmetic, DEFAULT_REPOSITORY
     with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +104,7 @@ def _repositories() -> Iterator[tuple[str, Path]]:
 
 
 def _served(repository: Path, arithmetic: str, images: Path, annotations: Path) -> dict[str, Any]:
-    """Average precision through a server, or what it said when it refused."""
+    """Return average precision through a server, or what it said when it refused."""
     typer.echo(f"served: {arithmetic}", err=True)
     wanted: Any = arithmetic if arithmetic in ARITHMETICS else "auto"
     try:
@@ -132,7 +132,7 @@ def _served(repository: Path, arithmetic: str, images: Path, annotations: Path) 
 
 
 def _starts() -> dict[str, float]:
-    """Median seconds until a server is ready, with the proof and without, in turn; and of those the network's own."""
+    """Return the median seconds until a server is ready with and without the proof, in turn, and the network's part."""
     seconds: dict[str, list[float]] = {"with": [], "without": [], "proof_and_compilation": []}
     module = OpenVino.module
     for _ in range(STARTS):
@@ -152,7 +152,7 @@ def _unproved(runtime: OpenVino, config: ModelConfig) -> str:
 
 
 def _in_process(images: Path, annotations: Path) -> dict[str, Any]:
-    """What a process that was started in an environment finds in it."""
+    """Return what a process that was started in an environment finds in it."""
     path = DEFAULT_REPOSITORY / GRAPH_PATH
     graph = read_network(path)
     served = served_model_of(graph, path)
@@ -183,7 +183,7 @@ def _in_process(images: Path, annotations: Path) -> dict[str, Any]:
 
 
 def _in_turn(runs: Mapping[str, Run], proof: ServedProof) -> dict[str, float]:
-    """Median milliseconds of an image on all cores."""
+    """Return median milliseconds of an image on all cores."""
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(ROUNDS):
         for name, run in runs.items():
@@ -198,7 +198,7 @@ def _compared(proof: ServedProof, run: Run) -> Comparison:
 
 
 def _faults(graph: onnx.ModelProto, proof: ServedProof) -> dict[str, Any]:
-    """What the proof says of runtimes and graphs that are wrong."""
+    """Return what the proof says of runtimes and graphs that are wrong."""
     with _without_work_around():
         concatenation = _compared(proof, openvino_engine(graph))
     reference = onnxruntime_engine(graph)

@@ -36,7 +36,7 @@ class CountingProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Listen no more; connections end with the client."""
+        """Stop listening; connections end with the client."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 

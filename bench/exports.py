@@ -74,7 +74,7 @@ def main(
 
 
 def _made_with(path: Path) -> object:
-    """What the folder says about its files; None where it says nothing."""
+    """Return what the folder says about its files; None where it says nothing."""
     try:
         return json.loads(path.read_text()) if path.exists() else None
     except ValueError:
@@ -82,7 +82,7 @@ def _made_with(path: Path) -> object:
 
 
 def _row(path: Path, folder: Path, size: int | None, said: tuple[PixelFormat, ...]) -> dict[str, Any]:
-    """What becomes of one file: proved, refused with the reason, not proved, or a defect of the export."""
+    """Return what becomes of one file: proved, refused with the reason, not proved, or a defect of the export."""
     row: dict[str, Any] = {}
     try:
         _export(path, size, said, row)
@@ -94,7 +94,7 @@ def _row(path: Path, folder: Path, size: int | None, said: tuple[PixelFormat, ..
 
 
 def _export(path: Path, size: int | None, said: tuple[PixelFormat, ...], row: dict[str, Any]) -> None:
-    """What triton-yolo export does up to the writing; fills the row as far as it comes."""
+    """Do what triton-yolo export does before it writes, and fill the row as far as that gets."""
     model = read_network(path)
     batch, _, *sides = dims_of(image_input(model))
     row |= {"opset": opset_of(model), "batch": batch or "free"}
@@ -120,7 +120,7 @@ def _export(path: Path, size: int | None, said: tuple[PixelFormat, ...], row: di
 
 
 def _read(network: Network, said: tuple[PixelFormat, ...]) -> tuple[RecognisedNetwork, PixelFormat | None]:
-    """The recognised, with the first of the formats that fits if there is none without; and that format."""
+    """Return the recognised, with the first of the formats that fits if there is none without; and that format."""
     refused = None
     for pixels in (None, *said):
         try:
@@ -136,12 +136,12 @@ def _pictures(letterbox: Any) -> npt.NDArray[np.uint8]:
 
 
 def _number(value: float) -> float | None:
-    """Two digits; None where the numbers of detections or their classes differ."""
+    """Return two digits; None where the numbers of detections or their classes differ."""
     return float(f"{value:.2g}") if math.isfinite(value) else None
 
 
 def _relative(error: Exception, folder: Path) -> str:
-    """The error in one line, with names as in the rows."""
+    """Return the error in one line, with names as in the rows."""
     text = " ".join(str(error).split())
     for prefix in {f"{folder}/", f"{folder.resolve()}/"}:
         text = text.replace(prefix, "")

@@ -87,7 +87,7 @@ def measure(repository: Path, backends: Path | None, seconds: float) -> dict[str
 def served(
     repository: Path, backends: Path | None, images: Sequence[bytes], boards: np.ndarray, seconds: float
 ) -> dict[str, Any]:
-    """Latency one request at a time, throughput at the best number in flight, and where the time goes."""
+    """Return latency one request at a time, throughput at the best number in flight, and where the time goes."""
     with (
         TritonServer(repository, free_addresses(), lambda line: None, "gpu", backends) as server,
         tempfile.TemporaryDirectory() as folder,
@@ -179,7 +179,7 @@ def _row(name: str, reads: int, writes: int, parts: dict[str, float], taken: Ste
 
 
 def _statistics(port: int) -> dict[str, dict[str, int]]:
-    """Requests and nanoseconds of every model since the start; durations are sums over requests."""
+    """Return requests and nanoseconds of every model since the start; durations are sums over requests."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/models/stats") as answer:
         models = json.load(answer)["model_stats"]
     return {name: numbers for model in models for name, numbers in _numbers(model)}

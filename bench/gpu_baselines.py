@@ -24,7 +24,7 @@ BATCH = 32
 
 
 def decoded(repository: Path, images: Sequence[bytes], seconds: float) -> dict[int, float]:
-    """Images a second that the repository's DALI pipeline takes alone, by batch size; pixels stay on the GPU."""
+    """Return images a second that the repository's DALI pipeline takes alone, by batch size; pixels stay on the GPU."""
     from cuda.bindings import runtime
 
     definition = load_definition(repository / "preprocess/1/dali.py").preprocess
@@ -46,7 +46,7 @@ def decoded(repository: Path, images: Sequence[bytes], seconds: float) -> dict[i
 
 
 def opencv_loop(repository: Path, images: Sequence[bytes], seconds: float) -> float:
-    """Images a second of decoding and letterboxing with OpenCV on all cores, the network on the GPU, NMS in NumPy."""
+    """Return images a second of OpenCV on all cores, the network on the GPU, and NMS in NumPy."""
     stages = Stages(repository)
     graph = gpu_graph(repository / "yolo/1/model.onnx").SerializeToString()
     options = onnxruntime.SessionOptions()
@@ -72,7 +72,7 @@ def opencv_loop(repository: Path, images: Sequence[bytes], seconds: float) -> fl
 
 
 def letterboxed(stages: Stages) -> Callable[[bytes], tuple[np.ndarray, np.ndarray]]:
-    """A function from a JPEG to the network's input, uint8 [3, S, S], and the image's size, int32 [2]."""
+    """Return a function from a JPEG to the network's input, uint8 [3, S, S], and the image's size, int32 [2]."""
     letterbox = stages.served.letterbox
 
     def prepare(image: bytes) -> tuple[np.ndarray, np.ndarray]:

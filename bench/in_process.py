@@ -45,30 +45,30 @@ class Stages:
         self.compile: Callable[..., Any] = core.compile_model
 
     def decoder(self, threads: int, batch: int) -> Any:
-        """A built DALI pipeline on the CPU."""
+        """Return a built DALI pipeline on the CPU."""
         pipeline = self.definition(device="cpu", device_id=None, batch_size=batch, num_threads=threads)
         pipeline.build()
         return pipeline
 
     def network(self, streams: int, threads: int) -> Any:
-        """The compiled graph; one image an inference."""
+        """Return the compiled graph; one image an inference."""
         options = {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
         return self.compile(self.graph, "CPU", options)
 
     def decode(self, pipeline: Any, images: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """JPEG bytes to ``images`` [3, S, S] and ``image_size`` [2], a list entry an image."""
+        """Return JPEG bytes to ``images`` [3, S, S] and ``image_size`` [2], a list entry an image."""
         pipeline.feed_input("image", list(images))
         pixels, sizes = pipeline.run()
         return [pixels.at(i) for i in range(len(images))], [sizes.at(i) for i in range(len(images))]
 
     def detect(self, candidates: np.ndarray, size: np.ndarray) -> Any:
-        """Candidates [1, K, 6] of one image to its detections."""
+        """Return candidates [1, K, 6] of one image to its detections."""
         served = self.served
         return detections(candidates, size[None], served.thresholds, served.max_detections, served.letterbox)
 
 
 def batches(stages: Stages, images: Sequence[np.ndarray], batch: int) -> Callable[[float], int]:
-    """Stage after stage over a batch, every stage on all cores."""
+    """Return stage after stage over a batch, every stage on all cores."""
     pipeline = stages.decoder(stages.cores, batch)
     infer = ov.AsyncInferQueue(stages.network(stages.cores, stages.cores), stages.cores)
     infer.set_callback(lambda request, size: stages.detect(request.get_output_tensor(0).data, size))
@@ -87,7 +87,7 @@ def batches(stages: Stages, images: Sequence[np.ndarray], batch: int) -> Callabl
 
 
 def workers(stages: Stages, images: Sequence[np.ndarray]) -> Callable[[float], int]:
-    """One thread a core, each takes an image through all stages on its own."""
+    """Return one thread a core, each takes an image through all stages on its own."""
     network = stages.network(stages.cores, stages.cores)
     kits = [(stages.decoder(1, 1), network.create_infer_request()) for _ in range(stages.cores)]
 
@@ -115,7 +115,7 @@ def workers(stages: Stages, images: Sequence[np.ndarray]) -> Callable[[float], i
 
 
 def pipelined(stages: Stages, images: Sequence[np.ndarray]) -> Callable[[float], int]:
-    """Decoding in one thread, ahead of the network in another, with a short queue between."""
+    """Return decoding in one thread, ahead of the network in another, with a short queue between."""
     pipeline = stages.decoder(stages.cores, stages.cores)
     infer = ov.AsyncInferQueue(stages.network(stages.cores, stages.cores), stages.cores)
     infer.set_callback(lambda request, size: stages.detect(request.get_output_tensor(0).data, size))
@@ -146,7 +146,7 @@ def pipelined(stages: Stages, images: Sequence[np.ndarray]) -> Callable[[float],
 def loops(
     repository: Path, images: Sequence[np.ndarray], arithmetic: str = "int8"
 ) -> Iterator[tuple[str, Callable[[float], float]]]:
-    """Every way to write the loop that was thought of; the best of them is what serving is held against.
+    """Return every way to write the loop that was thought of; the best of them is what serving is held against.
 
     Args:
         repository: model repository with the served graph.
@@ -169,6 +169,6 @@ def _all(stages: Stages, images: Sequence[np.ndarray]) -> Iterator[tuple[str, Ca
 
 
 def _speed(loop: Callable[[float], int], seconds: float) -> float:
-    """Images a second over what the loop really took: it ends with the batch that it is at."""
+    """Return images a second over what the loop really took: it ends with the batch that it is at."""
     start = time.perf_counter()
     return loop(seconds) / (time.perf_counter() - start)

@@ -12,7 +12,7 @@ KINDS = ("Pss_Anon:", "Pss_Shmem:")
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory that a process and all of its descendants hold; what they share counts once (Pss of proc(5)).
+    """Return memory that a process and all of its descendants hold; what they share counts once (Pss of proc(5)).
 
     Pages of files, such as libraries, are left out: they can be dropped at any time, and how many of them count here
     depends on who else has the same libraries open.
@@ -25,7 +25,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """Every process below ``pid``."""
+    """Return every process below ``pid``."""
     for child in children(pid):
         yield child
         yield from descendants(child)

@@ -42,7 +42,7 @@ def main(
 
 
 def _compare(repository: Path, name: str, source: str, samples: Sequence[np.ndarray]) -> dict[str, Any]:
-    """What the GPU makes of the samples against the CPU, and the speed of each with the first sample."""
+    """Return what the GPU makes of the samples against the CPU, and the speed of each with the first sample."""
     definition = getattr(load_definition(repository / name / "1" / "dali.py"), name)
     on_gpu, on_cpu = (_run(_build(definition, device, len(samples)), source, samples) for device in DEVICES)
     differences = [np.abs(gpu[0].astype(int) - cpu[0]) for gpu, cpu in zip(on_gpu, on_cpu, strict=True)]
@@ -75,7 +75,7 @@ def _run(pipeline: Any, source: str, samples: Sequence[np.ndarray]) -> list[tupl
 
 
 def _speed(pipeline: Any, source: str, sample: np.ndarray, batch: int) -> float:
-    """Images a second, the median of RUNS runs; for frames with the copy to the GPU, which shared memory saves."""
+    """Return images a second, the median of RUNS runs; for frames with the copy to the GPU."""
     seconds = []
     for _ in range(RUNS + 10):
         start = time.perf_counter()

@@ -28,7 +28,7 @@ class Stage:
 
 
 def stage_bytes(repository: Path, ensemble: str, variable: dict[str, int]) -> list[Stage]:
-    """Traffic of every step, in the ensemble's order.
+    """Return traffic of every step, in the ensemble's order.
 
     Args:
         repository: model repository.

@@ -103,7 +103,7 @@ def _detector(at: Addresses, kind: str) -> Detector:
 
 
 def _senders(at: Addresses, batch: Pixels, stack: ExitStack) -> Iterator[tuple[str, tuple[Detector, Frames | Pixels]]]:
-    """Names, detectors and what they are to send."""
+    """Return names, detectors and what they are to send."""
     for kind in _kinds():
         detector = stack.enter_context(_detector(at, kind))
         frames = detector.frames(COUNT, HEIGHT, WIDTH)
@@ -114,7 +114,7 @@ def _senders(at: Addresses, batch: Pixels, stack: ExitStack) -> Iterator[tuple[s
 
 
 def _carried(at: Addresses, kind: str, batch: Pixels) -> int:
-    """Bytes of one request and its answer, with the protocol's own, beside shared memory."""
+    """Return bytes of one request and its answer, with the protocol's own, beside shared memory."""
     with CountingProxy(at.host, at.http if kind == "http" else at.grpc) as proxy:
         there = Addresses(proxy.host, http=proxy.port, grpc=proxy.port)
         with _detector(there, kind) as detector, detector.frames(*batch.shape[:3]) as frames:

@@ -86,7 +86,7 @@ def main(
 
 
 def _configurations(repository: Path) -> dict[str, ModelConfig]:
-    """The models of a repository, all of whose files are there."""
+    """Return the models of a repository, all of whose files are there."""
     paths = sorted(repository.glob("*/config.pbtxt"))
     if not paths:
         raise ServerError(f"{repository} is not a model repository: none of its folders holds a config.pbtxt")
@@ -107,7 +107,7 @@ def _check_target(models: Path) -> None:
 
 
 def read_sample() -> Sample:
-    """The board that models are warmed up with, encoded and as pixels."""
+    """Return the board that models are warmed up with, encoded and as pixels."""
     jpeg = BOARD.read_bytes()
     with PIL.Image.open(BOARD) as image:
         pixels = np.asarray(image.convert("RGB"))
@@ -115,7 +115,7 @@ def read_sample() -> Sample:
 
 
 def _copy(source: Path, target: Path, config: ModelConfig, sample: Sample, uuid: str | None) -> None:
-    """A model's configuration, code and warm-up; the graph is not served, and what is built comes later."""
+    """Write a model's configuration, code and warm-up; the graph is not served, and what is built comes later."""
     changed = served(config, sample, uuid)
     plain = (source / "config.pbtxt").read_bytes()
     text = plain if changed == config else text_format.MessageToString(changed, as_utf8=True).encode()

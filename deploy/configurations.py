@@ -31,7 +31,7 @@ class Sample:
 
 
 def served(config: ModelConfig, sample: Sample, gpu: str | None = None) -> ModelConfig:
-    """The configuration of a model in the container.
+    """Return the configuration of a model in the container.
 
     DALI models load the serialised pipeline. A model is ready only when it has decoded a real JPEG, letterboxed a real
     frame, or run the network: the first request then waits for no library to load and no memory to be taken. What the
@@ -55,7 +55,7 @@ def served(config: ModelConfig, sample: Sample, gpu: str | None = None) -> Model
 
 
 def files(config: ModelConfig, sample: Sample) -> dict[str, bytes]:
-    """What the model's folder `warmup` holds, by name."""
+    """Return what the model's folder `warmup` holds, by name."""
     if config.backend != "dali":
         return {}
     return {JPEG: sample.jpeg} if _takes_encoded(config) else {FRAME: sample.frame}
@@ -73,7 +73,7 @@ def _warmup(config: ModelConfig, sample: Sample) -> list[ModelWarmup]:
 
 
 def _requests(config: ModelConfig, size: int, dims: list[int], name: str | None) -> ModelWarmup:
-    """A batch of so many requests, of a file's content or of noise."""
+    """Return a batch of so many requests, of a file's content or of noise."""
     (tensor,) = config.input
     warmup = ModelWarmup(name=f"batch of {size}", batch_size=size)
     data = warmup.inputs[tensor.name]

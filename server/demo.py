@@ -80,7 +80,7 @@ def main(
 
 
 def defects_found(board: Board, found: Detections) -> int:
-    """How many of a board's defects have a detection of their class that overlaps them by half or more.
+    """Return how many of a board's defects have a detection of their class that overlaps them by half or more.
 
     Args:
         board: with its boxes, in pixels.
@@ -102,7 +102,7 @@ def _jpeg(board: Board) -> bytes:
 
 
 def _sheet(rows: list[list[Picture]]) -> Picture:
-    """Rows of pictures of one shape, each row as wide as the sheet, with white around each picture."""
+    """Return rows of pictures of one shape, each row as wide as the sheet, with white around each picture."""
     half = GAP // 2
     sheet = []
     for row in rows:

@@ -27,7 +27,7 @@ class Gpu:
 
 
 def find_gpu(wanted: str = "0") -> Gpu:
-    """The GPU to serve on.
+    """Return the GPU to serve on.
 
     Args:
         wanted: its number, as CUDA counts, or its UUID or the beginning of that.
@@ -56,7 +56,7 @@ def find_gpu(wanted: str = "0") -> Gpu:
 
 
 def _gpus() -> list[Gpu]:
-    """All GPUs that CUDA sees in this process."""
+    """Return all GPUs that CUDA sees in this process."""
     from cuda.bindings import runtime
 
     code, count = runtime.cudaGetDeviceCount()

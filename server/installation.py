@@ -29,7 +29,7 @@ class Installation:
     libraries: tuple[Path, ...]
 
     def environment(self) -> dict[str, str]:
-        """The environment to start the server in: the first python3 on PATH decides which packages a stub sees."""
+        """Return the server's environment: the first python3 on PATH decides which packages a stub sees."""
         paths = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
         libraries = [*map(str, self.libraries), os.environ.get("LD_LIBRARY_PATH", "")]
         return {
@@ -98,13 +98,13 @@ def find_installation() -> Installation:
 
 
 def _dali() -> list[Path]:
-    """The folder of DALI's libraries, for its native backend."""
+    """Return the folder of DALI's libraries, for its native backend."""
     package = importlib.util.find_spec("nvidia.dali")
     return [Path(folder) for folder in (package.submodule_search_locations or [])[:1]] if package else []
 
 
 def find_libpython(version: str) -> Path:
-    """The folder of the shared library of this interpreter, which the stub is linked against.
+    """Return the folder of the shared library of this interpreter, which the stub is linked against.
 
     Args:
         version: "3.x".

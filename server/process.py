@@ -87,7 +87,7 @@ class Proved(NamedTuple):
 
 
 def free_addresses() -> Addresses:
-    """Three ports of 127.0.0.1 that nobody listens on at the moment."""
+    """Return three ports of 127.0.0.1 that nobody listens on at the moment."""
     with contextlib.ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(3)]
         for probe in probes:
@@ -219,12 +219,12 @@ class TritonServer:
         raise ServerError(f"tritonserver was not ready after {seconds:.0f} s: {self.complaint()}")
 
     def proved(self) -> dict[str, Proved]:
-        """What each network computes in and how that was proved, by model, once the server is ready."""
+        """Return what each network computes in and how that was proved, by model, once the server is ready."""
         records = {path: json.loads(path.read_text()) for path in sorted(self.folder.glob(f"models/*/1/{RECORD}"))}
         return {path.parents[1].name: Proved(told["arithmetic"], told["line"]) for path, told in records.items()}
 
     def complaint(self) -> str:
-        """Why the server gave up, on one line, with the paths that the user knows."""
+        """Return why the server gave up, on one line, with the paths that the user knows."""
         why = next((found[1] for line in self.last_lines if (found := FAILED.search(line))), None)
         line = why or next(reversed(self.last_lines), "it said nothing")
         return line.replace(f"{self.folder}/models", str(self.repository)).replace("\\n", " ").replace('\\"', '"')[:500]
@@ -261,12 +261,12 @@ def _die_with_parent() -> None:
 
 
 def children(pid: int) -> list[int]:
-    """Processes that a process or one of its threads has started (proc(5))."""
+    """Return processes that a process or one of its threads has started (proc(5))."""
     return [int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in _proc(task).split()]
 
 
 def dead_children(pid: int) -> list[int]:
-    """Children of a process that have ended while it has not noticed (state Z of proc(5)).
+    """Return children of a process that have ended while it has not noticed (state Z of proc(5)).
 
     The Python backend does so with a stub that was killed, and refuses every later request to that model.
     """
@@ -278,7 +278,7 @@ def _state(pid: int) -> str:
 
 
 def _proc(path: Path) -> str:
-    """What the kernel says of a process or thread, nothing where that has just ended."""
+    """Return what the kernel says of a process or thread, nothing where that has just ended."""
     try:
         return path.read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -73,7 +73,7 @@ class Pool:
 
     @classmethod
     def of(cls, pictures: Sequence[Picture], scan: Sequence[bool], device: torch.device | str) -> Pool:
-        """Copies pictures to a device."""
+        """Copy pictures to a device."""
         most = max(len(p.classes) for p in pictures)
         boxes = np.zeros((len(pictures), most, 4), np.float32)
         classes = np.full((len(pictures), most), -1, np.int64)
@@ -109,7 +109,7 @@ class Plan:
 
 
 def draw_plan(batch: int, recipe: Recipe, random: torch.Generator) -> Plan:
-    """Draws what is done to each picture of a batch, on the generator's device."""
+    """Draw what is done to each picture of a batch, on the generator's device."""
     device = random.device
 
     def uniform(*shape: int) -> Tensor:
@@ -136,7 +136,7 @@ def draw_plan(batch: int, recipe: Recipe, random: torch.Generator) -> Plan:
 
 
 def place_images(tiles: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
-    """Samples the output pictures, bilinear and without antialiasing.
+    """Sample the output pictures, bilinear and without antialiasing.
 
     Args:
         tiles: uint8 RGB [B, 4, 3, SIDE, SIDE], row by row on the canvas.
@@ -168,7 +168,7 @@ def place_images(tiles: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
 
 
 def place_boxes(boxes: Tensor, classes: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
-    """Takes the boxes along.
+    """Take the boxes along.
 
     Args:
         boxes: x1, y1, x2, y2 in pixels of the tiles [B, 4, T, 4].
@@ -197,7 +197,7 @@ def place_boxes(boxes: Tensor, classes: Tensor, plan: Plan) -> tuple[Tensor, Ten
 
 
 def vary_colour(images: Tensor, strength: Tensor, random: torch.Generator) -> Tensor:
-    """Varies exposure, contrast, tint, saturation, sharpness and noise.
+    """Vary exposure, contrast, tint, saturation, sharpness and noise.
 
     Args:
         images: RGB 0 to 255 [B, 3, H, W].
@@ -225,7 +225,7 @@ def vary_colour(images: Tensor, strength: Tensor, random: torch.Generator) -> Te
 
 
 def make_batch(pool: Pool, chosen: Tensor, recipe: Recipe, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Makes one training batch.
+    """Make one training batch.
 
     Args:
         pool: the pictures.

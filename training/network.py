@@ -44,27 +44,27 @@ class Trainee(ABC):
 
     @abstractmethod
     def __init__(self, classes: Sequence[str], seed: int) -> None:
-        """Makes the network of the names of the classes, and the seed of its weights."""
+        """Make the network of the names of the classes, and the seed of its weights."""
 
     @abstractmethod
     def loss(self, network: nn.Module, device: torch.device) -> Loss:
-        """Returns LibreYOLO's own loss for a network on a device."""
+        """Return LibreYOLO's own loss for a network on a device."""
 
     @abstractmethod
     def pixels(self, images: Tensor) -> Tensor:
-        """Turns RGB 0 to 1 [B, 3, SIDE, SIDE] into the network's input."""
+        """Turn RGB 0 to 1 [B, 3, SIDE, SIDE] into the network's input."""
 
     @abstractmethod
     def answer(self, network: nn.Module, inputs: Tensor) -> Tensor:
-        """Returns what the exported file answers to such an input, from a network that is not in training."""
+        """Return what the exported file answers to such an input, from a network that is not in training."""
 
     @abstractmethod
     def predictions(self, answer: Tensor) -> Tensor:
-        """Turns an answer into x1, y1, x2, y2 in pixels and a score for each class [B, 4 + classes, anchors]."""
+        """Turn an answer into x1, y1, x2, y2 in pixels and a score for each class [B, 4 + classes, anchors]."""
 
     @abstractmethod
     def fuse(self, network: nn.Module) -> None:
-        """Folds what the exporter does not, in place."""
+        """Fold what the exporter does not, in place."""
 
 
 class MovingAverage:
@@ -79,14 +79,14 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Takes the network's present weights in."""
+        """Take the network's present weights in."""
         self._updates += 1
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
         torch._foreach_lerp_(self._mine, self._theirs, 1 - decay)
 
 
 def export(trainee: Trainee, trained: nn.Module, path: Path) -> None:
-    """Writes a network as ONNX with fused convolutions, in LibreYOLO's own layout, and checks it against PyTorch.
+    """Write a network as ONNX with fused convolutions, in LibreYOLO's own layout, and checks it against PyTorch.
 
     Input `images` [batch, 3, SIDE, SIDE] and output `output`, both float32, are as the trainee has them. Only the batch
     is dynamic. The names are in the metadata.

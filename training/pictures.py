@@ -49,7 +49,7 @@ class Picture:
 def letterbox(
     image: NDArray[np.uint8], boxes: NDArray[np.float32], centred: bool = True
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Fits a picture into the network's input as the server does: bilinear, not antialiased.
+    """Fit a picture into the network's input as the server does: bilinear, not antialiased.
 
     Args:
         image: RGB [H, W, 3].
@@ -73,7 +73,7 @@ def letterbox(
 
 
 def read_deeppcb(folder: Path, split: str, centred: bool = True) -> list[Picture]:
-    """Reads the scans of one split ("train" or "val") with their boxes, letterboxed.
+    """Read the scans of one split ("train" or "val") with their boxes, letterboxed.
 
     Raises:
         OSError: a file is missing, or is not a picture.
@@ -132,7 +132,7 @@ def draw_boards(
     photo_sizes: Sequence[tuple[int, int]] = PHOTO_SIZES,
     centred: bool = True,
 ) -> list[Picture]:
-    """Draws one board for each seed, in several processes, and letterboxes it."""
+    """Draw one board for each seed, in several processes, and letterbox it."""
     sizes = photo_sizes if kind == "photo" else (SCAN_SIZE,)
     jobs = [_Job(kind, seed, sizes[k % len(sizes)], centred) for k, seed in enumerate(seeds)]
     drawn = []

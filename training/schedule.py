@@ -83,7 +83,7 @@ class Data:
 
 
 def gather(deeppcb: Path, settings: Settings, centred: bool, device: torch.device, bar: Progress) -> Data:
-    """Reads DeepPCB and draws the synthetic boards, letterboxed in the middle or at the top left."""
+    """Read DeepPCB and draw the synthetic boards, letterboxed in the middle or at the top left."""
     scans, held_out = (read_deeppcb(deeppcb, split, centred) for split in ("train", "val"))
     task = bar.add_task("drawing boards", total=settings.boards + FRESH)
 
@@ -109,7 +109,7 @@ def gather(deeppcb: Path, settings: Settings, centred: bool, device: torch.devic
 
 
 def choices(sizes: tuple[int, ...], batch: int, random: torch.Generator) -> Tensor:
-    """Draws four pictures of one group for each of a batch [B, 4]."""
+    """Draw four pictures of one group for each of a batch [B, 4]."""
     device = random.device
     shares = torch.tensor(SHARES, device=device)
     group = torch.multinomial(shares, batch, replacement=True, generator=random)[:, None]
@@ -119,7 +119,7 @@ def choices(sizes: tuple[int, ...], batch: int, random: torch.Generator) -> Tens
 
 
 def rate(step: int, steps: int) -> float:
-    """The learning rate as a share of the highest: a straight rise, then half a cosine."""
+    """Return the learning rate as a share of the highest: a straight rise, then half a cosine."""
     warm = min(WARM_UP, steps // 5)
     if step < warm:
         return (step + 1) / warm
@@ -127,7 +127,7 @@ def rate(step: int, steps: int) -> float:
 
 
 def optimiser(network: nn.Module) -> torch.optim.Optimizer:
-    """AdamW, with weight decay on the convolutions' weights alone."""
+    """Return AdamW, with weight decay on the convolutions' weights alone."""
     parameters = list(network.parameters())
     groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
@@ -137,14 +137,14 @@ def optimiser(network: nn.Module) -> torch.optim.Optimizer:
 
 
 def memory_format(trainee: Trainee) -> torch.memory_format:
-    """How the network's weights and pictures lie in memory."""
+    """Return how the network's weights and pictures lie in memory."""
     return torch.channels_last if trainee.mixed else torch.contiguous_format
 
 
 def steps_of(
     trainee: Trainee, network: nn.Module, data: Data, settings: Settings, steps: int
 ) -> Iterator[tuple[int, MovingAverage, Tensor]]:
-    """Trains, and yields after each step: its number from 1, the averaged network, and the three parts of the loss."""
+    """Train, and yield after each step: its number from 1, the averaged network, and the three parts of the loss."""
     device = data.train.images.device
     random = torch.Generator(device).manual_seed(settings.seed)
     average = MovingAverage(network, DECAY)
@@ -174,12 +174,12 @@ def steps_of(
 
 
 def judged(trainee: Trainee, network: nn.Module, data: Data) -> dict[str, Precision]:
-    """Returns the precision on each set that is never learned from."""
+    """Return the precision on each set that is never learned from."""
     return {name: precision(detect(trainee, network, pool), pool, CLASSES) for name, pool in data.judges.items()}
 
 
 def train(name: str, deeppcb: Path, out: Path, settings: Settings, console: Console) -> None:
-    """Trains one of NETWORKS and writes pcb-NAME.onnx and pcb-NAME.json.
+    """Train one of NETWORKS and write pcb-NAME.onnx and pcb-NAME.json.
 
     Raises:
         OSError, ValueError: DeepPCB can't be read, or the results can't be written.

@@ -32,7 +32,7 @@ class Precision:
     classes50_95: dict[str, float]
 
     def rounded(self) -> dict[str, Any]:
-        """Returns the figures as a document, with four decimals."""
+        """Return the figures as a document, with four decimals."""
 
         def short(value: Any) -> Any:
             return {k: short(v) for k, v in value.items()} if isinstance(value, dict) else round(value, 4)
@@ -41,7 +41,7 @@ class Precision:
 
 
 def detections(predictions: Tensor) -> list[Tensor]:
-    """Does what the served graph and the NMS step do: best class, top candidates, class-wise suppression.
+    """Do what the served graph and the NMS step do: best class, top candidates, class-wise suppression.
 
     Args:
         predictions: x1, y1, x2, y2 and a score for each class [B, 4 + classes, anchors].
@@ -62,7 +62,7 @@ def detections(predictions: Tensor) -> list[Tensor]:
 
 @torch.no_grad()
 def detect(trainee: Trainee, network: nn.Module, pool: Pool, batch: int = 50) -> list[NDArray[np.float32]]:
-    """Returns the network's detections, x1, y1, x2, y2, score, class [M, 6], for each picture of a pool."""
+    """Return the network's detections, x1, y1, x2, y2, score, class [M, 6], for each picture of a pool."""
     network.eval()
     return [
         found.cpu().numpy()
@@ -72,7 +72,7 @@ def detect(trainee: Trainee, network: nn.Module, pool: Pool, batch: int = 50) ->
 
 
 def precision(found: list[NDArray[np.float32]], pool: Pool, names: tuple[str, ...]) -> Precision:
-    """Holds detections against a pool's boxes, with pycocotools."""
+    """Hold detections against a pool's boxes, with pycocotools."""
     truth: dict[str, list[dict[str, Any]]] = {
         "images": [{"id": k + 1} for k in range(len(found))],
         "categories": [{"id": k, "name": name} for k, name in enumerate(names)],

@@ -40,13 +40,13 @@ GAP = (9.0, 45.0)
 
 
 def _line(canvas: Canvas, start: Points, stop: Points, width: float) -> None:
-    """Draws a straight line; all lengths in this file are pixels of the board."""
+    """Draw a straight line; all lengths in this file are pixels of the board."""
     ends = [tuple(int(v) for v in np.round(p * FINE)) for p in (start, stop)]
     cv2.line(canvas, ends[0], ends[1], (255,), max(round(width * FINE), 1))
 
 
 def _bare(rng: Rng, canvas: Canvas) -> None:
-    """Draws a rectangle, taller or wider."""
+    """Draw a rectangle, taller or wider."""
     x, y = rng.uniform(-150, SIDE, 2)
     tall = rng.random() < 0.5
     w, h = (rng.uniform(25, most) for most in ((280, 900) if tall else (900, 200)))
@@ -55,7 +55,7 @@ def _bare(rng: Rng, canvas: Canvas) -> None:
 
 
 def _across(rng: Rng, canvas: Canvas, common: float) -> None:
-    """Draws parallel lines from one edge to the other."""
+    """Draw parallel lines from one edge to the other."""
     at, upright = rng.uniform(0, SIDE), rng.random() < 0.5
     for _ in range(int(rng.choice((1, 1, 2, 3)))):
         width = float(rng.choice((common, rng.uniform(*WIDTH), rng.uniform(*WIDTH) * 2)))
@@ -66,7 +66,7 @@ def _across(rng: Rng, canvas: Canvas, common: float) -> None:
 
 
 def _walk(rng: Rng, canvas: Canvas, at: Points, parts: int, width: float, beside: list[float]) -> None:
-    """Draws parallel lines of straight parts with right angles and necks."""
+    """Draw parallel lines of straight parts with right angles and necks."""
     direction = np.array(((1.0, 0.0), (0.0, 1.0))[int(rng.integers(2))]) * rng.choice((-1, 1))
     turns = rng.uniform(*TURN)
     for _ in range(parts):
@@ -82,7 +82,7 @@ def _walk(rng: Rng, canvas: Canvas, at: Points, parts: int, width: float, beside
 
 
 def _frames(rng: Rng, canvas: Canvas, width: float) -> None:
-    """Draws a frame with cut corners, often open at the board's edge, and at times others in it."""
+    """Draw a frame with cut corners, often open at the board's edge, and at times others in it."""
     (x, y), (w, h) = rng.uniform(-200, SIDE - 60, 2), rng.uniform(90, 420, 2)
     corner = rng.uniform(8, 60)
     for _ in range(int(rng.choice((1, 1, 2, 3)))):
@@ -96,7 +96,7 @@ def _frames(rng: Rng, canvas: Canvas, width: float) -> None:
 
 
 def _ring(rng: Rng, canvas: Canvas) -> None:
-    """Draws a disc, or a ring."""
+    """Draw a disc, or a ring."""
     x, y = rng.uniform(0, SIDE, 2)
     radius = rng.uniform(10, 55)
     for size, value in ((radius, 255), (radius * rng.uniform(0.3, 0.85), int(rng.choice((0, 255))))):
@@ -104,7 +104,7 @@ def _ring(rng: Rng, canvas: Canvas) -> None:
 
 
 def split_copper(rng: Rng) -> NDArray[np.uint8]:
-    """Returns the coverage of copper [SIDE, SIDE] of a clean board, before it is scanned."""
+    """Return the coverage of copper [SIDE, SIDE] of a clean board, before it is scanned."""
     canvas: Canvas = np.zeros((SIDE * FINE, SIDE * FINE), np.uint8)
     for _ in range(int(rng.integers(0, 3))):
         _bare(rng, canvas)
@@ -127,7 +127,7 @@ def split_copper(rng: Rng) -> NDArray[np.uint8]:
 
 
 def draw_split_board(seed: int) -> Board:
-    """Draws a board of SIDE by SIDE pixels with as many defects as usual. The same seed gives the same board."""
+    """Draw a board of SIDE by SIDE pixels with as many defects as usual. The same seed gives the same board."""
     rng = np.random.default_rng(seed)
     clean = binarise(rng, split_copper(rng), 1.0)
     broken, found = inject(clean, rng, 1.0, int(rng.integers(USUAL_DEFECTS[0], USUAL_DEFECTS[1] + 1)), crisp=True)

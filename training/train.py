@@ -26,7 +26,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def fail(console: Console, message: str) -> typer.Exit:
-    """Prints one line of error, and returns what ends the program."""
+    """Print one line of error, and return what ends the program."""
     console.print(f"[red]error:[/red] {message}", soft_wrap=True, highlight=False)
     return typer.Exit(2)
 

@@ -35,7 +35,7 @@ class YoloV9Elan(Trainee):
                     setattr(part, name, _elan(block))
 
     def loss(self, network: nn.Module, device: torch.device) -> Loss:
-        """Returns CIoU, distribution focal loss and cross entropy, with task-aligned assignment."""
+        """Return CIoU, distribution focal loss and cross entropy, with task-aligned assignment."""
         strides = [int(s) for s in network.head.stride]
         criterion = YOLO9Loss(network.nc, network.reg_max, strides, [SIDE, SIDE], device)
 
@@ -46,23 +46,23 @@ class YoloV9Elan(Trainee):
         return loss
 
     def pixels(self, images: Tensor) -> Tensor:
-        """Leaves RGB 0 to 1 as it is."""
+        """Leave RGB 0 to 1 as it is."""
         return images
 
     def answer(self, network: nn.Module, inputs: Tensor) -> Tensor:
-        """Returns [B, 4 + classes, 8400]."""
+        """Return [B, 4 + classes, 8400]."""
         return network(inputs)["predictions"]
 
     def predictions(self, answer: Tensor) -> Tensor:
-        """Leaves an answer as it is."""
+        """Leave an answer as it is."""
         return answer
 
     def fuse(self, network: nn.Module) -> None:
-        """Folds batch normalisation into convolutions."""
+        """Fold batch normalisation into convolutions."""
         network.fuse()
 
 
 def _elan(block: RepNCSPELAN) -> ELAN:
-    """A convolution of 3 x 3 pixels for each of the block's two branches, twice as wide as what ends it."""
+    """Return a convolution of 3 x 3 pixels for each of the block's two branches, twice as wide as what ends it."""
     first, inner, last = (part.conv for part in (block.cv1, block.cv2[1], block.cv4))
     return ELAN(first.in_channels, first.out_channels, 2 * inner.out_channels, last.out_channels)

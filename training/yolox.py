@@ -32,7 +32,7 @@ class YoloXNano(Trainee):
         self.wrapper.model.head.export = True  # decodes boxes outside of training too
 
     def loss(self, network: nn.Module, device: torch.device) -> Loss:
-        """Returns IoU and cross entropy of objectness and classes, with SimOTA's assignment."""
+        """Return IoU and cross entropy of objectness and classes, with SimOTA's assignment."""
         head = network.head
 
         def loss(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:  # [B, 8400, 5 + classes]
@@ -53,17 +53,17 @@ class YoloXNano(Trainee):
         return loss
 
     def pixels(self, images: Tensor) -> Tensor:
-        """Turns RGB 0 to 1 into BGR 0 to 255."""
+        """Turn RGB 0 to 1 into BGR 0 to 255."""
         return images.flip(1) * 255
 
     def answer(self, network: nn.Module, inputs: Tensor) -> Tensor:
-        """Returns [B, 8400, 5 + classes]."""
+        """Return [B, 8400, 5 + classes]."""
         return network(inputs)
 
     def predictions(self, answer: Tensor) -> Tensor:
-        """Turns rows into corners and scores [B, 4 + classes, 8400]."""
+        """Turn rows into corners and scores [B, 4 + classes, 8400]."""
         corners = box_convert(answer[..., :4], "cxcywh", "xyxy")
         return torch.cat([corners, answer[..., 4:5] * answer[..., 5:]], -1).transpose(1, 2)
 
     def fuse(self, network: nn.Module) -> None:
-        """Does nothing: the exporter folds batch normalisation into convolutions."""
+        """Do nothing: the exporter folds batch normalisation into convolutions."""

@@ -42,5 +42,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """The client's names among the module's."""
+    """Return the client's names among the module's."""
     return sorted([*globals(), *__all__])

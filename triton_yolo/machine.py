@@ -21,7 +21,7 @@ PACKAGES = (
 
 
 def describe_machine() -> dict[str, object]:
-    """Processor, cores, memory and the versions that matter."""
+    """Return processor, cores, memory and the versions that matter."""
     with open("/proc/cpuinfo") as file:
         processor = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), "unknown")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -36,7 +36,7 @@ def describe_machine() -> dict[str, object]:
 
 
 def describe_gpu() -> dict[str, str]:
-    """Name and driver of the first GPU, as nvidia-smi tells them.
+    """Return name and driver of the first GPU, as nvidia-smi tells them.
 
     Raises:
         TritonYoloError: it does not tell.

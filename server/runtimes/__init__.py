@@ -22,7 +22,7 @@ def runtimes() -> list[Runtime]:
 
 
 def backend_of(config: ModelConfig) -> str:
-    """The backend that computes a model in the container; empty for an ensemble."""
+    """Return the backend that computes a model in the container; empty for an ensemble."""
     return "tensorrt" if config.platform == "tensorrt_plan" else str(config.backend)
 
 

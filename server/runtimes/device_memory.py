@@ -13,7 +13,7 @@ from tritonclient.utils._shared_memory_tensor import SharedMemoryTensor
 
 
 def address_of(tensor: Any) -> int:
-    """Where a tensor's numbers begin.
+    """Return where a tensor's numbers begin.
 
     Args:
         tensor: a pb_utils.Tensor in the memory of a GPU.
@@ -25,7 +25,7 @@ def address_of(tensor: Any) -> int:
 
 
 def pixels_at(address: int, shape: Sequence[int], device: int) -> SharedMemoryTensor:
-    """A view of uint8 numbers in the memory of a GPU, for whoever takes DLPack.
+    """Return a view of uint8 numbers in the memory of a GPU, for whoever takes DLPack.
 
     Args:
         address: where they begin; whoever makes the view keeps them there.

@@ -35,7 +35,7 @@ class Trial:
     seconds: float
 
     def document(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return for JSON."""
         return {"arithmetic": self.arithmetic, "seconds": self.seconds, **self.comparison.document()}
 
 

@@ -11,7 +11,19 @@ import numpy as np
 from tests.server.references import PAD, placed
 from tests.server.wire import Client
 
-SIZES = [(1280, 641), (641, 1280), (960, 1280), (333, 777), (1, 1000), (1281, 961), (99, 100), (64, 64), (500, 333), (333, 500), (641, 962)]
+SIZES = [
+    (1280, 641),
+    (641, 1280),
+    (960, 1280),
+    (333, 777),
+    (1, 1000),
+    (1281, 961),
+    (99, 100),
+    (64, 64),
+    (500, 333),
+    (333, 500),
+    (641, 962),
+]
 
 
 def rounding_otherwise(repository: Path, target: Path, rounding: str) -> Path:

@@ -12,7 +12,7 @@ Rng = np.random.Generator
 
 
 def rings(canvas: Canvas, rng: Rng) -> None:
-    """Mounting holes, fiducials and rings, which are no defects."""
+    """Draw mounting holes, fiducials and rings, which are no defects."""
     for _ in range(int(rng.integers(1, 5))):
         x, y = rng.uniform(0, canvas.units_wide), rng.uniform(0, canvas.units_high)
         radius = rng.uniform(11, 42)
@@ -33,7 +33,7 @@ def rings(canvas: Canvas, rng: Rng) -> None:
 
 
 def power(canvas: Canvas, rng: Rng) -> None:
-    """Wide conductors side by side, with necks, bulges and pads, as a power board has them."""
+    """Draw wide conductors side by side, with necks, bulges and pads, as a power board has them."""
     upright = rng.random() < 0.5
     across, along = (canvas.units_wide, canvas.units_high) if upright else (canvas.units_high, canvas.units_wide)
     at = rng.uniform(-40, 60)
@@ -68,7 +68,7 @@ def power(canvas: Canvas, rng: Rng) -> None:
 
 
 def islands(canvas: Canvas, rng: Rng) -> None:
-    """Large pads and chamfered areas of copper."""
+    """Draw large pads and chamfered areas of copper."""
     for _ in range(int(rng.integers(1, 6))):
         w, h = rng.uniform(40, 190, 2)
         x, y = rng.uniform(-40, canvas.units_wide), rng.uniform(-40, canvas.units_high)
@@ -84,7 +84,7 @@ def islands(canvas: Canvas, rng: Rng) -> None:
 
 
 def plane(canvas: Canvas, rng: Rng) -> None:
-    """Pours copper over a part of the board that is still free, with clearance to everything else."""
+    """Pour copper over a part of the board that is still free, with clearance to everything else."""
     clearance = rng.uniform(7, 16) * canvas.scale
     free = cv2.distanceTransform(255 - canvas.copper, cv2.DIST_L2, 5)
     region = np.zeros_like(canvas.copper)
@@ -109,7 +109,7 @@ def plane(canvas: Canvas, rng: Rng) -> None:
 
 
 def _stitch(canvas: Canvas, rng: Rng, cells: NDArray[np.bool_]) -> None:
-    """Drills vias into a plane, apart from each other; `cells` [units high, units wide] is where the plane is."""
+    """Drill vias into a plane, apart from each other; `cells` [units high, units wide] is where the plane is."""
     room = cv2.distanceTransform(cells.astype(np.uint8), cv2.DIST_L2, 3) > 20
     spots = np.flatnonzero(room)
     if not spots.size:

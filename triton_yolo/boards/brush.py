@@ -11,7 +11,7 @@ BITS = 4
 
 
 def _smooth(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> NDArray[np.float32]:
-    """Random numbers of mean 0 and deviation 1 that change over `sigma` pixels."""
+    """Return random numbers of mean 0 and deviation 1 that change over `sigma` pixels."""
     noise = cv2.GaussianBlur(rng.standard_normal(shape, np.float32), (0, 0), max(sigma, 0.3))
     return np.asarray(noise / max(float(noise.std()), 1e-6), np.float32)
 
@@ -30,7 +30,7 @@ def brush(
     scale: float,
     grainy: bool,
 ) -> NDArray[np.uint8]:
-    """Draws one stroke.
+    """Draw one stroke.
 
     Args:
         rng: source of its unevenness and of its texture.

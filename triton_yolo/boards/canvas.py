@@ -43,12 +43,12 @@ Shape = Stroke | Disc | Polygon
 
 
 def rectangle(x: float, y: float, w: float, h: float) -> Polygon:
-    """A rectangle from its upper left corner and its size."""
+    """Return a rectangle from its upper left corner and its size."""
     return Polygon(np.array([(x, y), (x + w, y), (x + w, y + h), (x, y + h)], np.float64))
 
 
 def chamfered(x: float, y: float, w: float, h: float, cut: float) -> Polygon:
-    """A rectangle whose corners are cut at 45 degrees."""
+    """Return a rectangle whose corners are cut at 45 degrees."""
     c = min(cut, 0.45 * w, 0.45 * h)
     corners = [(x + c, y), (x + w - c, y), (x + w, y + c), (x + w, y + h - c)]
     corners += [(x + w - c, y + h), (x + c, y + h), (x, y + h - c), (x, y + c)]
@@ -67,7 +67,7 @@ def paint(
     grow: float = 0.0,
     smooth: bool = True,
 ) -> None:
-    """Draws one shape into a coverage image, in place.
+    """Draw one shape into a coverage image, in place.
 
     Args:
         image: coverage [H, W]; 255 is fully covered.
@@ -158,7 +158,7 @@ class Canvas:
     words: list[tuple[str, float, float, float, bool]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Makes the empty sheets."""
+        """Make the empty sheets."""
         shape = (self.height, self.width)
         self.copper: NDArray[np.uint8] = np.zeros(shape, np.uint8)
         self.exposed: NDArray[np.uint8] = np.zeros(shape, np.uint8)
@@ -170,12 +170,12 @@ class Canvas:
         self._last_net = 0
 
     def new_net(self) -> int:
-        """Returns the number of a net that nothing belongs to yet."""
+        """Return the number of a net that nothing belongs to yet."""
         self._last_net += 1
         return self._last_net
 
     def place(self, shapes: list[Shape], net: int, clearance: float, joins: tuple[Pad, ...] = ()) -> bool:
-        """Draws copper unless it comes too close to another net's.
+        """Draw copper unless it comes too close to another net's.
 
         Args:
             shapes: what to draw.
@@ -219,36 +219,36 @@ class Canvas:
         return True
 
     def merge(self, into: int, net: int) -> None:
-        """Gives everything that one net owns to another."""
+        """Give everything that one net owns to another."""
         self.nets[self.nets == net] = into
         for pad in self.pads:
             if pad.net == net:
                 pad.net = into
 
     def expose(self, shape: Shape, grow: float = 1.6) -> None:
-        """Opens the solder mask over a shape."""
+        """Open the solder mask over a shape."""
         paint(self.exposed, shape, 255, self.scale, grow)
 
     def drill(self, x: float, y: float, radius: float) -> None:
-        """Drills a round hole."""
+        """Drill a round hole."""
         paint(self.holes, Disc((x, y), radius), 255, self.scale)
 
     def print_legend(self, shape: Shape) -> None:
-        """Prints a shape of the legend."""
+        """Print a shape of the legend."""
         paint(self.silk, shape, 255, self.scale)
 
     def is_free(self, x: float, y: float, w: float, h: float) -> bool:
-        """Tells whether no copper lies in a rectangle; what is off the board is free."""
+        """Tell whether no copper lies in a rectangle; what is off the board is free."""
         rows = slice(max(round(y), 0), max(round(y + h), 0))
         columns = slice(max(round(x), 0), max(round(x + w), 0))
         return not self.nets[rows, columns].any()
 
     def write(self, text: str, x: float, y: float, height: float, upright: bool) -> None:
-        """Remembers a word of the legend: its upper left corner, the height of its letters, and whether it is level."""
+        """Remember a word of the legend: its upper left corner, the height of its letters, and whether it is level."""
         self.words.append((text, x, y, height, upright))
 
     def print_words(self) -> None:
-        """Prints the words that find room beside the openings in the mask and other words."""
+        """Print the words that find room beside the openings in the mask and other words."""
         for text, x, y, height, level in self.words:
             factor = height * self.scale / 21.0  # capital letters of this font are 21 pixels high
             thick = max(1, round(height * self.scale / 7))

@@ -58,7 +58,7 @@ def _drawn(jobs: list[_Job], workers: int) -> Iterator[tuple[_Job, tuple[NDArray
 
 
 def board_seeds(seed: int, count: int) -> list[int]:
-    """Returns a seed for each board of a set; sets with different seeds share no boards."""
+    """Return a seed for each board of a set; sets with different seeds share no boards."""
     return [int(s.generate_state(1, np.uint64)[0]) for s in np.random.SeedSequence(seed).spawn(count)]
 
 
@@ -72,7 +72,7 @@ def write_dataset(
     workers: int = 1,
     progress: Callable[[], object] | None = None,
 ) -> Path:
-    """Draws boards and writes them into a new folder, as images/NAME.jpg and annotations.json.
+    """Draw boards and write them into a new folder, as images/NAME.jpg and annotations.json.
 
     Everything is written beside the folder first, which then appears at once and complete. The same arguments write the
     same bytes, whatever `workers` is.
@@ -139,7 +139,7 @@ def write_dataset(
 def _add(
     coco: dict[str, list[dict[str, Any]]], job: _Job, boxes: NDArray[np.float32], classes: NDArray[np.int64]
 ) -> None:
-    """Adds one board to a COCO document."""
+    """Add one board to a COCO document."""
     number = len(coco["images"]) + 1
     width, height = job.size
     coco["images"].append({"id": number, "file_name": job.path.name, "width": width, "height": height})

@@ -43,7 +43,7 @@ class Defect:
     extent: tuple[int, int, int, int]
 
     def box(self, width: int, height: int, scale: float) -> tuple[float, float, float, float]:
-        """Returns the annotation x1, y1, x2, y2 in pixels: the extent with its margin, cut at the image's edges."""
+        """Return the annotation x1, y1, x2, y2 in pixels: the extent with its margin, cut at the image's edges."""
         margin = MARGIN * scale
         x1, y1, x2, y2 = self.extent
         return (
@@ -55,7 +55,7 @@ class Defect:
 
 
 def _apart(extent: tuple[int, int, int, int], others: list[Defect], scale: float) -> bool:
-    """Tells whether a defect keeps its distance from those already there."""
+    """Tell whether a defect keeps its distance from those already there."""
     gap, margin = 5 * scale, MARGIN * scale
     x1, y1, x2, y2 = extent
     for other in others:
@@ -71,7 +71,7 @@ def _apart(extent: tuple[int, int, int, int], others: list[Defect], scale: float
 
 
 def _extent(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
-    """Returns the box x1, y1, x2, y2 of what is set, the last two excluded."""
+    """Return the box x1, y1, x2, y2 of what is set, the last two excluded."""
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     if not columns.size:
         return None
@@ -87,7 +87,7 @@ def _attempt(
     others: list[Defect],
     crisp: bool,
 ) -> tuple[slice, slice, Mask, Defect] | None:
-    """Tries one place; returns the rows and columns that change, their new coverage and the defect."""
+    """Try one place; returns the rows and columns that change, their new coverage and the defect."""
     spots = sheet.places[kind]
     if not spots.size:
         return None
@@ -140,7 +140,7 @@ def inject(
     avoid: NDArray[np.bool_] | None = None,
     crisp: bool = False,
 ) -> tuple[Mask, list[Defect]]:
-    """Adds defects to a board.
+    """Add defects to a board.
 
     Args:
         cover: coverage of copper [H, W], drilled; more than 127 is copper.

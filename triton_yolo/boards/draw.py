@@ -55,7 +55,7 @@ class Masks:
 
 
 def add_defects(rng: np.random.Generator, canvas: Canvas, look: Look, defects: int | None) -> Masks:
-    """Drills a board and damages it.
+    """Drill a board and damage it.
 
     Args:
         rng: source of every choice.
@@ -85,7 +85,7 @@ def add_defects(rng: np.random.Generator, canvas: Canvas, look: Look, defects: i
 def draw_masks(
     rng: np.random.Generator, width: int, height: int, scale: float, look: Look, defects: int | None
 ) -> tuple[Masks, NDArray[np.uint8]]:
-    """Draws a board: its copper, and its picture RGB [H, W, 3]. A unit is `scale` pixels; else as draw_board."""
+    """Draw a board: its copper, and its picture RGB [H, W, 3]. A unit is `scale` pixels; else as draw_board."""
     canvas = lay_out(rng, width, height, scale, look == "photo")
     masks = add_defects(rng, canvas, look, defects)
     return masks, scan_look(masks.defective) if look == "binary" else photo_look(rng, canvas, masks.defective)
@@ -94,7 +94,7 @@ def draw_masks(
 def draw_board(
     seed: int, width: int = 640, height: int = 640, look: Look = "binary", defects: int | None = None
 ) -> Board:
-    """Draws one board. The same arguments give the same board.
+    """Draw one board. The same arguments give the same board.
 
     Args:
         seed: chooses the board.

@@ -13,7 +13,7 @@ Points = NDArray[np.float64]
 
 
 def _find_room(canvas: Canvas, rng: Rng, reach_x: float, reach_y: float) -> tuple[float, float] | None:
-    """Returns a middle for a footprint where there is no copper yet; None if a few looks find no such place."""
+    """Return a middle for a footprint where there is no copper yet; None if a few looks find no such place."""
     for _ in range(12):
         x, y = rng.uniform(0, canvas.units_wide), rng.uniform(0, canvas.units_high)
         if canvas.is_free(x - reach_x, y - reach_y, 2 * reach_x, 2 * reach_y):
@@ -22,7 +22,7 @@ def _find_room(canvas: Canvas, rng: Rng, reach_x: float, reach_y: float) -> tupl
 
 
 def chip(canvas: Canvas, rng: Rng, scale: float = 1.0) -> None:
-    """The footprint of a chip with two or four rows of pads, and short traces that leave them."""
+    """Draw the footprint of a chip with two or four rows of pads, and short traces that leave them."""
     pitch = rng.uniform(13, 30) * scale
     pad_w, pad_l = pitch * rng.uniform(0.45, 0.62), rng.uniform(18, 42) * scale
     count = int(rng.integers(2, 11))
@@ -77,7 +77,7 @@ def chip(canvas: Canvas, rng: Rng, scale: float = 1.0) -> None:
 
 
 def _fan_out(canvas: Canvas, rng: Rng, start: Points, direction: Points, width: float, net: int) -> None:
-    """A short trace from a pad: straight on, perhaps a bend, then a via or an open end to route from."""
+    """Draw a short trace from a pad: straight on, perhaps a bend, then a via or an open end to route from."""
     side = np.array([-direction[1], direction[0]]) * rng.choice((-1.0, 1.0))
     for _ in range(4):
         bend = start + direction * rng.uniform(22, 70)
@@ -93,7 +93,7 @@ def _fan_out(canvas: Canvas, rng: Rng, start: Points, direction: Points, width: 
 
 
 def passives(canvas: Canvas, rng: Rng, scale: float = 1.0) -> None:
-    """A row of two-pad parts."""
+    """Draw a row of two-pad parts."""
     w, h, gap = rng.uniform(16, 34) * scale, rng.uniform(16, 36) * scale, rng.uniform(10, 34) * scale
     pitch = w + rng.uniform(10, 46) * scale
     upright = rng.random() < 0.5
@@ -139,7 +139,7 @@ def passives(canvas: Canvas, rng: Rng, scale: float = 1.0) -> None:
 
 
 def grid(canvas: Canvas, rng: Rng, scale: float = 1.0) -> None:
-    """Rows of round pads: a connector, a ball grid or a row of test points."""
+    """Draw rows of round pads: a connector, a ball grid or a row of test points."""
     radius = rng.uniform(9, 27) * scale
     pitch = radius * 2 + rng.uniform(10, 38) * scale
     rows = int(rng.choice((1, 1, 1, 2, 2, 3, 4)))

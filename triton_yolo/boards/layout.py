@@ -66,7 +66,7 @@ def _connector(canvas: Canvas, rng: Rng) -> None:
 
 
 def _assembly(canvas: Canvas, rng: Rng) -> None:
-    """A board full of small parts, as an inspection camera mostly sees."""
+    """Draw a board full of small parts, as an inspection camera mostly sees."""
     size = rng.uniform(0.55, 0.85)
     for _ in range(int(rng.integers(3, 7))):
         chip(canvas, rng, size)
@@ -104,7 +104,7 @@ PHOTOGRAPHED: tuple[tuple[Style, float], ...] = (
 
 
 def lay_out(rng: Rng, width: int, height: int, scale: float, photographed: bool = False) -> Canvas:
-    """Draws a clean board.
+    """Draw a clean board.
 
     Args:
         rng: source of every choice.

@@ -67,7 +67,7 @@ class Line:
         noise: float = 2.0,
         defects: int | None = None,
     ) -> None:
-        """Draws the boards, which takes about half a second each.
+        """Draw the boards, which takes about half a second each.
 
         Args:
             seed: chooses boards, light and noise.
@@ -102,7 +102,7 @@ class Line:
         self._index = 0
 
     def _draw_strip(self, look: Look, defects: int | None) -> None:
-        """Draws belt and boards. The first board is there twice, so that a cut never has to wrap around."""
+        """Draw belt and boards. The first board is there twice, so that a cut never has to wrap around."""
         rng, width, height, scale = self._rng, self.width, self.height, self._scale
         margin = round(BORDER * min(width, height))
         inner = (max(width - 2 * margin, 1), max(height - 2 * margin, 1))
@@ -131,7 +131,7 @@ class Line:
         self._classes = np.array(classes * 2, np.int64)
 
     def _picture(self, canvas: Canvas, copper: NDArray[np.uint8], look: Look, colours: int) -> NDArray[np.uint8]:
-        """Paints one board in even light; `colours` seeds what all boards of the line have in common."""
+        """Paint one board in even light; `colours` seeds what all boards of the line have in common."""
         if look == "binary":
             return scan_look(copper)
         picture = cv2.GaussianBlur(render(np.random.default_rng(colours), canvas, copper), (0, 0), 0.45 * self._scale)
@@ -142,7 +142,7 @@ class Line:
         return x1 + x, y1 + y, x2 + x, y2 + y
 
     def _lay(self, place: NDArray[np.uint8], picture: NDArray[np.uint8], margin: int, look: Look) -> None:
-        """Lays a board with round corners and a shadow on the belt, in place."""
+        """Lay a board with round corners and a shadow on the belt, in place."""
         height, width = picture.shape[:2]
         radius = max(1, round(7 * self._scale))
         outline = np.zeros(place.shape[:2], np.uint8)
@@ -161,11 +161,11 @@ class Line:
         place[edge] = (126, 118, 74) if look == "photo" else (0, 0, 0)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Returns the line itself."""
+        """Return the line itself."""
         return self
 
     def position(self, index: int) -> tuple[int, bool, int]:
-        """Returns where a frame is: pixels along the belt, whether that stands, and the board's number."""
+        """Return where a frame is: pixels along the belt, whether that stands, and the board's number."""
         board, step = divmod(index, self.still_frames + self.moving_frames)
         if step < self.still_frames:
             return board * self.width, True, board
@@ -173,7 +173,7 @@ class Line:
         return round((board + t * t * (3 - 2 * t)) * self.width), False, board + 1
 
     def __next__(self) -> Frame:
-        """Returns the next frame."""
+        """Return the next frame."""
         along, still, board = self.position(self._index)
         x = along % (self.boards * self.width)
         image = cv2.multiply(self._strip[:, x : x + self.width], self._light, scale=1 / 128)
@@ -186,7 +186,7 @@ class Line:
         return Frame(image.astype(np.uint8, copy=False), boxes, classes, still, board, self._index - 1)
 
     def _in_sight(self, x: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Returns the boxes and classes that a frame at `x` shows."""
+        """Return the boxes and classes that a frame at `x` shows."""
         moved = self._boxes - np.array([x, 0, x, 0], np.float32)
         cut = moved.copy()
         cut[:, ::2] = cut[:, ::2].clip(0, self.width)

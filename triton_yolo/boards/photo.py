@@ -36,19 +36,19 @@ LEGEND: Colour = (230, 231, 224)
 
 
 def smooth_noise(rng: np.random.Generator, height: int, width: int, cell: float) -> Image:
-    """Returns random numbers [H, W] of deviation about 1 that change over `cell` pixels."""
+    """Return random numbers [H, W] of deviation about 1 that change over `cell` pixels."""
     h, w = max(2, round(height / cell) + 1), max(2, round(width / cell) + 1)
     coarse = rng.standard_normal((h, w), np.float32)
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _blurred(image: Image, sigma: float) -> Image:
-    """Returns an image blurred by a lens."""
+    """Return an image blurred by a lens."""
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
 
 
 def _over(picture: Image, cover: Image, colour: Image | Colour) -> None:
-    """Lays a colour over a picture where `cover` (0 to 1) says, in place."""
+    """Lay a colour over a picture where `cover` (0 to 1) says, in place."""
     covered = np.flatnonzero(cover)  # a small part of the picture
     pixels = picture.reshape(-1, 3)
     paint = np.asarray(colour, np.float32)
@@ -58,19 +58,19 @@ def _over(picture: Image, cover: Image, colour: Image | Colour) -> None:
 
 
 def _slope(surface: Image, angle: float) -> Image:
-    """Returns how steeply a surface [H, W] rises towards the light at an angle."""
+    """Return how steeply a surface [H, W] rises towards the light at an angle."""
     across, down = cv2.Sobel(surface, cv2.CV_32F, 1, 0), cv2.Sobel(surface, cv2.CV_32F, 0, 1)
     return np.asarray(np.cos(angle) * across + np.sin(angle) * down, np.float32)
 
 
 def _moved(cover: Image, dx: float, dy: float) -> Image:
-    """Returns an image [H, W] shifted by some pixels."""
+    """Return an image [H, W] shifted by some pixels."""
     size = (cover.shape[1], cover.shape[0])
     return np.asarray(cv2.warpAffine(cover, np.array([[1, 0, dx], [0, 1, dy]], np.float32), size), np.float32)
 
 
 def render(rng: np.random.Generator, canvas: Canvas, copper: NDArray[np.uint8]) -> Image:
-    """Paints a board in even light.
+    """Paint a board in even light.
 
     Args:
         rng: source of its colours and grain.
@@ -113,7 +113,7 @@ def render(rng: np.random.Generator, canvas: Canvas, copper: NDArray[np.uint8]) 
 
 
 def light_field(rng: np.random.Generator, height: int, width: int) -> Image:
-    """Returns how bright the camera sees each place and colour [H, W, 3]: a lamp to one side, vignette, colour cast."""
+    """Return how bright the camera sees each place and colour [H, W, 3]: a lamp to one side, vignette, colour cast."""
     ys, xs = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
     angle = rng.uniform(0, 2 * np.pi)
     light = 1.04 + rng.uniform(0.02, 0.11) * (np.cos(angle) * xs + np.sin(angle) * ys)
@@ -124,7 +124,7 @@ def light_field(rng: np.random.Generator, height: int, width: int) -> Image:
 
 
 def photo_look(rng: np.random.Generator, canvas: Canvas, copper: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Photographs a board: as `render`, with a lamp, a lens and a sensor.
+    """Photograph a board: as `render`, with a lamp, a lens and a sensor.
 
     Args:
         rng: source of colours, light and noise.

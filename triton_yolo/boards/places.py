@@ -24,7 +24,7 @@ class Sheet:
 
 
 def survey(solid: NDArray[np.bool_], scale: float) -> Sheet:
-    """Measures a clean board, copper where `solid` [H, W] is set, and lists the places where each class may start."""
+    """Measure a clean board, copper where `solid` [H, W] is set, and list the places where each class may start."""
     copper = solid.astype(np.uint8)
     inside = np.asarray(cv2.distanceTransform(copper, cv2.DIST_L2, 3), np.float32)
     outside = np.asarray(cv2.distanceTransform(1 - copper, cv2.DIST_L2, 3), np.float32)
@@ -40,7 +40,7 @@ def survey(solid: NDArray[np.bool_], scale: float) -> Sheet:
 
 
 def _run(solid: NDArray[np.bool_], x: float, y: float, angle: float, limit: float, value: bool) -> float:
-    """Returns how far one can walk before the mask is no longer `value`, at most `limit`; -1 at the sheet's edge."""
+    """Return how far one can walk before the mask is no longer `value`, at most `limit`; -1 at the sheet's edge."""
     steps = np.arange(0.0, limit, 0.5)
     xs = np.round(x + steps * np.cos(angle)).astype(int)
     ys = np.round(y + steps * np.sin(angle)).astype(int)
@@ -55,7 +55,7 @@ def _run(solid: NDArray[np.bool_], x: float, y: float, angle: float, limit: floa
 
 
 def _narrowest(sheet: Sheet, x: int, y: int, limit: float, value: bool) -> tuple[float, float, float] | None:
-    """Returns the angle in which a place is narrowest, and the ways to both of its sides."""
+    """Return the angle in which a place is narrowest, and the ways to both of its sides."""
     best = None
     for angle in np.arange(16) * (np.pi / 16):
         ahead = _run(sheet.solid, x, y, angle, limit, value)
@@ -68,7 +68,7 @@ def _narrowest(sheet: Sheet, x: int, y: int, limit: float, value: bool) -> tuple
 
 
 def _outward(sheet: Sheet, x: int, y: int) -> float | None:
-    """Returns the angle from an edge of copper towards the laminate."""
+    """Return the angle from an edge of copper towards the laminate."""
     reach = max(3, round(4 * sheet.scale))
     y0, x0 = max(y - reach, 0), max(x - reach, 0)
     patch = sheet.solid[y0 : y + reach + 1, x0 : x + reach + 1]
@@ -78,7 +78,7 @@ def _outward(sheet: Sheet, x: int, y: int) -> float | None:
 
 
 def _path(x: float, y: float, angle: float, start: float, end: float, bend: float) -> NDArray[np.float64]:
-    """A slightly bent stroke through a place, from `start` to `end` along an angle, in pixels."""
+    """Return a slightly bent stroke through a place, from `start` to `end` along an angle, in pixels."""
     t = np.linspace(0, 1, 7)
     along = start + (end - start) * t
     across = bend * (end - start) * t * (1 - t) * 2
@@ -87,7 +87,7 @@ def _path(x: float, y: float, angle: float, start: float, end: float, bend: floa
 
 
 def sketch(sheet: Sheet, rng: Rng, kind: int, x: int, y: int) -> tuple[NDArray[np.float64], float] | None:
-    """Chooses the stroke of a defect at a place: its points and its width in pixels. None: there is no room."""
+    """Choose the stroke of a defect at a place: its points and its width in pixels. None: there is no room."""
     s = sheet.scale
     bend = float(rng.normal(0, 0.25))
     if kind in (0, 1):

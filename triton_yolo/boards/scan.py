@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def binarise(rng: np.random.Generator, cover: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
-    """Thresholds copper as a line scanner's software does.
+    """Threshold copper as a line scanner's software does.
 
     Args:
         rng: source of the noise.
@@ -31,5 +31,5 @@ def binarise(rng: np.random.Generator, cover: NDArray[np.uint8], scale: float) -
 
 
 def scan_look(copper: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns the picture RGB [H, W, 3] of a binarised board: copper black, all else white."""
+    """Return the picture RGB [H, W, 3] of a binarised board: copper black, all else white."""
     return np.repeat(255 - copper[..., None], 3, axis=2)

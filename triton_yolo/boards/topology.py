@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def _pieces(mask: NDArray[np.bool_], connectivity: int, least: float) -> int:
-    """Counts connected pieces of a mask with at least so many pixels."""
+    """Count connected pieces of a mask with at least so many pixels."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=connectivity)
     return int((stats[1:, cv2.CC_STAT_AREA] >= least).sum())
 
@@ -16,7 +16,7 @@ def _pieces(mask: NDArray[np.bool_], connectivity: int, least: float) -> int:
 def is_valid(
     kind: int, before: NDArray[np.bool_], after: NDArray[np.bool_], nets: NDArray[np.int32], scale: float
 ) -> bool:
-    """Tells whether a change of the copper is the defect that it is called.
+    """Tell whether a change of the copper is the defect that it is called.
 
     Args:
         kind: class number.

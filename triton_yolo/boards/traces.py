@@ -16,7 +16,7 @@ EIGHT /= np.hypot(EIGHT[:, 0], EIGHT[:, 1])[:, None]
 
 
 def offset(points: Points, distance: float) -> Points:
-    """Moves a polyline sideways, keeping its corners mitred."""
+    """Move a polyline sideways, keeping its corners mitred."""
     along = np.diff(points, axis=0)
     along /= np.hypot(along[:, 0], along[:, 1])[:, None]
     normals = np.stack([-along[:, 1], along[:, 0]], 1)
@@ -26,7 +26,7 @@ def offset(points: Points, distance: float) -> Points:
 
 
 def via(canvas: Canvas, rng: Rng, x: float, y: float, radius: float, net: int, gap: float) -> bool:
-    """A round pad, drilled if it is large enough; joins a trace of its own net."""
+    """Return a round pad, drilled if it is large enough; joins a trace of its own net."""
     if not canvas.place([Disc((x, y), radius)], net, gap):
         return False
     if radius > 9 and rng.random() < 0.6:
@@ -39,7 +39,7 @@ def via(canvas: Canvas, rng: Rng, x: float, y: float, radius: float, net: int, g
 
 
 def teardrop(canvas: Canvas, tip: Points, towards: Points, width: float, radius: float, net: int) -> None:
-    """Widens a trace where it enters the round pad at `tip`."""
+    """Widen a trace where it enters the round pad at `tip`."""
     along = towards - tip
     length = float(np.hypot(*along))
     if length < radius * 2.2:
@@ -57,7 +57,7 @@ def teardrop(canvas: Canvas, tip: Points, towards: Points, width: float, radius:
 
 
 def bus(canvas: Canvas, rng: Rng, count: int, width: float, gap: float) -> None:
-    """A bundle of parallel traces with 45 degree bends; ends on the board get vias."""
+    """Draw a bundle of parallel traces with 45 degree bends; ends on the board get vias."""
     wide, high = canvas.units_wide, canvas.units_high
     heading = int(rng.integers(4)) * 2
     edge = rng.uniform(0.05, 0.95)
@@ -97,7 +97,7 @@ def bus(canvas: Canvas, rng: Rng, count: int, width: float, gap: float) -> None:
 
 
 def serpentine(canvas: Canvas, rng: Rng) -> None:
-    """A trace that runs to and fro."""
+    """Draw a trace that runs to and fro."""
     width, pitch = rng.uniform(4, 9), rng.uniform(14, 26)
     reach, turns = rng.uniform(30, 120), int(rng.integers(3, 9))
     x, y = rng.uniform(0, canvas.units_wide), rng.uniform(0, canvas.units_high)
@@ -119,7 +119,7 @@ def serpentine(canvas: Canvas, rng: Rng) -> None:
 
 
 def route(canvas: Canvas, rng: Rng, share: float, width: float) -> None:
-    """Connects pads to each other and to the board's edge with 45 degree traces, where there is room."""
+    """Connect pads to each other and to the board's edge with 45 degree traces, where there is room."""
     order = rng.permutation(len(canvas.pads))
     for index in order[: int(len(order) * share)]:
         pad = canvas.pads[index]
@@ -143,7 +143,7 @@ def route(canvas: Canvas, rng: Rng, share: float, width: float) -> None:
 
 
 def elbow(rng: Rng, a: Points, b: Points) -> Points:
-    """A way from a to b along an axis, a diagonal, and an axis again."""
+    """Return a way from a to b along an axis, a diagonal, and an axis again."""
     delta = b - a
     diagonal = float(np.abs(delta).min())
     slant = np.sign(delta) * diagonal

@@ -49,7 +49,7 @@ def check_image(data: memoryview) -> None:
 
 
 def _png_size(data: memoryview) -> tuple[int, int]:
-    """Height and width out of IHDR, which PNG demands to be the first chunk."""
+    """Return height and width out of IHDR, which PNG demands to be the first chunk."""
     if len(data) < 24 or bytes(data[12:16]) != b"IHDR":
         raise ImageError("image is a damaged PNG: it ends, or has no IHDR chunk, where its size should be")
     width, height = struct.unpack(">II", data[16:24])
@@ -57,7 +57,7 @@ def _png_size(data: memoryview) -> tuple[int, int]:
 
 
 def _jpeg_size(data: memoryview) -> tuple[int, int]:
-    """Height and width out of the frame header (ITU T.81, B.2.2), once the markers lead to the end of the image.
+    """Return height and width out of the frame header (ITU T.81, B.2.2), once the markers lead to the end of the image.
 
     The decoder loses the memory of its output where the data runs out, or where something else than the end of the
     image follows a scan that has all components, so neither may reach it.

@@ -34,7 +34,7 @@ class TritonPythonModel:
 
 
 def _frames(tensor: Any) -> Sequence[Any]:
-    """The frames of one request, where they are: uint8 [H, W, 3] each, arrays or DALI's tensors on the GPU."""
+    """Return the frames of one request, where they are: uint8 [H, W, 3] each, arrays or DALI's tensors on the GPU."""
     if tensor.is_cpu():
         return list(tensor.as_numpy())
     from triton_yolo.server.runtimes.dali.gpu_pipeline import frames_of

@@ -35,7 +35,7 @@ class Row:
     device: int
 
     def with_next(self, count: int) -> SharedMemoryTensor:
-        """A view of this sample and those behind it, uint8 [count, 3, H, W]; it does not keep the memory."""
+        """Return a view of this sample and those behind it, uint8 [count, 3, H, W]; it does not keep the memory."""
         shape = self.owner.shape()[1:]
         start = self.owner.data_ptr() + self.number * math.prod(shape)
         return pixels_at(start, (count, *shape), self.device)
@@ -45,7 +45,7 @@ Answer = tuple[Row, npt.NDArray[np.int32]] | Exception
 
 
 def frames_of(tensor: Any) -> list[TensorGPU]:
-    """The frames of a batch that lies in the memory of a GPU; they are not copied.
+    """Return the frames of a batch that lies in the memory of a GPU; they are not copied.
 
     Args:
         tensor: a pb_utils.Tensor, uint8 [N, H, W, 3].

@@ -44,7 +44,7 @@ class TritonPythonModel:
 
 
 def _explained(answer: Any) -> Any:
-    """DALI says no more than that it failed, and where in the pipeline; say what the client can do."""
+    """Explain a failure of DALI, which names its own operator, in the client's words."""
     if isinstance(answer, RuntimeError):
         return ImageError("image cannot be decoded: it is damaged, or a kind of JPEG or PNG that is not supported")
     return answer

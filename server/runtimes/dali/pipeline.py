@@ -57,7 +57,7 @@ def respond(answers: Sequence[Any]) -> Any:
 
 
 def _tensor(name: str, parts: Sequence[Any]) -> Any:
-    """One tensor with a leading batch dimension; a batch of one, and pixels on a GPU, are not copied."""
+    """Return one tensor with a leading batch dimension; a batch of one, and pixels on a GPU, are not copied."""
     if not isinstance(parts[0], np.ndarray):
         return pb_utils.Tensor.from_dlpack(name, parts[0].with_next(len(parts)))
     return pb_utils.Tensor(name, parts[0][None] if len(parts) == 1 else np.stack(parts))

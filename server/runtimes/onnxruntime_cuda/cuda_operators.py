@@ -59,12 +59,12 @@ def with_cuda_operators(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _read(node: onnx.NodeProto) -> Sequence[str]:
-    """The inputs of a node that have to be known."""
+    """Return the inputs of a node that have to be known."""
     return node.input if node.op_type in ("AveragePool", "Resize") else ()
 
 
 def _channels(node: onnx.NodeProto, build: NodeBuilder) -> int:
-    """Of a batch of pictures; 0 where they are not known."""
+    """Return of a batch of pictures; 0 where they are not known."""
     pixels = build.tensors.get(node.input[0])
     return pixels.shape[1] if pixels and len(pixels.shape) == 4 else 0
 
@@ -77,7 +77,7 @@ def _channel_by_channel(channels: int, kernel: npt.NDArray[Any]) -> npt.NDArray[
 
 
 def _averages(node: onnx.NodeProto) -> bool:
-    """Whether a pooling takes the mean of 2 x 2 pixels inside the picture, wherever they begin."""
+    """Return whether a pooling takes the mean of 2 x 2 pixels inside the picture, wherever they begin."""
     return (
         attribute_of(node, "kernel_shape", None) == [AVERAGE] * 2
         and set(attribute_of(node, "strides", [1])) == {1}
@@ -88,7 +88,7 @@ def _averages(node: onnx.NodeProto) -> bool:
 
 
 def _as_convolution(node: onnx.NodeProto, build: NodeBuilder) -> None:
-    """A quarter of each of four pixels of the same channel, nothing of the others: exact in every float type.
+    """Add a convolution with a quarter of each of four pixels of the same channel: exact in every float type.
 
     With a bias of zeros cuDNN compiles a kernel for it; without, it has taken one for 32 channels that is five times as
     slow and wants planes.
@@ -101,7 +101,7 @@ def _as_convolution(node: onnx.NodeProto, build: NodeBuilder) -> None:
 
 
 def _times(node: onnx.NodeProto, build: NodeBuilder) -> tuple[int, int] | None:
-    """How often each pixel is repeated downwards and to the right; None where pictures are enlarged otherwise."""
+    """Return how often a Resize repeats each pixel down and to the right; None where it enlarges otherwise."""
     how = [attribute_of(node, key, None) for key in ("mode", "coordinate_transformation_mode", "nearest_mode")]
     stored = len(node.input) > 2 and node.input[2] not in build.makers
     scales = build.tensors.get(node.input[2]) if stored else None
@@ -124,7 +124,7 @@ def _as_expansion(node: onnx.NodeProto, times: tuple[int, int], build: NodeBuild
 
 
 def _with_channels_last(node: onnx.NodeProto, shape: Sequence[int], build: NodeBuilder) -> None:
-    """ONNX Runtime transposes to channels last before the first convolution; this transposition undoes that one."""
+    """Put channels last: ONNX Runtime transposes before the first convolution, and the two transpositions cancel."""
     name = f"{node.output[0]}/planes"
     planes = [f"{name}/{i}" for i in range(PLANES)]
     sizes, target = build.constant(f"{name}/sizes", [1] * PLANES), build.constant(f"{name}/shape", [0, *shape[2:], 1])

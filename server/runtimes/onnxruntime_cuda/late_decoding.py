@@ -57,7 +57,7 @@ def decode_late(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _chosen_by(model: onnx.ModelProto, index: str) -> onnx.NodeProto | None:
-    """The node that gathers the predictions of the best anchors: those of boxes, where scores are apart."""
+    """Return the node that gathers the predictions of the best anchors: those of boxes, where scores are apart."""
     same = {index}
     for node in model.graph.node:
         if node.op_type in ("Unsqueeze", "Expand") and node.input[0] in same:
@@ -68,7 +68,7 @@ def _chosen_by(model: onnx.ModelProto, index: str) -> onnx.NodeProto | None:
 
 
 def _behind(model: onnx.ModelProto, predictions: str) -> Iterator[str]:
-    """The predictions and all tensors that they are made of, back to the network's last convolutions."""
+    """Return the predictions and all tensors that they are made of, back to the network's last convolutions."""
     makers, left, seen = makers_of(model), [predictions], {""}
     while left:
         name = left.pop()
@@ -81,7 +81,7 @@ def _behind(model: onnx.ModelProto, predictions: str) -> Iterator[str]:
 
 
 def _sums(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
-    """Whether a convolution makes one number of each pixel's channels, as YOLOv8 does behind its softmax."""
+    """Return whether a convolution makes one number of each pixel's channels, as YOLOv8 does behind its softmax."""
     weights = next((tensor for tensor in model.graph.initializer if tensor.name == node.input[1]), None)
     return weights is not None and weights.dims[0] * math.prod(weights.dims[2:]) == 1
 
@@ -99,7 +99,7 @@ class _Gathering(NodeBuilder):
         self.axes: dict[str, int] = {}  # of the anchors in what is done
 
     def of(self, name: str, axis: int) -> str:
-        """The name of the tensor with the best anchors.
+        """Return the name of the tensor with the best anchors.
 
         Args:
             name: of the tensor with all.
@@ -125,7 +125,7 @@ class _Gathering(NodeBuilder):
         return self.done[name]
 
     def _inputs(self, node: onnx.NodeProto, axis: int) -> list[str] | None:
-        """What a node takes to make the best anchors alone; None where it does not treat each by itself."""
+        """Return what a node takes to make the best anchors alone; None where it does not treat each by itself."""
         first, *others = node.input
         shape, operator = self.shape(node.output[0]), node.op_type
         if operator in ELEMENTWISE:
@@ -147,7 +147,7 @@ class _Gathering(NodeBuilder):
         return [self.of(first, own), *others]
 
     def _own(self, node: onnx.NodeProto, before: tuple[int, ...], shape: tuple[int, ...], axis: int) -> int | None:
-        """Where the anchors are in front of a node; None where it takes them apart."""
+        """Return where the anchors are in front of a node; None where it takes them apart."""
         if node.op_type == "Transpose":
             return int(attribute_of(node, "perm", None)[axis])
         if node.op_type == "Conv":
@@ -165,7 +165,7 @@ class _Gathering(NodeBuilder):
         return next((a for a, n in enumerate(before) if n == shape[axis] and math.prod(before[1:a]) == rows), None)
 
     def _broadcast(self, name: str, axis: int, rank: int) -> str:
-        """An input of an elementwise operator: with the best anchors, or itself if it is the same for all."""
+        """Return an input of an elementwise operator: with the best anchors, or itself if it is the same for all."""
         tensor = self.tensor(name)
         own = axis - (rank - len(tensor.shape))
         if own < 0 or tensor.shape[own] == 1:
@@ -182,7 +182,7 @@ class _Gathering(NodeBuilder):
         return self.done[out]
 
     def _chosen(self, name: str, axis: int, rank: int) -> str:
-        """Of a constant, which gets all axes of the tensor that it is broadcast to."""
+        """Return of a constant, which gets all axes of the tensor that it is broadcast to."""
         values = self.values(name)
         values = np.moveaxis(values.reshape((1,) * (rank - values.ndim) + values.shape), axis, 0)
         if values.shape[1] != 1:
@@ -212,7 +212,7 @@ class _Gathering(NodeBuilder):
         return self.add("GatherElements", [name, index], out, axis=axis)
 
     def _maps(self, name: str, channels: int) -> list[str] | None:
-        """The maps [N, C, h, w] that a tensor [N, C, A] lines up; None if it is made otherwise."""
+        """Return the maps [N, C, h, w] that a tensor [N, C, A] lines up; None if it is made otherwise."""
         node = self.maker(name)
         if node is None or node.op_type != "Concat" or attribute_of(node, "axis", 0) % 3 != 2:
             return None

@@ -49,6 +49,6 @@ class TritonPythonModel:
 
 
 def _batch_sizes(config: dict[str, Any]) -> list[int]:
-    """Those that TensorRT makes CUDA graphs for, and the largest batch."""
+    """Return those that TensorRT makes CUDA graphs for, and the largest batch."""
     cuda = config.get("optimization", {}).get("cuda", {})
     return sorted({int(graph["batch_size"]) for graph in cuda.get("graph_spec", [])} | {int(config["max_batch_size"])})

@@ -40,7 +40,7 @@ class _Apart(NodeBuilder):
     """Finds the tensors that channels come from."""
 
     def ways(self, name: str, sizes: Sequence[int]) -> list[str] | None:
-        """Tensors of so many channels each that make up a tensor; None if it is made otherwise."""
+        """Return tensors of so many channels each that make up a tensor; None if it is made otherwise."""
         node = self.maker(name)
         if node is None or name not in self.tensors or node.op_type not in ("Concat", "Reshape"):
             return None

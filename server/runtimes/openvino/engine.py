@@ -35,12 +35,12 @@ class Engine:
 
     @cached_property
     def alone(self) -> ov.AsyncInferQueue:
-        """Runs one image at a time, on all cores."""
+        """The queue that runs one image at a time, on all cores."""
         return self._queue(1)
 
     @cached_property
     def together(self) -> ov.AsyncInferQueue:
-        """Runs as many images at a time as there are cores."""
+        """The queue that runs as many images at a time as there are cores."""
         return self._queue(self.cores)
 
     def _queue(self, streams: int) -> ov.AsyncInferQueue:
@@ -62,7 +62,7 @@ class Engine:
         return self._run(self.alone if sum(map(len, batches)) < self.cores else self.together, batches)
 
     def ways(self) -> Iterator[Callable[[Images], npt.NDArray[np.float32]]]:
-        """The ways in which images may be run, for the proof: images to candidates float32 [N, K, 6]."""
+        """Return the ways in which images may be run, for the proof: images to candidates float32 [N, K, 6]."""
         for name in ("alone", "together"):
             queue = getattr(self, name)  # is compiled here
             yield partial(self._one, queue)

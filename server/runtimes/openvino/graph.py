@@ -40,7 +40,7 @@ def _keep_quantisers_behind_concatenations(graph: ov.Model) -> None:
 
 
 def _is_quantised(output: Any) -> bool:
-    """Whether a tensor has one reader, and that quantises it, after other conversions perhaps."""
+    """Return whether a tensor has one reader, and that quantises it, after other conversions perhaps."""
     readers = [reader.get_node() for reader in output.get_target_inputs()]
     if len(readers) != 1:
         return False

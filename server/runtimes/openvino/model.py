@@ -53,7 +53,7 @@ class TritonPythonModel:
 
 
 def _trials(folder: Path, wanted: str) -> Iterator[Trial]:
-    """INT8 before float, where the graph has both."""
+    """Return INT8 before float, where the graph has both."""
     proof = ServedProof.read(proof_of(folder / GRAPH_FILE))
     graphs = {"int8": GRAPH_FILE, "float32": FLOAT_GRAPH} if proof.arithmetic == "int8" else {"float32": GRAPH_FILE}
     for arithmetic, graph in graphs.items():
