@@ -11,13 +11,14 @@ from types import CodeType, FunctionType
 
 import pytest
 
-SERVER, TOOLS, GPU, CONTAINERS, UNIT = "server", "tools", "gpu", "containers", "unit"
-TIERS = (UNIT, SERVER, TOOLS, GPU, CONTAINERS)
+UNIT, NETWORKS, SERVER, TOOLS, GPU, CONTAINERS = "unit", "networks", "server", "tools", "gpu", "containers"
 FOLLOWED = ("tests.", "triton_yolo.", "bench.", "deploy.")
 # A function or class with this name, or a word of a command line: the tier of whoever reaches it.
 NAMES = {
     "TritonServer": SERVER,
     "serve": SERVER,
+    "InferenceSession": NETWORKS,  # of ONNX Runtime
+    "compile_model": NETWORKS,  # of OpenVINO
     "PerfAnalyzer": TOOLS,
     "tool": TOOLS,  # looks a program up, or skips the test
     "pip": TOOLS,
@@ -69,13 +70,11 @@ def reached(start: FunctionType) -> frozenset[str]:
 
 def _called(value: object) -> Iterator[FunctionType]:
     """The functions of a value: itself, or a class's methods; those of other people's packages are not followed."""
-    if isinstance(value, type):
-        for member in vars(value).values():
-            if isinstance(member, FunctionType) and member.__module__.startswith(FOLLOWED):
-                yield member
-    value = getattr(value, "__wrapped__", value)
-    if isinstance(value, FunctionType) and value.__module__.startswith(FOLLOWED):
-        yield value
+    for one in vars(value).values() if isinstance(value, type) else [value]:
+        for name in ("__func__", "fget", "func", "__wrapped__"):  # of methods of classes, properties and decorators
+            one = getattr(one, name, one)
+        if isinstance(one, FunctionType) and one.__module__.startswith(FOLLOWED):
+            yield one
 
 
 def _words(code: CodeType) -> Iterator[str]:
