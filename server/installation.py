@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
 from triton_yolo.server.errors import ServerError
+from triton_yolo.server.interpreter import library, library_folder
 
 
 @dataclass(frozen=True)
@@ -112,16 +112,10 @@ def find_libpython(version: str) -> Path:
     Raises:
         ServerError: there is none.
     """
-    name = f"libpython{version}.so.1.0"
-    folders = [sysconfig.get_config_var("LIBDIR"), Path(sys.base_prefix) / "lib", sysconfig.get_config_var("LIBPL")]
-    for folder in filter(None, folders):
-        if Path(folder, name).is_file():
-            return Path(folder)
-    multiarch = sysconfig.get_config_var("MULTIARCH")
-    for folder in ("/usr/lib64", f"/usr/lib/{multiarch}"):
-        if sys.base_prefix == "/usr" and Path(folder, name).is_file():
-            return Path(folder)
+    folder = library_folder(version)
+    if folder is not None:
+        return folder
     raise ServerError(
-        f"{name} of {sys.base_prefix} is missing, and the server's Python backend needs it: "
+        f"{library(version)} of {sys.base_prefix} is missing, and the server's Python backend needs it: "
         f"apt-get install libpython{version}, or use a Python that was built with --enable-shared"
     )
