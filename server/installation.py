@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from triton_yolo.server.errors import ServerError
-from triton_yolo.server.interpreter import library, library_folder
+from triton_yolo.server.interpreter import library, library_folder, unsupported
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ def find_installation() -> Installation:
     package = importlib.util.find_spec("pytriton")
     if package is None or not package.submodule_search_locations:
         raise ServerError(
-            "nvidia-pytriton is not installed: pip install 'triton-yolo[server]', or `make demo` in a checkout"
+            unsupported()
+            or "nvidia-pytriton is not installed: pip install 'triton-yolo[server]', or `make demo` in a checkout"
         )
     root = Path(package.submodule_search_locations[0])
     version = f"{sys.version_info.major}.{sys.version_info.minor}"

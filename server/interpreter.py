@@ -1,5 +1,4 @@
-"""Whether a Python can run the server: .ci/venv asks this before anything is installed, so it imports the standard
-library alone."""
+"""Whether a Python can run the server. The standard library alone: .ci/venv asks before anything is installed."""
 
 from __future__ import annotations
 
@@ -32,11 +31,18 @@ def library_folder(version: str) -> Path | None:
     return next((Path(folder) for folder in folders if folder and Path(folder, library(version)).is_file()), None)
 
 
+def unsupported() -> str:
+    """Return that this Python's version cannot run the server, and which can; empty if it can."""
+    if OLDEST <= sys.version_info[:2] <= NEWEST:
+        return ""
+    return f"the server needs Python 3.10, 3.11 or 3.12, and this is {sys.version_info[0]}.{sys.version_info[1]}"
+
+
 def lacks() -> str:
     """Return what keeps this Python from running the server, and the remedy; empty if nothing does."""
+    if unsupported():
+        return unsupported()
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    if not OLDEST <= sys.version_info[:2] <= NEWEST:
-        return f"the server needs Python 3.10, 3.11 or 3.12, and this is {version}"
     packages = {}
     if find_spec("ensurepip") is None:
         packages["venv"] = f"python{version}-venv"
