@@ -16,11 +16,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.package.interpreters import OTHERS, REAL, SUPPORTED
 from triton_yolo.server import interpreter
 
 COMMANDS = ("dirname", "make", "rm", "sh")  # what set-up runs beside Python
-SUPPORTED = ("3.12", "3.11", "3.10")  # in the order in which they are taken
-OTHERS = ("3.13", "3.14", "3.15", "3.9", "3.8")
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 WHY = "the server needs Python 3.10, 3.11 or 3.12, and this is "
 SHIM = "#!/bin/sh\necho 'pyenv: this command exists in another Python version' >&2\nexit 127\n"
@@ -29,26 +28,6 @@ ARCHIVE = "20990101/cpython-3.12.99%2B20990101-x86_64-unknown-linux-gnu-install_
 ARCHIVES = "https://github.com/astral-sh/python-build-standalone/releases/download"  # what a mirror takes the place of
 
 
-def interpreters() -> dict[str, Path]:
-    """The real interpreters of this machine, by version: the one that runs this, those on PATH, and pyenv's."""
-    folders = [Path(sys.base_prefix, "bin"), *map(Path, os.get_exec_path())]
-    folders += sorted(Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions").glob("*/bin"))
-    found: dict[str, Path] = {}
-    for version in (*SUPPORTED, *OTHERS):
-        for path in (folder / f"python{version}" for folder in folders):
-            if version not in found and path.is_file() and _makes_environments(path, version):
-                found[version] = path
-    return found
-
-
-def _makes_environments(path: Path, version: str) -> bool:
-    """Whether this is an interpreter, and no shim or environment, with what a virtual environment takes."""
-    code = "import ensurepip, sys, venv; print(sys.prefix == sys.base_prefix, '%d.%d' % sys.version_info[:2])"
-    result = subprocess.run([path, "-c", code], capture_output=True, text=True)
-    return result.stdout == f"True {version}\n"
-
-
-REAL = interpreters()
 UNSUPPORTED = next((version for version in OTHERS if version in REAL), "")
 needs_unsupported = pytest.mark.skipif(not UNSUPPORTED, reason="this machine has no Python that the server cannot use")
 
