@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
 from triton_yolo.server.errors import ServerError
+from triton_yolo.server.interpreter import library, library_folder, unsupported
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ def find_installation() -> Installation:
     package = importlib.util.find_spec("pytriton")
     if package is None or not package.submodule_search_locations:
         raise ServerError(
-            "nvidia-pytriton is not installed: pip install 'triton-yolo[server]', or `make demo` in a checkout"
+            unsupported()
+            or "nvidia-pytriton is not installed: pip install 'triton-yolo[server]', or `make demo` in a checkout"
         )
     root = Path(package.submodule_search_locations[0])
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -112,16 +113,10 @@ def find_libpython(version: str) -> Path:
     Raises:
         ServerError: there is none.
     """
-    name = f"libpython{version}.so.1.0"
-    folders = [sysconfig.get_config_var("LIBDIR"), Path(sys.base_prefix) / "lib", sysconfig.get_config_var("LIBPL")]
-    for folder in filter(None, folders):
-        if Path(folder, name).is_file():
-            return Path(folder)
-    multiarch = sysconfig.get_config_var("MULTIARCH")
-    for folder in ("/usr/lib64", f"/usr/lib/{multiarch}"):
-        if sys.base_prefix == "/usr" and Path(folder, name).is_file():
-            return Path(folder)
+    folder = library_folder(version)
+    if folder is not None:
+        return folder
     raise ServerError(
-        f"{name} of {sys.base_prefix} is missing, and the server's Python backend needs it: "
+        f"{library(version)} of {sys.base_prefix} is missing, and the server's Python backend needs it: "
         f"apt-get install libpython{version}, or use a Python that was built with --enable-shared"
     )

@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import ROOT
 
 BUILT_BESIDE = ("yolo/1/model.plan", "yolo/1/model.plan.json", "preprocess/1/model.dali", "nms/1/__pycache__/model.pyc")
-NOT_COPIED = (".*_cache", ".bench", ".git", ".venv", "__pycache__", "build", "out", "*.egg-info")
+NOT_COPIED = (".*_cache", ".bench", ".git", ".python", ".venv", "__pycache__", "build", "out", "*.egg-info")
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+
 import pytest
+import typer
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
 from tests.support.imports import DECLARED, PROJECT, closure, declared, missing, third_party
-from triton_yolo.cli.main import GPU_PACKAGES, VERBS
+from triton_yolo.cli.main import GPU_PACKAGES, VERBS, missing_packages
 
 # Imported where something is asked for that the verb's extra does not stand for.
 ELSEWHERE = {
@@ -43,6 +47,22 @@ def test_the_server_loads_its_runtimes_with_its_extra() -> None:
     for path in sorted((ROOT / "server" / "runtimes").glob("*/*.py")):
         name = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
         assert not missing(later(f"triton_yolo.{name}"), closure([f"{PROJECT}[server]"]))
+
+
+def test_a_verb_that_lacks_a_package_in_a_checkout_says_how_to_install_it_from_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(typer.Exit), missing_packages("evaluate"):
+        raise ModuleNotFoundError(name="pycocotools.coco")
+    told, _, command = capsys.readouterr().err.partition(": pycocotools is not installed: ")
+    assert told == "triton-yolo evaluate"
+    install = [sys.executable, "-m", "pip", "install", "-c", str(ROOT / "constraints.txt"), "-e", f"{ROOT}[evaluate]"]
+    assert shlex.split(command) == install
+
+
+def test_with_the_server_s_packages_those_of_development_bring_all_that_is_tested() -> None:
+    everything = closure([f"{PROJECT}[calibrate,cuda,export,server]"])
+    assert everything <= closure([f"{PROJECT}[dev,server]"])
 
 
 def test_every_extra_of_a_verb_is_declared() -> None:

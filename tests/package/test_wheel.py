@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.package.conftest import Built, Environment, empty, outside
+from tests.package.interpreters import REAL
 from triton_yolo.boards import draw_board
 from triton_yolo.clients.detector import Detector
 from triton_yolo.server.process import TritonServer, free_addresses
@@ -97,6 +98,24 @@ def test_the_client_alone_detects(
         wanted = detector.detect(board)
     assert found["detections"] == wanted.as_dict()["detections"]
     assert len(wanted) > 0
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13", "3.14"])
+def test_the_client_alone_runs_on_every_python_from_3_10_on(
+    built: Built, server: TritonServer, board: Path, tmp_path: Path, version: str
+) -> None:
+    if version not in REAL:
+        pytest.skip(f"this machine has no Python {version}")
+    subprocess.run([REAL[version], "-m", "venv", tmp_path / "venv"], check=True, env=outside())
+    environment = Environment(tmp_path / "venv")
+    install = ("--only-binary", ":all:", "--constraint", ROOT / "constraints.txt", built.wheel)
+    environment.run("pip", "install", "--disable-pip-version-check", *install, cwd=tmp_path)
+    at = server.addresses
+    for url in (f"{at.host}:{at.grpc}", f"http://{at.host}:{at.http}"):
+        found = json.loads(environment.run("triton-yolo", "detect", board, "--url", url, "--json", cwd=tmp_path).stdout)
+        assert found["detections"]
+    told = environment.run("python", "--version", cwd=tmp_path).stdout
+    assert told.startswith(f"Python {version}.")
 
 
 def test_the_client_alone_hands_frames_over_in_shared_memory(

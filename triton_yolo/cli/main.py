@@ -61,6 +61,13 @@ class Verbs(TyperGroup):
             formatter.write_dl([(verb, VERBS[verb][2]) for verb in self.list_commands(ctx)])
 
 
+def install_command(extra: str) -> str:
+    """Return the command line that installs one of the project's extras, from the checkout if this runs from one."""
+    if (CHECKOUT / "pyproject.toml").is_file():
+        return f"{sys.executable} -m pip install -c {CHECKOUT}/constraints.txt -e '{CHECKOUT}[{extra}]'"
+    return f"pip install 'triton-yolo[{extra}]'"
+
+
 @contextmanager
 def missing_packages(verb: str) -> Iterator[None]:
     """Turn the import of a package that is not installed into one line that says how to install it.
@@ -81,7 +88,7 @@ def missing_packages(verb: str) -> Iterator[None]:
         if package in ("", "triton_yolo", "bench"):
             raise
         extra = "gpu" if package in GPU_PACKAGES else VERBS[verb][1]
-        leave(f"triton-yolo {verb}", f"{package} is not installed: pip install 'triton-yolo[{extra}]'")
+        leave(f"triton-yolo {verb}", f"{package} is not installed: {install_command(extra)}")
 
 
 app = typer.Typer(
