@@ -15,8 +15,7 @@ from tests.server.pictures import ENCODINGS, jpeg, png
 from tests.server.references import letterbox, upright
 from tests.server.wire import Client, refusal, same
 from triton_yolo.boards import draw_board
-from triton_yolo.clients import Detections, Detector
-from triton_yolo.clients import Image
+from triton_yolo.clients import Detections, Detector, Image
 from triton_yolo.server.process import TritonServer
 
 pytestmark = pytest.mark.gpu
