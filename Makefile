@@ -25,7 +25,8 @@ test-unit: .venv/dev
 	$(PYTEST) -m "unit and not slow" $(ARGS)
 
 coverage: .venv/dev .bench/bin/perf_analyzer
-	$(PYTEST) -m "not slow" --cov --cov-report=term $(ARGS)
+	$(PYTEST) -m "not slow" --cov --cov-report=term
+	$(BIN)/python -m bench.covered "not slow"
 
 lint: .venv/dev
 	$(BIN)/ruff check
