@@ -52,6 +52,9 @@ def main(
             proved = server.proved()
             with Detector(f"127.0.0.1:{server.addresses.grpc}") as detector:
                 found = list(detector.detect_many(_jpeg(board) for board in boards))
+    except TritonYoloError as error:
+        leave(COMMAND, str(error))
+    try:
         pictures = [
             draw(cv2.cvtColor(board.image, cv2.COLOR_RGB2BGR), detections)
             for board, detections in zip(boards, found, strict=True)
@@ -60,8 +63,6 @@ def main(
         write_whole(
             target, cv2.imencode(".png", _sheet([pictures[: len(PHOTOS)], pictures[len(PHOTOS) :]]))[1].tobytes()
         )
-    except TritonYoloError as error:
-        leave(COMMAND, str(error))
     except OSError as error:
         leave(COMMAND, f"cannot write to {out}: {error.strerror}")
     hits = [defects_found(board, detections) for board, detections in zip(boards, found, strict=True)]

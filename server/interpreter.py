@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 from importlib.util import find_spec
@@ -28,7 +29,8 @@ def library_folder(version: str) -> Path | None:
     folders = [sysconfig.get_config_var("LIBDIR"), Path(sys.base_prefix) / "lib", sysconfig.get_config_var("LIBPL")]
     if sys.base_prefix == "/usr":
         folders += ["/usr/lib64", f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}"]
-    return next((Path(folder) for folder in folders if folder and Path(folder, library(version)).is_file()), None)
+    # os.path, because pathlib raises where a build's folder may not be read, such as one below /root.
+    return next((Path(one) for one in folders if one and os.path.isfile(os.path.join(one, library(version)))), None)
 
 
 def unsupported() -> str:

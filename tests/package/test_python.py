@@ -211,6 +211,15 @@ def test_this_python_lacks_nothing() -> None:
     assert interpreter.lacks() == ""
 
 
+def test_a_build_folder_that_may_not_be_read_has_no_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*arguments: object, **named: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", refuse)  # as below another user's home; tests may run as root
+    monkeypatch.setattr(sysconfig, "get_config_var", lambda name: str(tmp_path))
+    assert interpreter.library_folder(HERE) is None
+
+
 def test_what_a_python_of_debian_lacks_is_named_with_its_packages(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
