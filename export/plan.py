@@ -96,7 +96,7 @@ def main(
             )
         start = time.perf_counter()
         with working(f"Building {target.name} with {origin['runtime']}, which takes minutes"):
-            plan = build(trt, model, options, cache.read_bytes() if cache.exists() else b"")
+            plan = build(trt, model, options, usable_times(cache, target, origin))
         seconds = time.perf_counter() - start
         comparison = _proved(trt, plan, proof, options) if origin["gpu"] and not compute_capability else None
         record = _record(origin, plan, comparison, seconds)
@@ -144,6 +144,20 @@ def _origin(model: onnx.ModelProto, proof: Path, runtime: str, options: PlanOpti
     }
 
 
+def usable_times(cache: Path, target: Path, origin: dict[str, Any]) -> bytes:
+    """Measurements of earlier builds, none where OUT.json says that they are another version's or another GPU's."""
+    if not cache.exists():
+        return b""
+    content = cache.read_bytes()
+    try:
+        record = json.loads(Path(f"{target}.json").read_bytes())
+        same = record["timing_cache_sha256"] == hashlib.sha256(content).hexdigest()
+        foreign = same and any(record[key] != origin[key] for key in ("runtime", "gpu"))
+    except (OSError, ValueError, KeyError, TypeError):
+        foreign = False  # TensorRT looks itself
+    return b"" if foreign else content
+
+
 def _fits(target: Path, origin: dict[str, Any]) -> bool:
     """Return whether the plan is there, whole, and of this origin."""
     try:
@@ -160,6 +174,7 @@ def _record(origin: dict[str, Any], plan: Plan, comparison: Comparison | None, s
     return {
         **origin,
         "plan_sha256": hashlib.sha256(plan.content).hexdigest(),
+        "timing_cache_sha256": hashlib.sha256(plan.timing_cache).hexdigest() if plan.timing_cache else None,
         "bytes": len(plan.content),
         "seconds": round(seconds, 1),
         "built": datetime.now(timezone.utc).isoformat(timespec="seconds"),

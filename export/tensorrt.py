@@ -17,10 +17,14 @@ from triton_yolo.contract import INPUT, OUTPUT
 from triton_yolo.export.errors import ExportError
 from triton_yolo.export.plan_layers import HEADING, logged_layers
 from triton_yolo.export.served_graph import image_size
+from triton_yolo.export.tensorrt_library import library_version
 
 # The modules to import, and what to install; a plan must be built with the version that serves it.
 RUNTIMES = {
-    "tensorrt": (("tensorrt",), "tensorrt-cu12==VERSION, of the server that will run the plan"),
+    "tensorrt": (
+        ("tensorrt", "tensorrt_bindings"),  # the bindings alone, where the libraries are there already
+        "tensorrt-cu13==VERSION, of the server that will run the plan",
+    ),
     "tensorrt-rtx": (
         ("tensorrt_rtx", "tensorrt_rtx_bindings"),
         "tensorrt-rtx-cu12-libs and tensorrt-rtx-cu12-bindings",
@@ -70,21 +74,40 @@ def load_runtime(name: str) -> ModuleType:
         name: a key of RUNTIMES.
 
     Raises:
-        ExportError: it is not installed, or too old.
+        ExportError: it is not installed, does not load, is too old, or its bindings and its library are of different
+            versions.
     """
     modules, packages = RUNTIMES[name]
+    reasons = []
     for module in modules:
         try:
             runtime = importlib.import_module(module)
-        except (ImportError, OSError):  # the bindings without their libraries
+        except ModuleNotFoundError:
+            continue
+        except (ImportError, OSError) as error:  # the bindings without their libraries
+            reasons.append(str(error))
             continue
         version = tuple(int(part) for part in runtime.__version__.split(".")[:2])
         if name == "tensorrt" and version < OLDEST:
             raise ExportError(
                 f"TensorRT {runtime.__version__} is older than {OLDEST[0]}.{OLDEST[1]}: install a newer one"
             )
+        if name == "tensorrt":
+            _check_library(runtime.__version__)
         return runtime
+    if reasons:
+        raise ExportError(f"{name} does not load: {'; '.join(reasons)}")
     raise ExportError(f"{name} is not installed in this environment: pip install {packages}")
+
+
+def _check_library(bindings: str) -> None:
+    """Refuse bindings that were made for another version of the library: calls would go to the wrong places."""
+    found = library_version()
+    if found != ".".join(bindings.split(".")[:3]):
+        raise ExportError(
+            f"TensorRT's library is version {found} and its Python bindings are {bindings}: "
+            f"pip install 'tensorrt-cu13-bindings=={found}.*'"
+        )
 
 
 def gpu() -> dict[str, str] | None:
@@ -111,9 +134,7 @@ def build(trt: Any, graph: onnx.ModelProto, options: PlanOptions, timing_cache: 
         ExportError: the parser or the builder refuses; carries their messages.
     """
     messages = _messages(trt)
-    builder = trt.Builder(messages)
-    if not builder:
-        raise ExportError(f"the builder did not start: {messages.text()}")
+    builder = _made(trt.Builder, messages)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, messages)
     if not parser.parse(graph.SerializeToString()):
@@ -122,13 +143,13 @@ def build(trt: Any, graph: onnx.ModelProto, options: PlanOptions, timing_cache: 
             "the parser refused: " + "; ".join(f"{e.node_operator()} {e.node_name()}: {e.desc()}" for e in errors)
         )
     config = _config(trt, builder, image_size(graph), options)
-    times = trt.__name__ == "tensorrt"  # TensorRT for RTX measures when it runs, not when it builds
-    if times:
-        config.set_timing_cache(config.create_timing_cache(timing_cache), False)
+    if _measures(trt):
+        use_times(config, timing_cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise ExportError(f"the build failed: {messages.text()}")
-    kept = bytes(config.get_timing_cache().serialize()) if times else b""
+    times = config.get_timing_cache() if _measures(trt) else None
+    kept = bytes(times.serialize()) if times else b""
     return Plan(bytes(plan), kept, _layers(trt, messages, plan) or logged_layers(messages.layers) or None)
 
 
@@ -155,7 +176,7 @@ def run_plan(trt: Any, plan: bytes, images: npt.NDArray[np.uint8]) -> npt.NDArra
         return results[0] if results else None
 
     messages = _messages(trt)
-    engine = trt.Runtime(messages).deserialize_cuda_engine(plan)
+    engine = _made(trt.Runtime, messages).deserialize_cuda_engine(plan)
     context = engine.create_execution_context() if engine else None
     if not context or not context.set_input_shape(INPUT, images.shape):
         raise ExportError(f"the plan does not load: {messages.text()}")
@@ -177,6 +198,26 @@ def run_plan(trt: Any, plan: bytes, images: npt.NDArray[np.uint8]) -> npt.NDArra
             call(cudart.cudaFree, address)
         call(cudart.cudaStreamDestroy, stream)
     return candidates
+
+
+def _made(kind: Any, messages: Any) -> Any:
+    """A builder or a runtime; the bindings raise TypeError where the library makes none."""
+    try:
+        return kind(messages)
+    except TypeError:
+        raise ExportError(f"TensorRT's {kind.__name__} did not start: {messages.text()}") from None
+
+
+def _measures(trt: Any) -> bool:
+    """Whether a build takes times; TensorRT for RTX takes them when a plan runs."""
+    return "rtx" not in trt.__name__
+
+
+def use_times(config: Any, content: bytes) -> None:
+    """Let a build use times of an earlier one, and none where TensorRT refuses them (another version, another GPU)."""
+    cache = config.create_timing_cache(content)
+    if not cache or not config.set_timing_cache(cache, False):
+        config.set_timing_cache(config.create_timing_cache(b""), False)
 
 
 def _config(trt: Any, builder: Any, size: tuple[int, int], options: PlanOptions) -> Any:
@@ -205,7 +246,7 @@ def _layers(trt: Any, messages: Any, plan: Any) -> Sequence[Any] | None:
     """Return what the engine inspector reports, None without a GPU that can load the plan."""
     if gpu() is None:
         return None
-    engine = trt.Runtime(messages).deserialize_cuda_engine(plan)
+    engine = _made(trt.Runtime, messages).deserialize_cuda_engine(plan)
     if engine is None:
         return None
     text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)

@@ -1,18 +1,21 @@
-"""docker-compose.yml through the real docker-compose, and what it has to hold."""
+"""docker-compose.yml through the real Compose 2, and what it has to hold."""
 
 from __future__ import annotations
 
+import http.server
+import json
 import os
 import re
 import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.conftest import ROOT
-from tests.deploy.conftest import tool
+from tests.support.compose import compose_command
 
 COMPOSE = ROOT / "docker-compose.yml"
 SETTINGS = dict(
@@ -29,15 +32,18 @@ Service = dict[str, Any]
 
 
 def configured(**settings: str) -> dict[str, Service]:
-    """The services as docker-compose understands them."""
+    """The services as Compose understands them."""
+    compose = compose_command()
+    if compose is None:
+        pytest.skip("Compose 2 is not installed")
     environment = {key: value for key, value in os.environ.items() if key not in SETTINGS}
-    command = [tool("docker-compose", "apt-get install docker-compose"), "--file", str(COMPOSE), "config"]
+    command = [*compose, "--file", str(COMPOSE), "--profile", "*", "config", "--format", "json"]
     result = subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, env={**environment, **settings}, timeout=60
     )
     assert result.returncode == 0, result.stderr
     assert "variable is not set" not in result.stderr, result.stderr
-    return dict(yaml.safe_load(result.stdout)["services"])
+    return dict(json.loads(result.stdout)["services"])
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +93,7 @@ def test_without_a_profile_there_is_a_gpu() -> None:
 def test_ports_are_on_this_machine_alone(services: dict[str, Service]) -> None:
     ports = [port for service in services.values() for port in service.get("ports", [])]
     assert len(ports) == 10
-    assert all(port.startswith("127.0.0.1:") for port in ports), ports
+    assert all(port["host_ip"] == "127.0.0.1" for port in ports), ports
 
 
 def test_nobody_is_root_and_nobody_can_become_it(services: dict[str, Service]) -> None:
@@ -103,10 +109,6 @@ def test_files_of_the_checkout_are_mounted_read_only_and_are_there(services: dic
     writable = set()
     for name, service in services.items():
         for mount in service.get("volumes", []):
-            if isinstance(mount, str):
-                source, target, *mode = mount.split(":")
-                mount = {"source": source, "target": target, "read_only": mode in (["ro"], ["r", "o"])}
-                mount["type"] = "bind" if source.startswith("/") else "volume"
             if not mount.get("read_only"):
                 writable.add((name, mount["target"]))
             if mount["type"] == "bind" and not mount["source"].startswith(SETTINGS["TLS_DIR"]):
@@ -127,12 +129,40 @@ def test_the_server_starts_after_the_build_and_is_healthy_only_when_all_models_a
     services: dict[str, Service],
 ) -> None:
     triton = services["triton"]
-    assert triton["depends_on"] == {"build": {"condition": "service_completed_successfully"}}
+    assert triton["depends_on"] == {"build": {"condition": "service_completed_successfully", "required": True}}
     assert "--strict-readiness=true" in triton["command"]
     for name in ("triton", "triton-cpu"):
         assert "/v2/health/ready" in " ".join(services[name]["healthcheck"]["test"])
     for name in ("perf", "proxy"):
-        assert services[name]["depends_on"] == {"triton": {"condition": "service_healthy"}}
+        assert services[name]["depends_on"] == {"triton": {"condition": "service_healthy", "required": True}}
+
+
+def test_a_health_check_asks_no_proxy(services: dict[str, Service]) -> None:
+    """Docker hands its own proxy settings to containers."""
+    assert services["triton"]["healthcheck"]["test"][:4] == ["CMD", "curl", "--noproxy", "*"]
+    [*_, code] = services["triton-cpu"]["healthcheck"]["test"]
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ready) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        here = code.replace(":8000/", f":{server.server_port}/")
+        environment = {**os.environ, "http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+        result = subprocess.run([sys.executable, "-c", here], env=environment, capture_output=True, text=True)
+        server.shutdown()
+    assert result.returncode == 0, result.stderr
+
+
+class Ready(http.server.BaseHTTPRequestHandler):
+    """A server that is ready."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/v2/health/ready" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_slow_start_is_waited_for(services: dict[str, Service]) -> None:
+    assert services["triton"]["healthcheck"]["start_period"] == "10m0s"
 
 
 def test_the_build_runs_once_in_the_image_of_the_server(services: dict[str, Service]) -> None:
@@ -140,7 +170,7 @@ def test_the_build_runs_once_in_the_image_of_the_server(services: dict[str, Serv
     assert build["restart"] == "no"
     assert build["build"]["args"]["TRITON_IMAGE"] == triton["image"]
     assert re.fullmatch(r"nvcr\.io/nvidia/tritonserver:\d\d\.\d\d-py3@sha256:[0-9a-f]{64}", triton["image"])
-    assert build["build"]["args"]["TENSORRT_VERSION"] == SETTINGS["TENSORRT_VERSION"]
+    assert build["build"]["args"]["DALI_VERSION"] == SETTINGS["DALI_VERSION"]
     assert build["deploy"] == triton["deploy"], "a plan is for the GPU that it was built on"
 
 
@@ -159,7 +189,7 @@ def test_every_flag_of_the_server_has_its_reason_above_it() -> None:
     flags = [
         number for number, line in enumerate(lines) if re.match(r"\s+- --(?!model-repository)[a-z-]+(=\S+)?$", line)
     ]
-    assert len(flags) == 9
+    assert len(flags) == 10
     for number in flags:
         assert lines[number - 1].lstrip().startswith("# "), lines[number]
 

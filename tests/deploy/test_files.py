@@ -22,8 +22,9 @@ SERVE = ("triton_yolo.cli.main", "triton_yolo.server.serve")
 NOT_LISTED = {"nvidia", "supervision"}
 
 
-def test_the_shell_script_passes_shellcheck() -> None:
-    command = [tool("shellcheck", "apt-get install shellcheck"), DEPLOY / "perf" / "run.sh"]
+@pytest.mark.parametrize("script", ["perf/run.sh", "start.sh"])
+def test_a_shell_script_passes_shellcheck(script: str) -> None:
+    command = [tool("shellcheck", "apt-get install shellcheck"), DEPLOY / script]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
 

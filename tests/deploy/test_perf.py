@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from bench.perf_analyzer import PerfAnalyzer
 from tests.conftest import ROOT
 from tests.deploy.conftest import MeasuredServer
 from tests.deploy.sending import BOARD
+from triton_yolo.server.process import free_addresses
 
 SCRIPT = ROOT / "deploy" / "perf" / "run.sh"
 
@@ -34,7 +36,7 @@ def environment(measured: MeasuredServer, tmp_path_factory: pytest.TempPathFacto
         "PATH": f"{analyzer.path.parent}:{analyzer.environment['PATH']}",
         "SERVER": f"127.0.0.1:{measured.addresses.grpc}",
         "CONCURRENCY": "1:2:1",
-        "WINDOW_MS": "500",
+        "WINDOW_MS": "1500",
         "JPEG": str(BOARD),
         "FRAME": str(frame),
         "FRAME_SHAPE": "48,64,3",
@@ -59,6 +61,38 @@ def test_jpegs_and_frames_leave_a_table_and_json_each(environment: dict[str, str
         with (tmp_path / f"{model}.csv").open(newline="") as table:
             rows = list(csv.DictReader(table))
         assert {float(row["p50 latency"]) for row in rows} == {row["p50 latency"] for row in summary["rows"]}
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_run_that_fails_leaves_no_figures_of_an_earlier_one(
+    environment: dict[str, str], tmp_path: Path, status: int
+) -> None:
+    """Also where perf_analyzer ends with status 0 all the same, as its Python package's did."""
+    out, programs = tmp_path / "out", tmp_path / "programs"
+    out.mkdir()
+    programs.mkdir()
+    for name in ("detect.csv", "detect.json", "detect_frames.csv", "detect_frames.json", "other.csv"):
+        (out / name).write_text("Concurrency\n1\n")
+    wrapper = programs / "perf_analyzer"
+    real = shutil.which("perf_analyzer", path=environment["PATH"])
+    wrapper.write_text(f'#!/bin/sh\n"{real}" "$@"\nexit {status}\n')
+    wrapper.chmod(0o755)
+    result = subprocess.run(
+        ["bash", SCRIPT],
+        env={
+            **environment,
+            "OUT": str(out),
+            "SERVER": f"127.0.0.1:{free_addresses().grpc}",
+            "PATH": f"{programs}:{environment['PATH']}",
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 1
+    assert [path.name for path in out.iterdir()] == ["other.csv"]
+    if not status:
+        assert result.stderr.splitlines()[-1] == "perf: perf_analyzer measured nothing of detect: its reason is above"
 
 
 def test_a_folder_that_is_not_there_is_named(environment: dict[str, str], tmp_path: Path) -> None:

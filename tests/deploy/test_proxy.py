@@ -66,8 +66,8 @@ def proxy(measured: MeasuredServer, tmp_path_factory: pytest.TempPathFactory) ->
     free = free_addresses()
     config = CONFIG.read_text()
     for old, new in [
-        ("triton:8000", f"127.0.0.1:{measured.addresses.http}"),
-        ("triton:8001", f"127.0.0.1:{measured.addresses.grpc}"),
+        ("triton:8000 resolve", f"127.0.0.1:{measured.addresses.http}"),
+        ("triton:8001 resolve", f"127.0.0.1:{measured.addresses.grpc}"),
         ("listen 8443 ", f"listen 127.0.0.1:{free.http} "),
         ("listen 8444 ", f"listen 127.0.0.1:{free.grpc} "),
         ("/tmp/", f"{folder}/"),

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import onnx
 import pytest
 
@@ -25,7 +26,7 @@ from triton_yolo.export.errors import ExportError
 from triton_yolo.export.plan_layers import convolution_types
 from triton_yolo.export.proof_maker import write_graph
 from triton_yolo.export.served_graph import served_graph
-from triton_yolo.export.tensorrt import Plan, PlanOptions, build, gpu, load_runtime
+from triton_yolo.export.tensorrt import Plan, PlanOptions, build, gpu, load_runtime, run_plan, use_times
 from triton_yolo.graphs.runner import Runner
 
 GRAPH = REPOSITORY / "yolo" / "1" / "model.onnx"
@@ -178,7 +179,7 @@ def test_without_a_gpu_one_has_to_be_named(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is installed")
 def test_a_runtime_that_is_not_installed_is_named() -> None:
-    assert "tensorrt is not installed in this environment: pip install tensorrt-cu12" in refused(plan(GRAPH))
+    assert "tensorrt is not installed in this environment: pip install tensorrt-cu13" in refused(plan(GRAPH))
 
 
 @pytest.mark.parametrize(
@@ -220,3 +221,113 @@ def test_without_quantised_weights_no_convolution_multiplies_int8() -> None:
     layers = build(load_runtime("tensorrt-rtx"), graph, OPTIONS).layers
     assert layers
     assert all(kinds == {"Float"} for kinds in convolution_types(layers, names).values())
+
+
+class Times:
+    """What TensorRT keeps measurements in, which needs a GPU; it takes those that begin with its own version."""
+
+    def __init__(self, refuses: str) -> None:
+        self.refuses, self.taken = refuses, b""
+
+    def create_timing_cache(self, content: bytes) -> SimpleNamespace | None:
+        if content and self.refuses == "content":
+            return None
+        return SimpleNamespace(content=content)
+
+    def set_timing_cache(self, cache: SimpleNamespace, ignore_mismatch: bool) -> bool:
+        assert not ignore_mismatch
+        if cache.content and self.refuses == "cache":
+            return False
+        self.taken = cache.content
+        return True
+
+
+@pytest.mark.parametrize("refuses", ["content", "cache"])
+def test_times_that_tensorrt_refuses_are_left_out(refuses: str) -> None:
+    config = Times(refuses)
+    use_times(config, b"of another version")
+    assert config.taken == b""
+
+
+def test_times_that_tensorrt_takes_are_used() -> None:
+    config = Times("nothing")
+    use_times(config, b"of this version")
+    assert config.taken == b"of this version"
+
+
+@pytest.mark.parametrize(
+    ("change", "usable"),
+    [
+        ({}, True),
+        ({"runtime": "tensorrt 11.1.0.106"}, False),
+        ({"gpu": {"name": "another", "compute_capability": "8.0"}}, False),
+        ({"timing_cache_sha256": "of another file"}, True),  # nothing is known of it: TensorRT looks itself
+    ],
+)
+def test_times_of_another_version_or_gpu_are_not_offered(
+    tmp_path: Path, change: dict[str, object], usable: bool
+) -> None:
+    origin = {"runtime": "tensorrt 11.2.1.2", "gpu": {"name": "a GPU", "compute_capability": "9.0"}}
+    cache, target = tmp_path / "model.plan.timing", tmp_path / "model.plan"
+    cache.write_bytes(b"times")
+    record = {**origin, "timing_cache_sha256": hashlib.sha256(b"times").hexdigest(), **change}
+    Path(f"{target}.json").write_text(json.dumps(record))
+    assert module.usable_times(cache, target, origin) == (b"times" if usable else b"")
+
+
+def test_without_a_record_times_are_tensorrts_to_judge(tmp_path: Path) -> None:
+    (tmp_path / "timing").write_bytes(b"times")
+    assert module.usable_times(tmp_path / "timing", tmp_path / "model.plan", {}) == b"times"
+    assert module.usable_times(tmp_path / "none", tmp_path / "model.plan", {}) == b""
+
+
+def test_a_build_without_a_timing_cache_keeps_none(tmp_path: Path) -> None:
+    """TensorRT may give None for the times that it took."""
+    trt = building_runtime()
+    assert build(trt, onnx.load(GRAPH), PlanOptions((1, 8, 32))).timing_cache == b""
+
+
+def building_runtime() -> SimpleNamespace:
+    """As much of TensorRT as a build asks for, with no times and no layers: TensorRT itself needs a GPU."""
+
+    class Anything:
+        def __getattr__(self, name: str) -> object:
+            return lambda *_: Anything()
+
+    class Config(Anything):
+        create_timing_cache = set_timing_cache = get_timing_cache = lambda *_: None
+
+    class Builder(Anything):
+        def __init__(self, _: object) -> None:
+            self.create_builder_config = Config
+            self.build_serialized_network = lambda *_: b"a plan"
+
+    class Logger:
+        Severity = SimpleNamespace(ERROR=0, INTERNAL_ERROR=1, VERBOSE=2)
+
+    return SimpleNamespace(
+        __name__="tensorrt_bindings",
+        ILogger=Logger,
+        Builder=Builder,
+        OnnxParser=lambda *_: Anything(),
+        NetworkDefinitionCreationFlag=SimpleNamespace(STRONGLY_TYPED=1),
+        ProfilingVerbosity=SimpleNamespace(DETAILED=0),
+        HardwareCompatibilityLevel=SimpleNamespace(NONE=0),
+    )
+
+
+@pytest.mark.parametrize("kind", ["Builder", "Runtime"])
+def test_what_the_library_does_not_make_is_an_error_of_one_line(kind: str) -> None:
+    """TensorRT's bindings raise TypeError then."""
+
+    def fails(_: object) -> object:
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    trt = building_runtime()
+    fails.__name__ = kind
+    setattr(trt, kind, fails)
+    with pytest.raises(ExportError, match=f"TensorRT's {kind} did not start: it gave no reason"):
+        if kind == "Builder":
+            build(trt, onnx.load(GRAPH), PlanOptions((1, 8, 32)))
+        else:
+            run_plan(trt, b"", np.zeros((1, 3, 640, 640), np.uint8))

@@ -23,9 +23,9 @@ NAMES = {
     "tool": TOOLS,  # looks a program up, or skips the test
     "pip": TOOLS,
     "make": TOOLS,
-    "docker": CONTAINERS,
+    "compose_command": TOOLS,
 }
-FOLDERS = {"gpu": GPU}  # of tests
+FOLDERS = {"gpu": GPU, "containers": CONTAINERS}  # of tests
 
 
 def tiers(item: pytest.Item) -> set[str]:
