@@ -87,7 +87,7 @@ def main(
         Path,
         typer.Option(
             file_okay=False,
-            help="Folder of ranges, which later runs on the same graph and images reuse.",
+            help="Folder of ranges and of all that was measured, which later runs on the same graph and images reuse.",
             show_default="~/.cache/triton-yolo/ranges",
         ),
     ] = RANGES,
@@ -120,7 +120,7 @@ def main(
     except OSError as error:
         leave(COMMAND, f"cannot write {error.filename or target}: {error.strerror}")
     except KeyboardInterrupt:
-        leave(COMMAND, "interrupted; ranges that were found are kept, and no graph was written", INTERRUPTED)
+        leave(COMMAND, "interrupted; what was measured is kept, and no graph was written", INTERRUPTED)
     _show(result, target)
 
 

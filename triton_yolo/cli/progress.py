@@ -31,8 +31,8 @@ def tracked(items: Iterable[Item], total: int, description: str, *, hidden: bool
         return
     console = Console(stderr=True)
     if not console.is_terminal:
-        done = 0
-        with _lines(lambda: f"{description}: {done} of {total}"):
+        done, start = 0, time.monotonic()
+        with _lines(lambda: f"{description}: {done} of {total}{_left(done, total, time.monotonic() - start)}"):
             for item in items:
                 yield item
                 done += 1
@@ -42,6 +42,14 @@ def tracked(items: Iterable[Item], total: int, description: str, *, hidden: bool
         for item in items:
             yield item
             bar.advance(task)
+
+
+def _left(done: int, total: int, seconds: float) -> str:
+    """Return the share that is done and how long the rest takes, nothing before the first step is done."""
+    if not done:
+        return ""
+    left = seconds / done * (total - done)
+    return f", {done / total:.0%}, {f'{left / 60:.0f} min' if left >= 120 else f'{left:.0f} s'} left"
 
 
 @contextlib.contextmanager
