@@ -150,7 +150,8 @@ def _together(
         rows = on_all_cores(partial(_rows, values), compiled)
         for all_of_it, more in zip(found, rows, strict=True):
             all_of_it += more
-    return on_all_cores(lambda rows: _answer(expected, list(zip(*rows, strict=True)), evaluator), found)
+    for rows in found:  # not in threads, whose output could not be kept apart from what pycocotools prints
+        yield _answer(expected, list(zip(*rows, strict=True)), evaluator)
 
 
 def _rows(values: Sequence[Values], changed: Changed) -> list[list[Candidates]]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from onnxruntime.quantization.calibrate import smooth_distribution
-from scipy.stats import entropy
+from onnxruntime.quantization.calibrate import entropy, smooth_distribution
 
 from triton_yolo.calibration.histograms import Histogram
 
