@@ -24,7 +24,7 @@ Span = tuple[float, float]
 Ranges = Mapping[str, Span]
 ALIKE = 0.01  # ranges that differ by less, as a share, are measured once
 TOGETHER = max(8, CORES)  # convolutions for which the float graph is computed once
-PICTURES = 8  # whose tensors are in memory at a time
+PICTURES = 16  # whose tensors are in memory at a time
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _measured(
 def _together(
     model: onnx.ModelProto, tasks: Sequence[Task], evaluator: Evaluator, runtime: Runtime
 ) -> Iterator[Answer]:
-    """Measure several convolutions, of which the float graph is computed once."""
+    """Measure several convolutions, for which the float graph is computed once."""
     changes = [alone(model, task.layer) for task in tasks]
     names = sorted(set[str]().union(*(change.reads for change in changes)))
     box = evaluator.pictures.letterbox
@@ -147,11 +147,10 @@ def _together(
         if not compiled:
             make = partial(Changed, model, runtime=runtime, example=values[0])
             compiled += on_all_cores(make, changes, [task.spans for task in tasks])
-        rows = on_all_cores(partial(_rows, values), compiled)
-        for all_of_it, more in zip(found, rows, strict=True):
-            all_of_it += more
-    for rows in found:  # not in threads, whose output could not be kept apart from what pycocotools prints
-        yield _answer(expected, list(zip(*rows, strict=True)), evaluator)
+        for one, more in zip(found, on_all_cores(partial(_rows, values), compiled), strict=True):
+            one += more
+            if len(one) == len(evaluator.pictures):
+                yield _answer(expected, list(zip(*one, strict=True)), evaluator)
 
 
 def _rows(values: Sequence[Values], changed: Changed) -> list[list[Candidates]]:
