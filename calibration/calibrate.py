@@ -134,10 +134,14 @@ def calibrate(path: Path, folder: Path, annotations: Path | None, options: Calib
 
     def measured(floats: Collection[str]) -> Result:
         question = f"{runtime.name}: {options.rest} {_short(mixed)} all but {_short(sorted(floats))} in INT8"
-        number = len(search.path) + 1
-        return kept.result(
-            question, lambda: evaluator.precision(runtime.load(made(floats)), said("search", f"graph {number}"))
-        )
+        what = said("search", f"graph {len(search.path) + 1}")
+
+        def measure() -> Result:
+            with working(what):
+                run = runtime.load(made(floats))
+            return evaluator.precision(run, what)
+
+        return kept.result(question, measure)
 
     least = before.overall.ap50_95 * (1 - options.max_drop)
     search = Search(layers, least, measured)
@@ -289,7 +293,8 @@ def _methods(
         question = f"{runtime.name}: all but the last by {_short(dict(ranges))}"
         known = kept.get(question)
         if known is None:
-            run = runtime.load(quantised(model, ranges, names))
+            with working(said("methods", method)):
+                run = runtime.load(quantised(model, ranges, names))
             precision = evaluator.precision(run, said("methods", method)).overall.ap50_95
             known = {"noise": noise_to_signal(expected(), few.candidates(run)), "precision": precision}
             kept.put(question, known)

@@ -16,6 +16,7 @@ from triton_yolo.calibration.output_graph import REST
 from triton_yolo.calibration.ranges import METHODS
 from triton_yolo.calibration.report import write_report
 from triton_yolo.cli.exits import INTERRUPTED, leave
+from triton_yolo.cli.progress import steadily
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.nms.letterbox import PLACES
 
@@ -111,7 +112,8 @@ def main(
         ranges,
     )
     try:
-        result = calibrate(graph, images, annotations, options)
+        with steadily():
+            result = calibrate(graph, images, annotations, options)
         result.write(target)
         if report:
             write_report(report, result.document | {"int8_graph": target.name})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from triton_yolo.calibration.measure import Evaluator
 from triton_yolo.calibration.pictures import read_pictures
 from triton_yolo.calibration.quantise import quantised_in
 from triton_yolo.calibration.runtimes import openvino_engine
+from triton_yolo.cli import progress
 from triton_yolo.export.served_model import served_model_of
 
 Calibrate = Callable[..., subprocess.CompletedProcess[str]]
@@ -237,6 +239,18 @@ def test_ctrl_c_leaves_the_old_graph_and_the_ranges_that_were_found(
     assert out.read_bytes() == b"the old one"
     assert {path.suffix for path in ranges.iterdir()} == {".json"}
     assert not (tmp_path / "report").exists()
+
+
+def test_where_there_is_no_terminal_lines_say_the_step_the_share_and_the_time_that_is_left(
+    graph: Path, pictures: Path, tmp_path: Path, calibrate_here: Calibrate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "INTERVAL", 0.05)
+    result = calibrate_here(graph, "--images", pictures, "--ranges", tmp_path, "--out", tmp_path / "o.onnx", *DEEP)
+    assert result.returncode == 0, result.stderr
+    steps = [line for line in result.stderr.splitlines() if line.startswith("Step ")]
+    assert {int(line.split()[1]) for line in steps} >= {6, 7}
+    share = r"Step [1-8] of 8, [\w ,-]+: \d+ of \d+, \d+%, \d+ (s|min) left"
+    assert any(re.fullmatch(share, line) for line in steps), steps
 
 
 @pytest.mark.slow

@@ -16,6 +16,22 @@ INTERVAL = 15.0  # seconds between two lines, and before the first one: what is 
 
 Item = TypeVar("Item")
 
+_last: float | None = None  # when the last line was printed, in what shows progress steadily
+
+
+@contextlib.contextmanager
+def steadily() -> Iterator[None]:
+    """Print a line every INTERVAL seconds also where each part of what is done inside takes less.
+
+    Where stderr is a terminal it changes nothing.
+    """
+    global _last
+    _last = time.monotonic()
+    try:
+        yield
+    finally:
+        _last = None
+
 
 def tracked(items: Iterable[Item], total: int, description: str, *, hidden: bool = False) -> Iterator[Item]:
     """Pass items on and show how many are done, if there are several.
@@ -79,8 +95,13 @@ def _lines(text: Callable[[], str]) -> Iterator[None]:
     end = threading.Event()
 
     def run() -> None:
-        while not end.wait(INTERVAL):
+        global _last
+        first = INTERVAL if _last is None else max(0.0, INTERVAL - (time.monotonic() - _last))
+        while not end.wait(first):
             typer.echo(text(), err=True)
+            first = INTERVAL
+            if _last is not None:
+                _last = time.monotonic()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
