@@ -46,6 +46,7 @@ class Measurements:
         Raises:
             OSError: the file cannot be written.
         """
+        assert question not in self.answers, f"{question} is measured again"
         with self.lock:
             self.answers[question] = answer
             content = {"origin": self.origin, "answers": self.answers}
