@@ -77,8 +77,9 @@ class Histograms:
         """Return histograms as ONNX Runtime's collector makes them.
 
         Returns:
-            by tensor, without those that are zero everywhere: counts, edges from -max to max, least and highest value,
-            and max.
+            by tensor, without those that are zero everywhere: counts, in which the least and the highest value count
+            once more, so that a percentile of few values leaves neither out lightly; edges from -max to max; least and
+            highest value; and max.
         """
         found = {}
         for number, name in enumerate(self.tensors):
@@ -90,7 +91,8 @@ class Histograms:
                 edges = np.linspace(-most, most, BINS + 1, dtype=np.float32)
                 parts = np.rint(np.interp(edges, fine, below)).astype(np.int64)
                 parts[0], parts[-1] = 0, below[-1]
-                found[name] = np.diff(parts), edges, low, high, most
+                ends, _ = np.histogram([low, high], BINS, (-most, most))
+                found[name] = np.diff(parts) + ends, edges, low, high, most
         return found
 
     def to_bytes(self) -> bytes:
