@@ -56,9 +56,17 @@ def calibrate_here(capfd: pytest.CaptureFixture[str]) -> Calibrate:
 def refused(result: subprocess.CompletedProcess[str]) -> str:
     """The one line that says why."""
     assert result.returncode == 2, result.stderr
-    assert result.stderr.count("\n") == 1, result.stderr
-    assert result.stderr.startswith("triton-yolo calibrate: ")
-    return result.stderr
+    said = without_progress(result.stderr)
+    assert said.count("\n") == 1, result.stderr
+    assert said.startswith("triton-yolo calibrate: ")
+    return said
+
+
+def without_progress(text: str) -> str:
+    """What stderr holds beside the lines of progress, which a slow machine has more of."""
+    return "".join(
+        line for line in text.splitlines(keepends=True) if not re.match(r"Step \d of|Choosing the pictures", line)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +243,10 @@ def test_ctrl_c_leaves_the_old_graph_and_the_ranges_that_were_found(
     process.send_signal(signal.SIGINT)
     _, message = process.communicate(timeout=60)
     assert process.returncode == 130, message
-    assert message == "triton-yolo calibrate: interrupted; what was measured is kept, and no graph was written\n"
+    assert (
+        without_progress(message)
+        == "triton-yolo calibrate: interrupted; what was measured is kept, and no graph was written\n"
+    )
     assert out.read_bytes() == b"the old one"
     assert {path.suffix for path in ranges.iterdir()} == {".json"}
     assert not (tmp_path / "report").exists()
