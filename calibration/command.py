@@ -16,6 +16,7 @@ from triton_yolo.calibration.output_graph import REST
 from triton_yolo.calibration.ranges import METHODS
 from triton_yolo.calibration.report import write_report
 from triton_yolo.cli.exits import INTERRUPTED, leave
+from triton_yolo.cli.progress import steadily
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.nms.letterbox import PLACES
 
@@ -87,7 +88,7 @@ def main(
         Path,
         typer.Option(
             file_okay=False,
-            help="Folder of ranges, which later runs on the same graph and images reuse.",
+            help="Folder of ranges and of all that was measured, which later runs on the same graph and images reuse.",
             show_default="~/.cache/triton-yolo/ranges",
         ),
     ] = RANGES,
@@ -111,7 +112,8 @@ def main(
         ranges,
     )
     try:
-        result = calibrate(graph, images, annotations, options)
+        with steadily():
+            result = calibrate(graph, images, annotations, options)
         result.write(target)
         if report:
             write_report(report, result.document | {"int8_graph": target.name})
@@ -120,7 +122,7 @@ def main(
     except OSError as error:
         leave(COMMAND, f"cannot write {error.filename or target}: {error.strerror}")
     except KeyboardInterrupt:
-        leave(COMMAND, "interrupted; ranges that were found are kept, and no graph was written", INTERRUPTED)
+        leave(COMMAND, "interrupted; what was measured is kept, and no graph was written", INTERRUPTED)
     _show(result, target)
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from supervision.detection.utils.iou_and_nms import box_iou_batch
 
-from triton_yolo.calibration.pictures import Pictures
+from triton_yolo.calibration.pictures import Pictures, Size
 from triton_yolo.calibration.runtimes import Candidates, Run
+from triton_yolo.calibration.steps import said
+from triton_yolo.cli.progress import tracked
 from triton_yolo.clients.coco import IOU_THRESHOLD, SCORE_THRESHOLD, AnnotationError, Annotations, Result, evaluate
 from triton_yolo.clients.detections import OUTPUTS, Detections
 from triton_yolo.nms.detections import detections
@@ -60,20 +63,17 @@ class Evaluator:
         return cls(known, images, pictures, served)
 
     @classmethod
-    def of_itself(cls, run: Run, pictures: Pictures, served: ServedModel) -> Evaluator:
+    def of_boxes(cls, boxes: Sequence[Mapping[str, Any]], pictures: Pictures, served: ServedModel) -> Evaluator:
         """Evaluate by what the float graph is sure of, so that its own precision is nearly 1.
+
+        Args:
+            boxes: of sure_boxes.
+            pictures: in which they are.
+            served: class names, and NMS.
 
         Raises:
             AnnotationError: it is sure of nothing in any picture.
         """
-        boxes = [
-            {"image_id": image, "category_id": int(kind), "bbox": [x1, y1, x2 - x1, y2 - y1]}
-            for image, found in enumerate(_detected(run, pictures, served))
-            for (x1, y1, x2, y2), score, kind in zip(
-                found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True
-            )
-            if score >= MIN_REFERENCE
-        ]
         if not boxes:
             raise AnnotationError(
                 f"the float graph finds nothing with a score of {MIN_REFERENCE} in any image: give others"
@@ -85,6 +85,15 @@ class Evaluator:
         }
         return cls(Annotations.from_dict(content), tuple(range(len(pictures))), pictures, served)
 
+    @classmethod
+    def of_itself(cls, run: Run, pictures: Pictures, served: ServedModel) -> Evaluator:
+        """Evaluate by what a float graph is sure of, as of_boxes does.
+
+        Raises:
+            AnnotationError: it is sure of nothing in any picture.
+        """
+        return cls.of_boxes(sure_boxes(run, pictures, served), pictures, served)
+
     def narrowed(self, most: int) -> Evaluator:
         """Return an evaluator with fewer pictures, evenly spread; itself if there is nothing to find in those."""
         few = self.pictures.spread(most)
@@ -93,14 +102,38 @@ class Evaluator:
         annotations = self.annotations.only(images)
         return Evaluator(annotations, images, few, self.served) if _to_find(annotations) else self
 
-    def precision(self, run: Run) -> Result:
-        """Measure COCO's average precision of a graph."""
-        found = _detected(run, self.pictures, self.served)
+    def precision(self, run: Run, what: str = "Precision") -> Result:
+        """Measure COCO's average precision of a graph.
+
+        Args:
+            run: the graph.
+            what: is being measured, for the progress.
+        """
+        found = tracked(_detected(run, self.pictures, self.served), len(self.pictures), what)
+        return evaluate(self.annotations, dict(zip(self.images, found, strict=True)))
+
+    def precision_of(self, candidates: Sequence[Candidates]) -> Result:
+        """Return COCO's average precision of what a graph has found in the pictures."""
+        sizes = self.pictures.mapped(lambda pixels, size: size)
+        found = (_judged(*one, self.pictures, self.served) for one in zip(candidates, sizes, strict=True))
         return evaluate(self.annotations, dict(zip(self.images, found, strict=True)))
 
     def candidates(self, run: Run) -> list[Candidates]:
         """Return what a graph finds in each picture."""
-        return [run(pixels) for pixels, _ in self.pictures]
+        return list(self.pictures.mapped(lambda pixels, size: run(pixels)))
+
+
+def sure_boxes(run: Run, pictures: Pictures, served: ServedModel) -> list[dict[str, Any]]:
+    """Return what a graph is sure of, as rows of COCO's annotations; images are numbered from 0."""
+    found = tracked(_detected(run, pictures, served), len(pictures), said("float graph"))
+    return [
+        {"image_id": image, "category_id": int(kind), "bbox": [x1, y1, x2 - x1, y2 - y1]}
+        for image, one in enumerate(found)
+        for (x1, y1, x2, y2), score, kind in zip(
+            one.boxes.tolist(), one.scores.tolist(), one.classes.tolist(), strict=True
+        )
+        if score >= MIN_REFERENCE
+    ]
 
 
 def _to_find(annotations: Annotations) -> bool:
@@ -108,11 +141,15 @@ def _to_find(annotations: Annotations) -> bool:
 
 
 def _detected(run: Run, pictures: Pictures, served: ServedModel) -> Iterator[Detections]:
+    return pictures.mapped(lambda pixels, size: _judged(run(pixels), size, pictures, served))
+
+
+def _judged(candidates: Candidates, size: Size, pictures: Pictures, served: ServedModel) -> Detections:
     thresholds = Thresholds(SCORE_THRESHOLD, IOU_THRESHOLD)
-    for pixels, size in pictures:
-        image_size = np.array([size], np.int32)
-        arrays = detections(run(pixels)[None], image_size, thresholds, served.max_detections, pictures.letterbox)
-        yield from Detections.from_tensors(dict(zip(OUTPUTS, arrays, strict=True)), served.labels)
+    image_size = np.array([size], np.int32)
+    arrays = detections(candidates[None], image_size, thresholds, served.max_detections, pictures.letterbox)
+    [found] = Detections.from_tensors(dict(zip(OUTPUTS, arrays, strict=True)), served.labels)
+    return found
 
 
 def noise_to_signal(expected: Sequence[Candidates], found: Sequence[Candidates]) -> float:

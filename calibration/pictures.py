@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ import PIL.Image
 import PIL.ImageOps
 
 from triton_yolo.calibration.errors import CalibrationError
+from triton_yolo.calibration.parallel import on_all_cores
+from triton_yolo.calibration.steps import said
 from triton_yolo.cli.progress import tracked
 from triton_yolo.clients.coco import AnnotationError, Annotations
 from triton_yolo.export.samples import letterboxed
@@ -24,6 +26,8 @@ from triton_yolo.nms.letterbox import Letterbox
 FEWEST = 8  # pictures that say anything about ranges
 
 Pixels = npt.NDArray[np.uint8]
+Size = tuple[int, int]  # height and width
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -45,18 +49,33 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.files)
 
-    def __iter__(self) -> Iterator[tuple[Pixels, tuple[int, int]]]:
+    def __iter__(self) -> Iterator[tuple[Pixels, Size]]:
         """Read them one at a time: letterboxed, uint8 [3, H, W] RGB, and the height and width before."""
-        for file in self.files:
-            picture = _read(file)
-            height, width = picture.shape[:2]
-            yield letterboxed(picture, self.letterbox), (height, width)
+        return map(self._letterboxed, self.files)
+
+    def apart(self, most: int) -> Iterator[list[tuple[Pixels, Size]]]:
+        """Read at most so many at a time."""
+        for start in range(0, len(self), most):
+            yield [self._letterboxed(file) for file in self.files[start : start + most]]
+
+    def mapped(self, function: Callable[[Pixels, Size], Made]) -> Iterator[Made]:
+        """Read them, and call a function for each, on all cores; results come in the order of the pictures."""
+        return on_all_cores(lambda file: function(*self._letterboxed(file)), self.files)
+
+    def _letterboxed(self, file: Path) -> tuple[Pixels, Size]:
+        picture = _read(file)
+        height, width = picture.shape[:2]
+        return letterboxed(picture, self.letterbox), (height, width)
 
     def spread(self, most: int) -> Pictures:
         """Return at most so many of them, evenly spread."""
         chosen = _spread(range(len(self)), most)
         files, hashes = (tuple(values[i] for i in chosen) for values in (self.files, self.hashes))
         return Pictures(files, hashes, self.letterbox, self.skipped)
+
+    def since(self, first: int) -> Pictures:
+        """Return those from a number on."""
+        return Pictures(self.files[first:], self.hashes[first:], self.letterbox, self.skipped)
 
     def skipping(self, more: Mapping[Path, str]) -> Pictures:
         """Return the same pictures, with more that could not be read."""
@@ -88,17 +107,26 @@ def read_pictures(files: Sequence[Path], letterbox: Letterbox, most: int) -> Pic
     """
     kept, hashes, skipped = [], [], {}
     chosen = _spread(sorted(files), most)
-    for file in tracked(chosen, len(chosen), "Reading the images"):
-        try:
-            _read(file)
-            hashes.append(hashlib.sha256(file.read_bytes()).hexdigest())
+    read = tracked(on_all_cores(_checked, chosen), len(chosen), said("images"))
+    for file, (sha256, why) in zip(chosen, read, strict=True):
+        if sha256:
+            hashes.append(sha256)
             kept.append(file)
-        except (OSError, ValueError, SyntaxError, struct.error, PIL.Image.DecompressionBombError) as error:
-            skipped[file] = " ".join(str(error).split()) or type(error).__name__
+        else:
+            skipped[file] = why
     if len(kept) < FEWEST:
         why = "".join(f"; {file}: {reason}" for file, reason in list(skipped.items())[:3])
         raise CalibrationError(f"at least {FEWEST} images are needed, {len(kept)} of {len(chosen)} can be read{why}")
     return Pictures(tuple(kept), tuple(hashes), letterbox, skipped)
+
+
+def _checked(file: Path) -> tuple[str, str]:
+    """Return a file's SHA-256, or why it cannot be read."""
+    try:
+        _read(file)
+        return hashlib.sha256(file.read_bytes()).hexdigest(), ""
+    except (OSError, ValueError, SyntaxError, struct.error, PIL.Image.DecompressionBombError) as error:
+        return "", " ".join(str(error).split()) or type(error).__name__
 
 
 def find_pictures(folder: Path) -> list[Path]:

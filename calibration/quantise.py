@@ -86,12 +86,12 @@ def _keep_float(model: onnx.ModelProto, names: Collection[str]) -> None:
         if node.op_type == "DequantizeLinear" and node.input[0] in makers
     }
     for node in model.graph.node:
-        kept = _identity_of(node, makers) if node.op_type == "Add" else None
+        kept = identity_of(node, makers) if node.op_type == "Add" else None
         if node.name not in names:
             node.input[:] = [name if name == kept else floats.get(name, name) for name in node.input]
 
 
-def _identity_of(addition: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> str | None:
+def identity_of(addition: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> str | None:
     """Return the input of an addition from which the other one is made, None if it is no residual addition."""
     one, other = addition.input
     if _stands_before(one, other, makers):

@@ -17,7 +17,8 @@ import onnx
 
 from triton_yolo.calibration.layers import Convolution
 from triton_yolo.calibration.ranges import sha256_of
-from triton_yolo.calibration.search import Search, Sensitivity, Step
+from triton_yolo.calibration.search import Search, Step
+from triton_yolo.calibration.sensitivity import Sensitivity
 from triton_yolo.clients.coco import Result
 from triton_yolo.machine import describe_machine
 
@@ -91,7 +92,7 @@ class CalibrationSummary:
             "graph": self.path.name,
             "graph_sha256": sha256_of(self.model),
             "int8_sha256": hashlib.sha256(content).hexdigest(),
-            "versions": _versions(),
+            "versions": versions(),
             "drop": self._drop(self.step.result),
             "float": precision(self.before),
             "int8": precision(self.step.result),
@@ -157,7 +158,8 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else round(value, 5)
 
 
-def _versions() -> dict[str, Any]:
+def versions() -> dict[str, Any]:
+    """Return what figures depend on beside the graph and the images: packages and the processor."""
     machine = describe_machine()
     return {
         **{name: version(name) for name in ("openvino", "onnxruntime", "onnx")},

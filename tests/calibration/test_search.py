@@ -1,4 +1,4 @@
-"""Which convolutions stay float: on made-up networks whose answer is known, and on a small real one."""
+"""Which convolutions stay float: on made-up networks whose answer is known."""
 
 from __future__ import annotations
 
@@ -10,14 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.calibration.graphs import INNER, as_read, example
-from tests.calibration.material import served_as
-from tests.conftest import right_openvino
-from triton_yolo.calibration.layers import Convolution, convolutions
-from triton_yolo.calibration.measure import Evaluator
-from triton_yolo.calibration.pictures import Pictures
-from triton_yolo.calibration.runtimes import Runtime, openvino_engine
-from triton_yolo.calibration.search import MAX_RETURNS, Search, Sensitivity, sensitivity
+from triton_yolo.calibration.layers import Convolution
+from triton_yolo.calibration.search import MAX_RETURNS, Search
 from triton_yolo.clients.coco import Precision, Result
 
 FLOAT = 0.8  # precision of the float graph
@@ -155,53 +149,3 @@ def test_where_losses_are_far_apart_no_choice_has_fewer_multiplications_in_float
     choices = (set(c) | LAST for n in range(len(inner) + 1) for c in itertools.combinations(inner, n))
     best = min((c for c in choices if network.precision(c) >= 0.99 * FLOAT), key=lambda c: sum(macs[n] for n in c))
     assert floats == best == LAST | {"conv1", "conv4", "conv7"}
-
-
-def test_the_best_method_of_a_tensor_makes_the_least_noise_for_all_that_read_it() -> None:
-    quiet = dict.fromkeys(INNER, 0.1)
-    noise = {
-        "minmax": quiet | {"left": 0.01, "right": 0.5},
-        "entropy": quiet | {"left": 0.2, "right": 0.02, "one": 0.05},
-        "percentile": quiet | {"left": 0.15, "right": 0.15, "two": 0.01},
-    }
-    best = Sensitivity(noise, {}).best(example())
-    assert best["sum"] == "entropy"  # 0.22 in all
-    assert (best["stem_act"], best["one_act"]) == ("entropy", "percentile")
-    assert best["x"] == best["mixed_act"] == "minmax"  # the first of those that are alike; of the last, none is known
-
-
-@pytest.fixture(scope="module")
-def alone(
-    measured: dict[str, tuple[float, float]], colours: Pictures, tmp_path_factory: pytest.TempPathFactory
-) -> Sensitivity:
-    """The example with ranges of several qualities."""
-    model = as_read(example(), tmp_path_factory.mktemp("sensitivity"))
-    evaluator = Evaluator.of_itself(openvino_engine(model), colours, served_as(colours, "first", "second"))
-    ranges = {
-        "good": measured,
-        "nearly as good": {name: (low * 1.005, high * 1.005) for name, (low, high) in measured.items()},
-        "coarse": {name: (low * 60, high * 60) for name, (low, high) in measured.items()},
-    }
-    return sensitivity(model, ranges, convolutions(model), evaluator, Runtime("OpenVINO", right_openvino))
-
-
-class TestSensitivity:
-    def test_every_convolution_but_the_last_is_measured_by_every_method(self, alone: Sensitivity) -> None:
-        assert list(alone.noise) == ["good", "nearly as good", "coarse"]
-        assert all(list(noise) == list(INNER) for noise in alone.noise.values())
-        assert list(alone.precision) == list(INNER)
-
-    def test_coarse_ranges_make_more_noise(self, alone: Sensitivity) -> None:
-        for name in INNER:
-            assert 0 <= alone.noise["good"][name] < alone.noise["coarse"][name], name
-
-    def test_methods_whose_ranges_are_nearly_the_same_are_measured_once(self, alone: Sensitivity) -> None:
-        assert alone.noise["good"] == alone.noise["nearly as good"]
-
-    def test_the_precision_is_that_of_the_best_method(self, alone: Sensitivity) -> None:
-        assert min(alone.precision.values()) > 0.5
-        assert max(alone.precision.values()) <= 1
-
-    def test_what_is_best_comes_out_of_it(self, alone: Sensitivity) -> None:
-        best = alone.best(example())
-        assert {tensor for tensor, method in best.items() if method != "good"} == set()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
 
 from triton_yolo.cli import progress
-from triton_yolo.cli.progress import tracked, working
+from triton_yolo.cli.progress import steadily, tracked, working
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def test_a_line_says_now_and_then_how_many_are_done(capsys: pytest.CaptureFixtur
     assert output.out == ""
     assert 2 <= len(lines) <= 8
     assert lines[0] == "Counting: 0 of 4"
-    assert "Counting: 3 of 4" in lines
+    assert any(re.fullmatch(r"Counting: 3 of 4, 75%, \d s left", line) for line in lines)
 
 
 @pytest.mark.usefixtures("often")
@@ -52,3 +53,16 @@ def test_what_is_short_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with working("Waiting"):
         pass
     assert capsys.readouterr().err == ""
+
+
+def test_many_short_parts_say_something_steadily(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "INTERVAL", 0.3)
+    with steadily():
+        for part in range(10):
+            for _ in tracked(range(2), 2, f"Part {part}"):
+                time.sleep(0.05)
+    lines = capsys.readouterr().err.splitlines()
+    assert 2 <= len(lines) <= 6
+    assert all(line.startswith("Part ") for line in lines)

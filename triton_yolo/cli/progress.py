@@ -16,6 +16,22 @@ INTERVAL = 15.0  # seconds between two lines, and before the first one: what is 
 
 Item = TypeVar("Item")
 
+_last: float | None = None  # when the last line was printed, in what shows progress steadily
+
+
+@contextlib.contextmanager
+def steadily() -> Iterator[None]:
+    """Print a line every INTERVAL seconds also where each part of what is done inside takes less.
+
+    Where stderr is a terminal it changes nothing.
+    """
+    global _last
+    _last = time.monotonic()
+    try:
+        yield
+    finally:
+        _last = None
+
 
 def tracked(items: Iterable[Item], total: int, description: str, *, hidden: bool = False) -> Iterator[Item]:
     """Pass items on and show how many are done, if there are several.
@@ -31,8 +47,8 @@ def tracked(items: Iterable[Item], total: int, description: str, *, hidden: bool
         return
     console = Console(stderr=True)
     if not console.is_terminal:
-        done = 0
-        with _lines(lambda: f"{description}: {done} of {total}"):
+        done, start = 0, time.monotonic()
+        with _lines(lambda: f"{description}: {done} of {total}{_left(done, total, time.monotonic() - start)}"):
             for item in items:
                 yield item
                 done += 1
@@ -42,6 +58,14 @@ def tracked(items: Iterable[Item], total: int, description: str, *, hidden: bool
         for item in items:
             yield item
             bar.advance(task)
+
+
+def _left(done: int, total: int, seconds: float) -> str:
+    """Return the share that is done and how long the rest takes, nothing before the first step is done."""
+    if not done:
+        return ""
+    left = seconds / done * (total - done)
+    return f", {done / total:.0%}, {f'{left / 60:.0f} min' if left >= 120 else f'{left:.0f} s'} left"
 
 
 @contextlib.contextmanager
@@ -71,8 +95,13 @@ def _lines(text: Callable[[], str]) -> Iterator[None]:
     end = threading.Event()
 
     def run() -> None:
-        while not end.wait(INTERVAL):
+        global _last
+        first = INTERVAL if _last is None else max(0.0, INTERVAL - (time.monotonic() - _last))
+        while not end.wait(first):
             typer.echo(text(), err=True)
+            first = INTERVAL
+            if _last is not None:
+                _last = time.monotonic()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

@@ -23,16 +23,19 @@ class Runner:
     Attributes:
         model: with one image input.
         batch: the only batch size that it takes, None where it takes any.
+        threads: that one run uses, 0 for one on each core.
     """
 
     model: onnx.ModelProto
     batch: int | None = None
+    threads: int = 0
 
     @cached_property
     def session(self) -> ort.InferenceSession:
         """ONNX Runtime on the CPU, silent."""
         options = ort.SessionOptions()
         options.log_severity_level = 4
+        options.intra_op_num_threads = self.threads
         return ort.InferenceSession(
             self.model.SerializeToString(),
             options,
