@@ -85,12 +85,13 @@ class Started:
 @contextmanager
 def started(folder: Path, *options: str, **rest: Any) -> Iterator[Started]:
     server = Started(folder, *options, **rest)
-    try:
-        yield server
-    finally:
-        if server.process.poll() is None:
-            server.process.terminate()
-            server.process.wait(SECONDS)
+    with server.process:  # closes its pipes
+        try:
+            yield server
+        finally:
+            if server.process.poll() is None:
+                server.process.terminate()
+                server.process.wait(SECONDS)
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
