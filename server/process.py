@@ -17,10 +17,10 @@ import threading
 import time
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.gpu_selection import Gpu, find_gpu
@@ -196,10 +196,11 @@ class TritonServer:
             *(GPU_FLAGS if self.device == "gpu" else ()),
         ]
 
-    def _read(self, output: Iterable[str]) -> None:
-        for line in output:
-            self.last_lines.append(line.rstrip())
-            self.log(line.rstrip())
+    def _read(self, output: IO[str]) -> None:
+        with output:
+            for line in output:
+                self.last_lines.append(line.rstrip())
+                self.log(line.rstrip())
 
     def wait_until_ready(self, seconds: float = 120) -> None:
         """Block until every model is ready.

@@ -85,12 +85,13 @@ class Started:
 @contextmanager
 def started(folder: Path, *options: str, **rest: Any) -> Iterator[Started]:
     server = Started(folder, *options, **rest)
-    try:
-        yield server
-    finally:
-        if server.process.poll() is None:
-            server.process.terminate()
-            server.process.wait(SECONDS)
+    with server.process:  # closes its pipes
+        try:
+            yield server
+        finally:
+            if server.process.poll() is None:
+                server.process.terminate()
+                server.process.wait(SECONDS)
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
@@ -263,11 +264,11 @@ def test_a_repository_with_blanks_in_its_path_is_served(tmp_path: Path, cells_re
 
 
 def test_a_python_without_its_shared_library_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from triton_yolo.server import installation
+    from triton_yolo.server import installation, interpreter
     from triton_yolo.server.errors import ServerError
 
-    monkeypatch.setattr(installation.sysconfig, "get_config_var", lambda name: str(tmp_path))
-    monkeypatch.setattr(installation.sys, "base_prefix", str(tmp_path))
+    monkeypatch.setattr(interpreter.sysconfig, "get_config_var", lambda name: str(tmp_path))
+    monkeypatch.setattr(interpreter.sys, "base_prefix", str(tmp_path))
     with pytest.raises(ServerError, match=r"libpython3\.\d+\.so\.1\.0 of .* is missing.*apt-get install libpython3"):
         installation.find_installation()
 
