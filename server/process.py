@@ -251,8 +251,6 @@ class TritonServer:
             _kill_group(self.process.pid)
             self.process.wait()
             self.reader.join(5)
-            if self.process.stdout and not self.reader.is_alive():
-                self.process.stdout.close()
         _remove(self.name)
 
 
