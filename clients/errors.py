@@ -21,7 +21,10 @@ PREFIXES = re.compile(
 # What gRPC puts before the operating system's words.
 ATTEMPTS = re.compile(r"^(failed to connect to all addresses|DNS resolution failed|errors? resolving).*: ")
 LATE, FULL = "Request timeout expired", "Exceeds maximum queue size"  # Triton's words
-STOPPING = re.compile(r"server is (stopping|exiting|shutting)|has stopped accepting|server exiting", re.IGNORECASE)
+STOPPING = re.compile(
+    r"server is (stopping|exiting|shutting)|has stopped accepting|server exiting|has no available versions",
+    re.IGNORECASE,
+)  # the last: models are unloaded before the ports are closed
 
 
 class DetectionError(TritonYoloError):
@@ -67,13 +70,16 @@ REGION_ERRORS: dict[str, type[DetectionError]] = {
 }
 
 
-def refused(message: str) -> DetectionError:
+def refused(url: str, message: str) -> DetectionError:
     """Return the error for an answer of the server that is no result.
 
     Args:
+        url: of the server, as the user gave it.
         message: the server's, as it came.
     """
     words = PREFIXES.sub("", message)
+    if STOPPING.search(words):
+        return unavailable(url, message)
     kind = next((kind for said, kind in REGION_ERRORS.items() if said in words), DetectionError)
     return kind(words)
 

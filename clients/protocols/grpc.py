@@ -143,4 +143,4 @@ def _errors(host: str, timeout: float) -> Iterator[None]:
             raise unavailable(host, details) from None
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             raise too_late(host, timeout) from None
-        raise refused(details) from None
+        raise refused(host, details) from None

@@ -95,7 +95,7 @@ def reason(error: BaseException) -> str:
 def _check(url: str, status: int, body: bytes) -> None:
     if status != 200:
         message = str(_parsed(url, body).get("error", f"status {status}"))
-        raise unavailable(url, message) if status == 503 else refused(message)
+        raise unavailable(url, message) if status == 503 else refused(url, message)
 
 
 def _parsed(url: str, body: bytes) -> dict[str, Any]:

@@ -102,7 +102,13 @@ def test_an_address_of_another_kind_is_refused(kind: Kind, url: str) -> None:
     ],
 )
 def test_tritons_own_words_are_taken_off_a_message(message: str) -> None:
-    assert str(refused(message)) == "image is empty"
+    assert str(refused("127.0.0.1:8001", message)) == "image is empty"
+
+
+def test_a_server_that_has_unloaded_its_models_is_shutting_down() -> None:
+    error = refused("127.0.0.1:8001", "Request for unknown model: 'detect' has no available versions")
+    assert isinstance(error, ServerUnavailable)
+    assert str(error) == "the server at 127.0.0.1:8001 is shutting down"
 
 
 @pytest.mark.parametrize(
