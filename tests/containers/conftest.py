@@ -12,7 +12,7 @@ import pytest
 
 from bench.errors import BenchError
 from bench.perf_analyzer import PerfAnalyzer
-from tests.containers.engine import Engine, unavailable
+from tests.containers.engine import Engine, NoEngine, unavailable
 from tests.containers.project import STAND_INS, Project, copy_checkout
 from tests.support.compose import compose_command
 
@@ -60,8 +60,14 @@ def engine() -> Iterator[Engine]:
     """An engine without images; skips where none can be started."""
     if reason := unavailable():
         pytest.skip(reason)
-    with Engine() as running:
+    try:
+        running = Engine().__enter__()
+    except NoEngine as error:
+        pytest.skip(str(error))
+    try:
         yield running
+    finally:
+        running.__exit__()
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,10 @@ def drops_forwarded() -> bool:
     return "-P FORWARD DROP" in rules.stdout
 
 
+class NoEngine(Exception):
+    """dockerd ended or did not answer; with the end of its log."""
+
+
 class Engine:
     """A running dockerd; a context manager."""
 
@@ -74,7 +78,7 @@ class Engine:
             if self.docker("info", check=False).returncode == 0:
                 return
             time.sleep(0.1)
-        raise RuntimeError(f"no Docker engine: {(self.folder / 'log').read_text()[-2000:]}")
+        raise NoEngine(f"no Docker engine can be started: {(self.folder / 'log').read_text()[-2000:]}")
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
