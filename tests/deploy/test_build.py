@@ -68,10 +68,7 @@ def test_every_file_of_the_server_is_there_and_none_of_the_checkouts(made: Path)
     assert found == sorted(
         [f"{model}/config.pbtxt" for model in MODELS]
         + [f"{model}/1/{name}" for model in PIPELINES for name in ("model.dali", "model.dali.json")]
-        + [
-            f"nms/1/{name}"
-            for name in ("__init__.py", "detections.py", "letterbox.py", "model.py", "suppression.py", "thresholds.py")
-        ]
+        + [f"nms/1/{name}" for name in sorted(path.name for path in (REPOSITORY / "nms" / "1").glob("*.py"))]
         + ["yolo/1/model.plan", "yolo/1/model.plan.json"]
         + ["preprocess/warmup/board.jpg", "preprocess_frames/warmup/board.rgb"]
     )

@@ -115,6 +115,7 @@ def test_a_pytorch_file_gets_the_commands_that_export_it(tmp_path: Path) -> None
         assert command in refusal(path)
 
 
+@pytest.mark.filterwarnings("default")  # PyTorch warns of its own TorchScript
 @pytest.mark.parametrize("script", [False, True], ids=["torch.save", "TorchScript"])
 def test_what_pytorch_itself_writes_is_known(tmp_path: Path, script: bool) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed; files in its layout are tested above")

@@ -164,7 +164,7 @@ def test_what_the_builder_refuses_leaves_the_old_plan(tmp_path: Path) -> None:
     target = tmp_path / "model.plan"
     target.write_bytes(b"the old one")
     message = refused(plan(GRAPH, "--out", target, "--runtime", "tensorrt-rtx", "--compute-capability", "9.0"))
-    assert "--compute-capability 9.0 is none of SM75, " in message
+    assert "--compute-capability 9.0 is not one of SM75, " in message
     assert target.read_bytes() == b"the old one"
     assert [path.name for path in tmp_path.iterdir()] == ["model.plan"]
 

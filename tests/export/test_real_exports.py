@@ -29,6 +29,8 @@ from triton_yolo.nms.suppression import non_maximum_suppression
 from triton_yolo.nms.thresholds import Thresholds
 from triton_yolo.server.runtimes.onnxruntime_cuda.late_decoding import decode_late
 
+pytestmark = pytest.mark.filterwarnings("default")  # PyTorch and LibreYOLO warn of their own use of each other
+
 TOP_K = 1000
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]

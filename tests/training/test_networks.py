@@ -18,6 +18,8 @@ from triton_yolo.export.network import prepare
 from triton_yolo.export.recognise import ExportOptions, recognise
 from triton_yolo.graphs.onnx_file import read_network
 
+pytestmark = pytest.mark.filterwarnings("default")  # PyTorch and LibreYOLO warn of their own use of each other
+
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 pytest.importorskip("libreyolo", reason="LibreYOLO is not installed")
 

@@ -19,6 +19,8 @@ from training.pictures import PAD, SIDE, draw_boards, letterbox, read_deeppcb
 from training.split import draw_split_board
 from triton_yolo.boards import CLASSES
 
+pytestmark = pytest.mark.filterwarnings("default")  # PyTorch and LibreYOLO warn of their own use of each other
+
 MODEL = Path(__file__).resolve().parents[2] / "models" / "pcb-yolov9t-elan.onnx"
 LOG = MODEL.with_suffix(".json")
 
