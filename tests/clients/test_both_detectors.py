@@ -146,7 +146,7 @@ def test_the_first_priority_goes_before_the_second(kind: type, url: str, images:
     async def run() -> None:
         async with AsyncDetector(url) as detector:
             await detector.detect_frames(frame, priority=1)
-            waiting = [asyncio.ensure_future(one(detector, 2)) for _ in range(80)]
+            waiting = [asyncio.ensure_future(one(detector, 2)) for _ in range(120)]
             await asyncio.sleep(0.2)
             await asyncio.gather(*waiting, *(one(detector, 1) for _ in range(4)))
 
@@ -157,15 +157,15 @@ def test_the_first_priority_goes_before_the_second(kind: type, url: str, images:
     if kind is AsyncDetector:
         asyncio.run(run())
     else:
-        with Detector(url) as detector, ThreadPoolExecutor(84) as pool:
+        with Detector(url) as detector, ThreadPoolExecutor(124) as pool:
             detector.detect_frames(frame, priority=1)
-            futures = [pool.submit(one_of, detector, 2) for _ in range(80)]
+            futures = [pool.submit(one_of, detector, 2) for _ in range(120)]
             time.sleep(0.2)
             futures += [pool.submit(one_of, detector, 1) for _ in range(4)]
             for future in futures:
                 future.result()
 
-    assert sorted(order) == [1] * 4 + [2] * 80
+    assert sorted(order) == [1] * 4 + [2] * 120
     last = max(place for place, priority in enumerate(order) if priority == 1)
     assert last < len(order) - 8, f"sent last, answered {last} of {len(order)}"
 
