@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -48,7 +49,11 @@ class AsyncHttpProtocol(AsyncProtocol):
         """See Protocol."""
         body, headers = packed(request)
         with _errors(self.url, self.timeout):
-            async with self.session.post(f"{self.url}/{infer_path(request)}", data=body, headers=headers) as answer:
+            async with self.session.post(
+                f"{self.url}/{infer_path(request)}",
+                data=io.BytesIO(body),  # aiohttp sends a file in parts, and large bytes at once
+                headers=headers,
+            ) as answer:
                 return unpacked(self.url, answer.status, await answer.read(), answer.headers)
 
     async def call(self, call: Call) -> Json:
