@@ -89,7 +89,7 @@ def main(
 
 
 def _variants(path: Path) -> Iterator[tuple[str, onnx.ModelProto]]:
-    """Return the graph in float16, rewritten in each way; the first is "none"."""
+    """Yield the graph in float16, rewritten in each way; the first is "none"."""
     model = without_quantisers(read_network(path))
     name_nodes(model)
     plain = halved(model)

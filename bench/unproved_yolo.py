@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from triton_yolo.repository import GRAPH_FILE
+from triton_yolo.contract import GRAPH_FILE
 from triton_yolo.server.runtimes.openvino import model
 from triton_yolo.server.runtimes.openvino.engine import Engine
 

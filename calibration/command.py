@@ -148,7 +148,3 @@ def _show(result: Calibrated, target: Path) -> None:
             "allowed: compare with --rest fp32",
             err=True,
         )
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -16,13 +16,14 @@ from deploy.configurations import Sample, files, served
 from deploy.pipelines import SERIALISED, serialise
 from triton_yolo.cli.exits import INTERRUPTED, leave
 from triton_yolo.clients.memory.cuda import device_uuid
+from triton_yolo.contract import GRAPH_FILE, GRAPH_HINT
 from triton_yolo.dali_definition import DEFINITION, LETTERBOX
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.export import plan
 from triton_yolo.export.served_proof import proof_of
 from triton_yolo.export.tensorrt import gpu
 from triton_yolo.files import write_together
-from triton_yolo.repository import DEFAULT_REPOSITORY, GRAPH_FILE, GRAPH_HINT, read_config
+from triton_yolo.repository import DEFAULT_REPOSITORY, read_config
 from triton_yolo.server.errors import ServerError
 
 COMMAND = "python -m deploy.build"

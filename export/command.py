@@ -229,7 +229,3 @@ def _check(proof: Proof) -> None:
             "--head and --input, or report it with the file"
         )
     typer.echo(f"Proved: {found}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -181,7 +181,3 @@ def _record(origin: dict[str, Any], plan: Plan, comparison: Comparison | None, s
         "proof": comparison.document() if comparison else None,
         "layers": plan.layers,
     }
-
-
-if __name__ == "__main__":
-    typer.run(main)

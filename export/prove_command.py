@@ -47,7 +47,3 @@ def main(
         leave(COMMAND, "interrupted; nothing was written", INTERRUPTED)
     number = sum(len(detections(rows, proof.score, proof.iou)) for rows in proof.candidates)
     typer.echo(f"{target}: {number} detections in {len(proof.pixels)} pictures")
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -124,7 +124,3 @@ def _table(boards: list[Board], found: list[Detections], hits: list[int]) -> Tab
         look = "photo" if number <= len(PHOTOS) else "scan"
         table.add_row(f"{number}: {look} {width}x{height}", str(len(board.boxes)), str(right), Text(names))
     return table
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -95,7 +95,3 @@ def _interrupt(stop: list[int], number: int) -> None:
     if not stop:
         stop.append(number)
         raise KeyboardInterrupt
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -2,3 +2,5 @@
 
 INPUT, OUTPUT = "images", "candidates"
 GRAPH_NAME = "served"
+GRAPH_FILE = "model.onnx"  # in a model's version folder
+GRAPH_HINT = "it is the graph that `triton-yolo export` writes"

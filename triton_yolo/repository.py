@@ -11,13 +11,12 @@ from google.protobuf import text_format
 from google.protobuf.json_format import MessageToDict
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from triton_yolo.contract import GRAPH_FILE
 from triton_yolo.errors import RepositoryError
 from triton_yolo.nms.served_model import ServedModel
 
 DEFAULT_REPOSITORY = Path(__file__).parent / "model_repository"  # in a checkout, a link to the folder beside
-GRAPH_FILE = "model.onnx"  # in a model's version folder
 GRAPH_PATH = Path("yolo", "1", GRAPH_FILE)  # of the network, in a repository
-GRAPH_HINT = "it is the graph that `triton-yolo export` writes"
 NMS_CONFIG = Path("nms", "config.pbtxt")  # in a repository
 
 

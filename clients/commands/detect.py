@@ -228,7 +228,3 @@ def _add(table: Table, outcome: Outcome) -> None:
     for i, row in enumerate(rows):
         table.add_row(Text(str(outcome.file) if i == 0 else "", overflow="fold"), *map(Text, row))
     table.add_section()
-
-
-if __name__ == "__main__":
-    typer.run(main)

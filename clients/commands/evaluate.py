@@ -153,7 +153,3 @@ def _show(result: Result, annotations: Annotations) -> None:
     table.add_section()
     table.add_row("mean", str(len(boxes)), f"{result.overall.ap50_95:.3f}", f"{result.overall.ap50:.3f}")
     Console().print(table)
-
-
-if __name__ == "__main__":
-    typer.run(main)

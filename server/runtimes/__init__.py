@@ -9,10 +9,12 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Collection
 from importlib import import_module
-
-from tritonclient.grpc.model_config_pb2 import ModelConfig
+from typing import TYPE_CHECKING
 
 from triton_yolo.server.runtimes.base import Device, Runtime
+
+if TYPE_CHECKING:
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 
 def runtimes() -> list[Runtime]:

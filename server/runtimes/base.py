@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import deepcopy
 from pathlib import Path
-from typing import ClassVar, Literal
-
-from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from triton_yolo.server.errors import ServerError
+
+if TYPE_CHECKING:  # the stubs import this file too, and need no gRPC
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 Device = Literal["cpu", "gpu"]  # where a runtime computes
 Arithmetic = Literal["auto", "int8", "float"]  # what a network computes in; auto: the fastest that is right
@@ -58,8 +60,7 @@ class Runtime(ABC):
         Returns:
             a new configuration with the same tensors and batching.
         """
-        derived = ModelConfig()
-        derived.CopyFrom(config)
+        derived = deepcopy(config)
         derived.backend = "python"
         derived.ClearField("platform")
         derived.ClearField("default_model_filename")
@@ -67,7 +68,7 @@ class Runtime(ABC):
             derived.parameters["FORCE_CPU_ONLY_INPUT_TENSORS"].string_value = "no"
             return derived
         for group in derived.instance_group:
-            group.kind = ModelInstanceGroup.KIND_CPU
+            group.kind = group.KIND_CPU
             group.ClearField("gpus")
         return derived
 

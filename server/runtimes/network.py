@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from tritonclient.grpc.model_config_pb2 import ModelConfig
-
+from triton_yolo.contract import GRAPH_FILE, GRAPH_HINT
 from triton_yolo.export.served_proof import ProofError, ServedProof, proof_of
-from triton_yolo.repository import GRAPH_FILE, GRAPH_HINT
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.runtimes.base import Arithmetic, Device, Runtime
+
+if TYPE_CHECKING:
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 
 class NetworkRuntime(Runtime):

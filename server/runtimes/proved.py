@@ -35,7 +35,7 @@ class Trial:
     seconds: float
 
     def document(self) -> dict[str, Any]:
-        """Return for JSON."""
+        """Return it for JSON."""
         return {"arithmetic": self.arithmetic, "seconds": self.seconds, **self.comparison.document()}
 
 

@@ -114,3 +114,9 @@ def test_importing_the_package_loads_nobody_elses() -> None:
 def test_importing_the_client_loads_neither_the_server_s_packages_nor_the_drawing_s() -> None:
     code = "from triton_yolo import AsyncDetector, Detector"
     assert not loaded_by(code) & {"onnx", "onnxruntime", "openvino", "nvidia", "cv2", "supervision", "cuda", "pytriton"}
+
+
+@pytest.mark.parametrize("module", ["dali.cpu_pipeline", "openvino.engine", "proved"])
+def test_what_the_servers_stubs_import_loads_no_grpc(module: str) -> None:
+    """Each stub is a process of its own, which would take 20 MB and a tenth of a second more."""
+    assert "grpc" not in loaded_by(f"import triton_yolo.server.runtimes.{module}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
-
-from tritonclient.grpc.model_config_pb2 import ModelConfig
+from typing import TYPE_CHECKING, ClassVar
 
 from triton_yolo.dali_definition import DEFINITION, LETTERBOX
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.runtimes.base import Arithmetic, Device, Runtime
+
+if TYPE_CHECKING:
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 # By the name of the model's input: encoded images are checked before DALI sees them, frames are not.
 MODULES = {"image": "image_model", "frames": "frames_model"}

@@ -64,7 +64,7 @@ def _read(node: onnx.NodeProto) -> Sequence[str]:
 
 
 def _channels(node: onnx.NodeProto, build: NodeBuilder) -> int:
-    """Return of a batch of pictures; 0 where they are not known."""
+    """Return the channels of a batch of pictures, 0 where they are not known."""
     pixels = build.tensors.get(node.input[0])
     return pixels.shape[1] if pixels and len(pixels.shape) == 4 else 0
 

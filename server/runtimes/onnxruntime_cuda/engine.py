@@ -118,7 +118,7 @@ class Engine:
         return candidates
 
     def ways(self) -> Iterator[Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]]:
-        """Return the ways in which images may be run, for the proof: one for each batch size, filled with these images.
+        """Yield the ways in which images may be run, for the proof: one for each batch size, filled with these images.
 
         Each takes images uint8 [N, 3, H, W] in the host's memory and returns candidates float32 [N, K, 6].
         """
@@ -140,7 +140,7 @@ class Engine:
 
 
 def _options(entries: Mapping[str, str] | None = None) -> onnxruntime.RunOptions:
-    """Return of a run that does not wait for the GPU: run() waits for the copy."""
+    """Return the options of a run that does not wait for the GPU: run() waits for the copy."""
     options = onnxruntime.RunOptions()
     for key, value in {"disable_synchronize_execution_providers": "1", **(entries or {})}.items():
         options.add_run_config_entry(key, value)

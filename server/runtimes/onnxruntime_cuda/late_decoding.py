@@ -68,7 +68,7 @@ def _chosen_by(model: onnx.ModelProto, index: str) -> onnx.NodeProto | None:
 
 
 def _behind(model: onnx.ModelProto, predictions: str) -> Iterator[str]:
-    """Return the predictions and all tensors that they are made of, back to the network's last convolutions."""
+    """Yield the predictions and all tensors that they are made of, back to the network's last convolutions."""
     makers, left, seen = makers_of(model), [predictions], {""}
     while left:
         name = left.pop()
@@ -182,7 +182,7 @@ class _Gathering(NodeBuilder):
         return self.done[out]
 
     def _chosen(self, name: str, axis: int, rank: int) -> str:
-        """Return of a constant, which gets all axes of the tensor that it is broadcast to."""
+        """Return the best anchors of a constant, which gets all axes of the tensor that it is broadcast to."""
         values = self.values(name)
         values = np.moveaxis(values.reshape((1,) * (rank - values.ndim) + values.shape), axis, 0)
         if values.shape[1] != 1:

@@ -9,8 +9,8 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
+from triton_yolo.contract import GRAPH_FILE
 from triton_yolo.export.served_proof import ServedProof, proof_of
-from triton_yolo.repository import GRAPH_FILE
 from triton_yolo.server.runtimes.device_memory import address_of
 from triton_yolo.server.runtimes.onnxruntime_cuda.engine import Engine
 from triton_yolo.server.runtimes.proved import NotProved, choose, record, show_in_metrics, try_out

@@ -62,7 +62,7 @@ class Engine:
         return self._run(self.alone if sum(map(len, batches)) < self.cores else self.together, batches)
 
     def ways(self) -> Iterator[Callable[[Images], npt.NDArray[np.float32]]]:
-        """Return the ways in which images may be run, for the proof: images to candidates float32 [N, K, 6]."""
+        """Yield the ways in which images may be run, for the proof: images to candidates float32 [N, K, 6]."""
         for name in ("alone", "together"):
             queue = getattr(self, name)  # is compiled here
             yield partial(self._one, queue)

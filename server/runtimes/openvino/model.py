@@ -11,8 +11,8 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
+from triton_yolo.contract import GRAPH_FILE
 from triton_yolo.export.served_proof import ServedProof, proof_of
-from triton_yolo.repository import GRAPH_FILE
 from triton_yolo.server.runtimes.openvino import FLOAT_GRAPH
 from triton_yolo.server.runtimes.openvino.engine import Engine
 from triton_yolo.server.runtimes.proved import NotProved, Trial, choose, record, show_in_metrics, try_out
@@ -53,7 +53,7 @@ class TritonPythonModel:
 
 
 def _trials(folder: Path, wanted: str) -> Iterator[Trial]:
-    """Return INT8 before float, where the graph has both."""
+    """Yield the trial of INT8 before that of float32, where the graph has both."""
     proof = ServedProof.read(proof_of(folder / GRAPH_FILE))
     graphs = {"int8": GRAPH_FILE, "float32": FLOAT_GRAPH} if proof.arithmetic == "int8" else {"float32": GRAPH_FILE}
     for arithmetic, graph in graphs.items():
