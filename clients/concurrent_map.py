@@ -12,13 +12,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def concurrent_map(function: Callable[[Item], Result], items: Iterable[Item], concurrency: int) -> Iterator[Result]:
-    """Call a function in threads, reading ahead no further than it may call.
+def concurrent_map(
+    function: Callable[[Item], Result], items: Iterable[Item], concurrency: int, ahead: int = 0
+) -> Iterator[Result]:
+    """Call a function in threads, reading ahead no further than it may call, or so many items further.
 
     Args:
         function: function that is called once for each item.
         items: items, read when there is room for another call.
         concurrency: highest number of calls at a time.
+        ahead: further calls that may wait, so that no thread does while a result is used.
 
     Yields:
         The results, in the order of the items.
@@ -32,7 +35,7 @@ def concurrent_map(function: Callable[[Item], Result], items: Iterable[Item], co
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
-                if len(pending) >= concurrency:
+                if len(pending) >= concurrency + ahead:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
