@@ -42,6 +42,7 @@ def depthwise(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [
         sys.executable,
         "-m",
+        "triton_yolo",
         "export",
         str(ROOT / "models" / "pcb-yolox-nano.onnx"),
         "--repository",
