@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
 from triton_yolo.dali_definition import load_definition
 from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.graphs.quantisers import without_quantisers
 from triton_yolo.nms.detections import detections
+from triton_yolo.openvino_runtime import ov
 from triton_yolo.repository import GRAPH_PATH, read_served_model
 from triton_yolo.server.runtimes.openvino.graph import read_graph
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import openvino as ov
 
 from triton_yolo.calibration.parallel import CORES, on_all_cores
 from triton_yolo.export.served_proof import ServedProof
 from triton_yolo.graphs.runner import Runner
+from triton_yolo.openvino_runtime import ov
 from triton_yolo.server.runtimes.openvino.graph import read_graph
 
 Candidates = npt.NDArray[np.float32]  # [K, 6]

@@ -7,6 +7,7 @@ They are loaded when they are first used, so that the server's processes don't l
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,10 @@ __all__ = [
     "ServerBusy",
     "ServerUnavailable",
 ]
+
+# Since 1.29 ONNX Runtime's wheels for Linux send the names and hashes of the graphs that they load to Microsoft, unless
+# this is set before the first session; programs that this one starts inherit it. OpenVINO: see openvino_runtime.py.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> object:

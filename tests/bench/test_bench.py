@@ -4,7 +4,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import openvino as ov
 import psutil
 import pytest
 
@@ -17,6 +16,7 @@ from tests.conftest import REPOSITORY
 from tests.server.cells import copy_with_cells
 from triton_yolo.boards import draw_board
 from triton_yolo.clients.detector import Detector
+from triton_yolo.openvino_runtime import ov
 from triton_yolo.server.process import TritonServer
 
 pytestmark = pytest.mark.computes

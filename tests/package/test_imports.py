@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -120,3 +121,28 @@ def test_importing_the_client_loads_neither_the_server_s_packages_nor_the_drawin
 def test_what_the_servers_stubs_import_loads_no_grpc(module: str) -> None:
     """Each stub is a process of its own, which would take 20 MB and a tenth of a second more."""
     assert "grpc" not in loaded_by(f"import triton_yolo.server.runtimes.{module}")
+
+
+def test_openvino_is_imported_in_one_place_which_keeps_its_telemetry_off() -> None:
+    """Its telemetry forks beside other threads, and tells others of a plant's machines."""
+    tests = [("tests", path) for path in sorted((ROOT / "tests").rglob("*.py"))]
+    importers = {
+        path.relative_to(ROOT).as_posix()
+        for _, path in [*files(), *tests]
+        for name in imports(path, typing_only=True)
+        if name.split(".")[0] == "openvino"
+    }
+    assert importers == {"triton_yolo/openvino_runtime.py"}
+    code = "from triton_yolo.server.runtimes.openvino import engine\nimport threading; print(threading.active_count())"
+    code += "; import sys; print('sent' if sys.modules['openvino_telemetry'] else 'kept')"
+    assert {"1", "kept"} <= loaded_by(code)
+
+
+def test_onnx_runtime_keeps_no_store_of_events_to_send(tmp_path: Path) -> None:
+    """Its telemetry has a database in the user's home, which appears with the first session."""
+    code = "import sys, triton_yolo, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])"
+    graph = ROOT / "models" / "pcb-yolox-nano.onnx"
+    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code, str(graph)], env=environment, cwd=ROOT, check=True, timeout=120)
+    assert not list(tmp_path.rglob("*.db"))

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort
-import openvino as ov
 import pytest
 from onnx import numpy_helper, parser
 
 from triton_yolo.calibration.quantise import quantised
+from triton_yolo.openvino_runtime import ov
 from triton_yolo.server.runtimes.openvino.graph import read_graph
 
 BRANCHES = """<ir_version: 10, opset_import: ["" : 20]>

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import openvino as ov
 
+from triton_yolo.openvino_runtime import ov
 from triton_yolo.server.runtimes.openvino.graph import read_graph
 
 Images = npt.NDArray[np.uint8]  # [N, 3, H, W]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import openvino as ov
-import openvino.opset13 as operators
+from triton_yolo.openvino_runtime import operators, ov
 
 
 def read_graph(core: ov.Core, source: Path | bytes) -> ov.Model:
