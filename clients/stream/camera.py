@@ -1,0 +1,88 @@
+"""The process of one camera: opens a source, says what it delivers, and puts its frames into the ring.
+
+It is told what to do in lines of JSON on stdin, and answers on a descriptor of its own: libraries write to stdout.
+When stdin can be read again, or ends because the line's process has died, it stops.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from triton_yolo.clients.memory.ring import Ring, Writer
+from triton_yolo.clients.stream.sources import source_class
+from triton_yolo.clients.stream.sources.base import Outlet
+from triton_yolo.errors import TritonYoloError
+
+PR_SET_PDEATHSIG = 1  # prctl(2)
+LOST = 3  # exit status of a source that said why in its last answer
+
+
+def main(answers: int, stdin: int = 0) -> int:
+    """Run the source that the first line names in the column that the second one names.
+
+    Args:
+        answers: descriptor for answers: {"format": ..., "waits": ...}, {"ended": true} and {"error": ...}.
+        stdin: descriptor that the lines are read from.
+
+    Returns:
+        the exit status.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the line's process decides when to stop
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # where it cannot, since a library does not return
+    wanted = _line(stdin)
+    if wanted is None:
+        return 0
+    try:
+        source = source_class(wanted["kind"])(wanted["uri"], wanted["fps"], wanted["options"])
+        delivers = source.open()
+    except ModuleNotFoundError as error:
+        return _lost(answers, f"{error.name} is not installed: pip install 'triton-yolo[stream]'")
+    except (TritonYoloError, OSError, ValueError) as error:
+        return _lost(answers, str(error))
+    _say(answers, {"format": asdict(delivers), "waits": source.waits and source.fps is None})
+    place = _line(stdin)
+    if place is None:
+        return 0
+    with Ring.open(Path(place["ring"])) as ring:
+        waits = place["freed"] is not None
+        writer = Writer(ring, place["column"], place["ready"], place["freed"], place["row"])
+        try:
+            source.run(Outlet(writer, delivers, stdin, waits))
+        except (TritonYoloError, OSError, ValueError) as error:
+            return _lost(answers, str(error))
+        finally:
+            source.close()
+            writer.close()
+    _say(answers, {"ended": True})
+    return 0
+
+
+def _line(file: int) -> Any:
+    """Return the next line's content, read no further than its end; None at the end of the file."""
+    line = b""
+    while not line.endswith(b"\n"):
+        more = os.read(file, 1)
+        if not more:
+            return None
+        line += more
+    return json.loads(line)
+
+
+def _say(answers: int, content: dict[str, Any]) -> None:
+    os.write(answers, f"{json.dumps(content)}\n".encode())
+
+
+def _lost(answers: int, why: str) -> int:
+    _say(answers, {"error": why})
+    return LOST
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

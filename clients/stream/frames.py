@@ -1,0 +1,121 @@
+"""What a line passes on: frames, where they lie, and the verdict on each."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import Enum
+
+from triton_yolo.clients.detections import Detections
+from triton_yolo.clients.memory.ring import Capture, Reason
+from triton_yolo.clients.pixel_formats import PIXEL_FORMATS
+from triton_yolo.clients.request import Pixels, SharedTensor
+
+ENCODED = "encoded"  # the bytes of a JPEG or PNG
+FORMATS = (*PIXEL_FORMATS, ENCODED)  # a ring names a format by its place here
+
+
+@dataclass(frozen=True)
+class FrameFormat:
+    """What a source delivers.
+
+    Attributes:
+        pixel_format: one of FORMATS.
+        height: height of the pictures, in pixels; 0 where files differ.
+        width: width of the pictures, in pixels; 0 where files differ.
+        nbytes: size of the largest frame in bytes.
+    """
+
+    pixel_format: str
+    height: int
+    width: int
+    nbytes: int
+
+
+class Place(ABC):
+    """Where frames lie that were never copied since a camera wrote them: a slot of the ring.
+
+    Buffers that are born elsewhere (DMA-BUF, surfaces of NVDEC or of a Jetson) are other places: they need nothing but
+    these two methods, and a source that hands them over.
+    """
+
+    @abstractmethod
+    def tensor(self, count: int, shape: tuple[int, ...]) -> SharedTensor:
+        """Return this frame and those behind it as registered memory.
+
+        Args:
+            count: number of frames.
+            shape: shape of one frame; uint8.
+        """
+
+    @abstractmethod
+    def pixels(self, shape: tuple[int, ...]) -> Pixels:
+        """Return the frame as an array of the host, uint8 of that shape, without a copy."""
+
+    @abstractmethod
+    def is_followed_by(self, other: Place, nbytes: int) -> bool:
+        """Return whether another place begins where this one ends.
+
+        Args:
+            other: the other place.
+            nbytes: size of a frame.
+        """
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame that has been captured.
+
+    Attributes:
+        camera: name of the camera.
+        capture: its number, its times and its size.
+        pixel_format: one of FORMATS.
+        place: where it lies.
+    """
+
+    camera: str
+    capture: Capture
+    pixel_format: str
+    place: Place
+
+
+class VerdictState(str, Enum):
+    """What became of a frame. Only what was inspected can be good."""
+
+    INSPECTED = "inspected"
+    LATE = "late"  # it was not answered before its deadline
+    LOST = "lost"  # it was captured and never reached the server
+    REFUSED = "refused"  # the server did not answer it
+
+
+STATES = {
+    Reason.RING_FULL: VerdictState.LOST,
+    Reason.LATE: VerdictState.LATE,
+    Reason.SOURCE_LOST: VerdictState.LOST,
+    Reason.REFUSED: VerdictState.REFUSED,
+    Reason.SERVER_AWAY: VerdictState.REFUSED,
+    Reason.CONSUMER_LOST: VerdictState.LOST,
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The last word on a frame.
+
+    Attributes:
+        camera: name of the camera.
+        number: number of the frame among those of its camera.
+        state: what became of it.
+        reason: why it was not inspected, in words; empty if it was.
+        captured_ns: time of capture since 1970, in nanoseconds; 0 where a frame was lost before anybody saw it.
+        latency_ms: time from capture to answer, in milliseconds; None where there is no answer.
+        detections: what was found; None unless it was inspected.
+    """
+
+    camera: str
+    number: int
+    state: VerdictState
+    reason: str = ""
+    captured_ns: int = 0
+    latency_ms: float | None = None
+    detections: Detections | None = None

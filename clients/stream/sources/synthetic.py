@@ -1,0 +1,46 @@
+"""Drawn boards on a belt, for trials without a camera."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import numpy as np
+
+from triton_yolo.clients.stream.errors import SourceError
+from triton_yolo.clients.stream.frames import FrameFormat
+from triton_yolo.clients.stream.sources.base import Outlet, Source
+from triton_yolo.clients.stream.sources.options import size_of
+
+LOOKS = {"photo": "photo", "scan": "binary"}  # of URIs, and as the boards call them
+
+
+class Synthetic(Source):
+    """``synthetic:photo`` and ``synthetic:scan``: frames of one line of boards, drawn before it starts, in a loop.
+
+    Options: ``size`` (HxW, 960x1280), ``seed`` (0), ``frames`` (60, how many are drawn).
+    """
+
+    kind = "synthetic"
+
+    @classmethod
+    def known_options(cls) -> frozenset[str]:
+        """See Source."""
+        return frozenset({"size", "seed", "frames"})
+
+    def open(self) -> FrameFormat:
+        """See Source."""
+        from triton_yolo.boards.line import Line  # OpenCV, which the client alone does not need
+
+        look = self.uri.partition(":")[2] or "photo"
+        if look not in LOOKS:
+            raise SourceError(f"{self.uri}: choose one of {', '.join(f'synthetic:{name}' for name in LOOKS)}")
+        height, width = size_of(self.options.get("size", "960x1280"))
+        count, seed = int(self.options.get("frames", 60)), int(self.options.get("seed", 0))
+        line = Line(seed, width, height, cast(Literal["photo", "binary"], LOOKS[look]), boards=2)
+        self._frames = [np.ascontiguousarray(next(line).image) for _ in range(max(1, count))]
+        return FrameFormat("rgb", height, width, height * width * 3)
+
+    def run(self, outlet: Outlet) -> None:
+        """See Source."""
+        for number in outlet.ticks(self.fps or 30.0):
+            outlet.put(self._frames[number % len(self._frames)])
