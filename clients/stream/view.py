@@ -14,17 +14,7 @@ from triton_yolo.clients.stream.statistics import CameraStatistics
 
 REFRESH_SECONDS, LOG_SECONDS = 0.5, 15.0
 COLUMNS = ("camera", "state", "fps", "p50", "p99", "std", "answered", "dropped", "kB", "ring")  # ms; kB a frame
-    "camera",
-    "state",
-    "frames/s",
-    "p50 ms",
-    "p99 ms",
-    "std ms",
-    "inspected",
-    "not inspected",
-    "kB/frame",
-    "ring",
-)
+WORDS = ("camera", "state", "dropped")  # columns of words
 
 
 class View:
@@ -79,7 +69,7 @@ class View:
         """
         table = Table(box=None, pad_edge=False, header_style="bold", caption=away or None, caption_style="red")
         for name in COLUMNS:
-            table.add_column(name, no_wrap=name != "dropped", justify="left" if name in ("camera", "state", "dropped") else "right")
+            table.add_column(name, no_wrap=name != "dropped", justify="left" if name in WORDS else "right")
         seconds = time.monotonic() - self._start
         for camera in self._cameras:
             account = _account(camera)
