@@ -288,8 +288,12 @@ class Collector:
     def _fail(self, frames: Any, error: DetectionError) -> None:
         """Give a verdict on frames that got no answer."""
         away = isinstance(error, ServerUnavailable) and not isinstance(error, ServerBusy)
+        now = time.monotonic_ns()
         for frame in frames:
-            self._release(frame, Reason.SERVER_AWAY if away else Reason.REFUSED, str(error))
+            if isinstance(error, ServerBusy) and now - frame.capture.monotonic_ns >= self._deadline:
+                self._release(frame, Reason.LATE)  # it waited in the server's queue as long as it might
+            else:
+                self._release(frame, Reason.SERVER_AWAY if away else Reason.REFUSED, str(error))
         if away and not self.away:
             self.away = str(error)
             logger.warning("%s; frames are dropped until it is back", error)
