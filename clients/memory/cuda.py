@@ -34,7 +34,7 @@ class CudaFrames(SharedFrames):
         """Allocate.
 
         Args:
-            shape: count, height, width, 3.
+            shape: count, and the shape of a frame.
             protocol: protocol to the server.
 
         Raises:

@@ -16,7 +16,7 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Build the pipeline."""
-        self.pipeline = make_pipeline("preprocess", "image", args)
+        self.pipeline = make_pipeline(args)
 
     def finalize(self) -> None:
         """Let go of the pipeline while Python is still whole: DALI's threads may not end after that."""
@@ -35,7 +35,7 @@ class TritonPythonModel:
         for image in images:
             try:
                 check_image(image.data)
-                sound.append(image)
+                sound.append((image,))
                 answers.append(None)
             except ImageError as error:
                 answers.append(error)
