@@ -372,17 +372,24 @@ class Writer:
             os.eventfd_read(self._freed)
         return True
 
-    def reserve(self) -> int | None:
+    def reserve(self, overwrite: bool = False) -> int | None:
         """Lease a slot for a frame that a driver will write at some time.
 
+        Args:
+            overwrite: drop the oldest frame that nobody has taken where no slot is free, as ``begin`` does.
+
         Returns:
-            Its row, for ``slot`` of the ring, ``begin_in`` and ``unreserve``; None if no slot is free.
+            Its row, for ``slot``, ``begin_in`` and ``unreserve``; None if there is no slot.
         """
         with self._change():
-            row = self._lease(overwrite=False)
+            row = self._lease(overwrite)
             if row is not None:
                 self._slots[row]["state"] = State.RESERVED
             return row
+
+    def slot(self, row: int) -> npt.NDArray[np.uint8]:
+        """Return the bytes of a reserved slot, uint8 [stride], for the driver to write to."""
+        return self._ring.slot(row, self._column)
 
     def unreserve(self, row: int) -> None:
         """Give a reserved slot back without a frame."""

@@ -13,8 +13,8 @@ from triton_yolo.clients.stream.sources.base import Source
 KINDS = {
     "synthetic": ("synthetic", "Synthetic"),
     "folder": ("folder", "Folder"),
-    "file": ("video", "Video"),
-    "rtsp": ("video", "Video"),
+    "file": ("video", "VideoFile"),
+    "rtsp": ("video", "Rtsp"),
     "v4l2": ("v4l2", "V4l2"),
     "aravis": ("aravis", "Aravis"),
 }
