@@ -171,7 +171,8 @@ class SystemCarrier(Carrier):
 def _request(frame: Frame, tensor: Pixels | SharedTensor, count: int, parameters: Mapping[str, float | int]) -> Request:
     if frame.pixel_format == ENCODED:
         return Request(requests.ENCODED, "image", tensor, parameters)
-    return Request(PIXEL_FORMATS[frame.pixel_format].model, "frames", tensor, parameters)
+    form = PIXEL_FORMATS[frame.pixel_format]
+    return Request(form.model, "frames", tensor, parameters, others=form.inputs(count))
 
 
 def carrier(memory: str, protocol: Protocol) -> Carrier:
