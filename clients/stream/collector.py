@@ -16,7 +16,7 @@ from typing import Any
 
 from triton_yolo.clients.async_detector import AsyncDetector
 from triton_yolo.clients.detections import Detections
-from triton_yolo.clients.errors import DetectionError, ServerBusy, ServerUnavailable, UnknownRegion
+from triton_yolo.clients.errors import LATE, DetectionError, ServerBusy, ServerUnavailable, UnknownRegion
 from triton_yolo.clients.memory.ring import Capture, Reason, Ring
 from triton_yolo.clients.protocols.calls import server_metadata
 from triton_yolo.clients.request import request_parameters
@@ -288,12 +288,10 @@ class Collector:
     def _fail(self, frames: Any, error: DetectionError) -> None:
         """Give a verdict on frames that got no answer."""
         away = isinstance(error, ServerUnavailable) and not isinstance(error, ServerBusy)
-        now = time.monotonic_ns()
+        late = isinstance(error, ServerBusy) and LATE in str(error)  # it waited in a queue as long as it might
+        reason = Reason.SERVER_AWAY if away else Reason.LATE if late else Reason.REFUSED
         for frame in frames:
-            if isinstance(error, ServerBusy) and now - frame.capture.monotonic_ns >= self._deadline:
-                self._release(frame, Reason.LATE)  # it waited in the server's queue as long as it might
-            else:
-                self._release(frame, Reason.SERVER_AWAY if away else Reason.REFUSED, str(error))
+            self._release(frame, reason, str(error))
         if away and not self.away:
             self.away = str(error)
             logger.warning("%s; frames are dropped until it is back", error)

@@ -88,6 +88,7 @@ class Stream:
                 if self._read_again:
                     loop.add_signal_handler(signal.SIGHUP, self._reload)
                 self._start = time.monotonic()
+                self._view.begin()
                 if seconds is not None:
                     loop.call_later(seconds, self._stop)
                 if shown:

@@ -34,6 +34,10 @@ class View:
         self._start, self._before = time.monotonic(), dict[str, tuple[float, int]]()
         self._rates: dict[str, float] = {}
 
+    def begin(self) -> None:
+        """Count time from now on."""
+        self._start = time.monotonic()
+
     @property
     def interval(self) -> float:
         """Seconds between two calls of ``refresh``."""
