@@ -43,6 +43,7 @@ class Collector:
         away: why the server is away, in its client's words; empty if it is there.
         unbalanced: what was wrong with an account, the first time that one did not balance; empty if all did.
         checks: how often all accounts were compared.
+        requests: how many were sent.
         statistics: of each camera, by name.
     """
 
@@ -65,6 +66,7 @@ class Collector:
         """
         self._line, self._cameras, self._detector, self._carrier, self._emit = line, cameras, detector, carrier, emit
         self.away, self.unbalanced, self.checks = "", "", 0
+        self.requests = 0
         self.statistics: dict[str, CameraStatistics] = {}
         self._orders: dict[str, Order] = {}
         self._seen: dict[str, int] = {}  # the highest number of each camera that was ready once, and 1
@@ -244,6 +246,7 @@ class Collector:
         except DetectionError as error:
             self._fail(frames, error)
             return
+        self.requests += len(parcels)
         await asyncio.gather(*(self._ask(parcel, left) for parcel in parcels))
 
     async def _ask(self, parcel: Parcel, seconds: float) -> None:

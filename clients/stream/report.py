@@ -7,22 +7,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from triton_yolo.clients.stream.cameras import Account, Cameras
+from triton_yolo.clients.stream.collector import Collector
 from triton_yolo.clients.stream.sinks.base import Sink
 from triton_yolo.clients.stream.statistics import CameraStatistics, Latencies
 
 
-def report(
-    cameras: Cameras, statistics: Mapping[str, CameraStatistics], sinks: Iterable[Sink], seconds: float
-) -> dict[str, Any]:
+def report(cameras: Cameras, collector: Collector, sinks: Iterable[Sink], seconds: float) -> dict[str, Any]:
     """Return the report, ready for JSON.
 
     Args:
         cameras: the cameras.
-        statistics: of each camera, by name.
+        collector: what has asked the server.
         sinks: where verdicts went.
         seconds: how long the line has run.
     """
-    rows, total = [], Account()
+    rows, total, statistics = [], Account(), collector.statistics
     for camera in cameras:
         measured = statistics.get(camera.name, CameraStatistics())
         account = camera.account()
@@ -46,6 +45,8 @@ def report(
         "latency_ms": Latencies.together(part.latencies for part in parts).as_dict(),
         "bytes_per_frame": round(sum(part.nbytes for part in parts) / frames) if frames else None,
         "detections": sum(part.detections for part in parts),
+        "frames_per_request": round(frames / collector.requests, 2) if collector.requests else None,
+        "account_checks": collector.checks,
         "seconds": round(seconds, 3),
         "frames_per_second": round(total.answered / seconds, 2) if seconds else None,
     }

@@ -114,7 +114,7 @@ class Stream:
                 registrar.close()
 
     def _report(self) -> dict[str, Any]:
-        return report(self._cameras, self._collector.statistics, self._sinks, time.monotonic() - self._start)
+        return report(self._cameras, self._collector, self._sinks, time.monotonic() - self._start)
 
     def _emit(self, verdict: Verdict) -> None:
         for sink in self._sinks:
