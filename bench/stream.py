@@ -218,8 +218,9 @@ class Bench:
             (folder / "line.yaml").write_text(
                 yaml.safe_dump({"name": f"bench-{os.getpid()}", "url": self._url, "memory": memory, "cameras": named})
             )
-            command = [sys.executable, "-m", "triton_yolo", "stream", folder / "line.yaml", "--seconds", str(seconds)]
-            command += ["--report", folder / "report.json", *(["--control", control] if control else [])]
+            command = [sys.executable, "-m", "triton_yolo", "stream", str(folder / "line.yaml")]
+            command += ["--seconds", str(seconds), "--report", str(folder / "report.json")]
+            command += ["--control", str(control)] if control else []
             said = (folder / "said").open("wb")
             process = subprocess.Popen(command, stdout=said, stderr=said, cwd=ROOT)
             try:
