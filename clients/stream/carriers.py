@@ -70,10 +70,15 @@ def shape_of(frame: Frame) -> tuple[int, ...]:
     return PIXEL_FORMATS[frame.pixel_format].shape(frame.capture.height, frame.capture.width)
 
 
+def order_of(frame: Frame) -> tuple[str, tuple[int, ...], int, int]:
+    """Return what frames are sorted by: format and shape, and then their place in the ring."""
+    return frame.pixel_format, shape_of(frame), frame.capture.row, frame.capture.column
+
+
 def runs(frames: Sequence[Frame]) -> list[tuple[Frame, ...]]:
     """Return frames in groups that lie one behind the other and are alike; encoded ones are alone."""
     found: list[list[Frame]] = []
-    for frame in sorted(frames, key=lambda one: (one.pixel_format, shape_of(one), one.capture.row, one.capture.column)):
+    for frame in sorted(frames, key=order_of):
         last = found[-1][-1] if found else None
         if (
             last is not None
@@ -137,7 +142,7 @@ class PlainCarrier(Carrier):
     def parcels(self, frames: Sequence[Frame], parameters: Mapping[str, float | int]) -> list[Parcel]:
         """See Carrier."""
         return [
-            Parcel(_request(frame, frame.place.pixels((1, *shape_of(frame))), 1, parameters), (frame,))
+            Parcel(request_for(frame, frame.place.pixels((1, *shape_of(frame))), 1, parameters), (frame,))
             for frame in frames
         ]
 
@@ -163,12 +168,22 @@ class SystemCarrier(Carrier):
     def parcels(self, frames: Sequence[Frame], parameters: Mapping[str, float | int]) -> list[Parcel]:
         """See Carrier."""
         return [
-            Parcel(_request(run[0], run[0].place.tensor(len(run), shape_of(run[0])), len(run), parameters), run)
+            Parcel(request_for(run[0], run[0].place.tensor(len(run), shape_of(run[0])), len(run), parameters), run)
             for run in runs(frames)
         ]
 
 
-def _request(frame: Frame, tensor: Pixels | SharedTensor, count: int, parameters: Mapping[str, float | int]) -> Request:
+def request_for(
+    frame: Frame, tensor: Pixels | SharedTensor, count: int, parameters: Mapping[str, float | int]
+) -> Request:
+    """Return the request for a frame and those behind it.
+
+    Args:
+        frame: the first of them.
+        tensor: all of them.
+        count: number of frames.
+        parameters: of the request.
+    """
     if frame.pixel_format == ENCODED:
         return Request(requests.ENCODED, "image", tensor, parameters)
     form = PIXEL_FORMATS[frame.pixel_format]

@@ -102,7 +102,7 @@ class Line(_Strict):
         return self
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
     """YAML in which a key that stands twice is an error, and not the first of them forgotten."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -113,7 +113,8 @@ class _Loader(yaml.SafeLoader):
                     problem = f"the key {key.value!r} stands twice"
                     raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
                 seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
 
 
 def read_line(path: Path) -> Line:

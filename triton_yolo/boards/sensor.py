@@ -33,7 +33,8 @@ def as_sensor(pixels: Pixels, pixel_format: str) -> Pixels:
     if pixel_format == "nv12":
         planes = cv2.cvtColor(pixels, cv2.COLOR_RGB2YUV_I420)
         chroma = planes[height:].reshape(2, -1).T.reshape(height // 2, width)
-        return np.concatenate([planes[:height], chroma]).astype(np.uint8)
+        result: npt.NDArray[np.uint8] = np.concatenate([planes[:height], chroma]).astype(np.uint8)
+        return result
     kind, _, pattern = pixel_format.partition("_")
     if kind != "bayer" or sorted(pattern) != ["b", "g", "g", "r"]:
         raise ValueError(f"{pixel_format!r} is no pixel format")

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
 from triton_yolo.server.runtimes.dali.pipeline import make_pipeline, respond
@@ -66,7 +67,7 @@ def _frames(tensor: Any) -> Sequence[Any]:
     return frames_of(tensor)
 
 
-def _array(tensor: Any) -> np.ndarray:
+def _array(tensor: Any) -> npt.NDArray[Any]:
     if tensor.is_cpu():
         return np.asarray(tensor.as_numpy())
     from triton_yolo.server.runtimes.dali.gpu_pipeline import on_host

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
 from triton_yolo.server.runtimes.dali.encoded import ImageError, check_image
@@ -28,7 +28,7 @@ class TritonPythonModel:
         answers = iter(self.decode([image for batch in batches for image in batch]))
         return [respond([next(answers) for _ in batch]) for batch in batches]
 
-    def decode(self, images: list[np.ndarray]) -> list[Any]:
+    def decode(self, images: list[npt.NDArray[Any]]) -> list[Any]:
         """Check each image's header, decode those that pass."""
         answers: list[Any] = []
         sound = []

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nvidia.dali import Pipeline
+from nvidia.dali.pipeline import Pipeline
 
 
 class Restartable:
@@ -37,7 +37,7 @@ class Restartable:
     def restart(self) -> None:
         """Rebuild the pipeline: DALI takes no more input after a failure."""
         self.close()
-        self.pipeline = Pipeline.deserialize(self._serialised, **self._executor)
+        self.pipeline = Pipeline.deserialize(self._serialised, **self._executor)  # type: ignore[no-untyped-call]
         self.pipeline.build()
 
     def close(self) -> None:
