@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-AT_START = ("preprocess_frames",)  # models whose pipelines are built before the server is ready
+RGB = "preprocess_frames"  # the model for frames that need no conversion
 
 
 class FrameError(ValueError):
