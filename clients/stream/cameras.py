@@ -130,6 +130,11 @@ class Camera:
         return self._format
 
     @property
+    def waits(self) -> bool:
+        """Whether it waits for slots, as files do: its frames are never late."""
+        return self._waits
+
+    @property
     def comes_back(self) -> bool:
         """Whether it may be opened later where it cannot be now."""
         return source_class(self.kind).comes_back

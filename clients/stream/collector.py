@@ -28,6 +28,7 @@ from triton_yolo.clients.stream.order import Order
 from triton_yolo.clients.stream.statistics import CameraStatistics
 from triton_yolo.clients.stream.window import Window
 
+PATIENCE_NS = 60_000_000_000  # the deadline of frames of files, which have no time of their own
 GRACE = 0.25  # seconds that an answer may take longer than the deadline before the request is given up
 PROBE_SECONDS = 0.5  # between two questions whether the server is back
 
@@ -76,7 +77,6 @@ class Collector:
         self._ticks: set[asyncio.Task[None]] = set()
         self._probe: asyncio.Task[None] | None = None
         self._attached: set[str] = set()
-        self._deadline = int(line.deadline_ms * 1e6)
         self._awake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -130,7 +130,7 @@ class Collector:
         ready = self._ready()
         self._find_lost(ready)
         waiting = self._drop(ready)
-        late_ns = [captures[0].monotonic_ns + self._deadline for _, captures in waiting.values()]
+        late_ns = [captures[0].monotonic_ns + self._deadline(name) for name, (_, captures) in waiting.items()]
         wake_ns = min(late_ns, default=None)
         if waiting and len(self._ticks) < self._line.in_flight:
             now = time.monotonic_ns()
@@ -200,8 +200,9 @@ class Collector:
             if self.away:
                 old, why = captures, Reason.SERVER_AWAY
             else:
-                keep = [c for c in captures if now - c.monotonic_ns < self._deadline]
-                keep = keep[-1:] if len(keep) > self._line.backlog else keep
+                keep = [c for c in captures if now - c.monotonic_ns < self._deadline(name)]
+                outrun = len(keep) > self._line.backlog and not self._cameras[name].waits
+                keep = keep[-1:] if outrun else keep
                 old, why = [c for c in captures if c not in keep], Reason.LATE
             for capture in old:
                 frame = self._take(name, seat, capture)
@@ -239,8 +240,8 @@ class Collector:
         """Send frames, and give each its verdict."""
         try:
             await self._attach([self._held[f.camera, f.capture.number][0].ring for f in frames])
-            oldest = min(frame.capture.monotonic_ns for frame in frames)
-            left = max(0.001, (oldest + self._deadline - time.monotonic_ns()) / 1e9)
+            end = min(frame.capture.monotonic_ns + self._deadline(frame.camera) for frame in frames)
+            left = max(0.001, (end - time.monotonic_ns()) / 1e9)
             parameters = request_parameters(self._line.score_threshold, None, None, left)
             parcels = self._carrier.parcels(frames, parameters)
         except DetectionError as error:
@@ -315,7 +316,7 @@ class Collector:
 
     def _answered(self, frame: Frame, detections: Detections) -> None:
         latency = time.monotonic_ns() - frame.capture.monotonic_ns
-        if latency > self._deadline:
+        if latency > self._deadline(frame.camera):
             self._release(frame, Reason.LATE)
         else:
             self._release(frame, None, "", latency / 1e6, detections)
@@ -343,6 +344,10 @@ class Collector:
     def _judge(self, verdict: Verdict) -> None:
         self._statistics(verdict.camera).judged(verdict)
         self._order(verdict.camera).add(verdict)
+
+    def _deadline(self, camera: str) -> int:
+        """Return how long after its capture a frame of a camera is late, in nanoseconds."""
+        return PATIENCE_NS if self._cameras[camera].waits else int(self._line.deadline_ms * 1e6)
 
     def _order(self, camera: str) -> Order:
         return self._orders.setdefault(camera, Order(self._emit))
