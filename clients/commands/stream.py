@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from functools import partial
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +26,12 @@ from triton_yolo.files import write_whole
 
 COMMAND = "triton-yolo stream"
 FAILED, UNBALANCED = 1, 3
+
+
+def _schema(wanted: bool) -> None:
+    if wanted:
+        typer.echo(dumps(Line.model_json_schema(), indent=2))
+        raise typer.Exit
 
 
 def main(
@@ -60,6 +67,9 @@ def main(
     control: Annotated[
         Path | None, typer.Option(metavar="SOCKET", help="Take commands here: cameras that come and go, the report.")
     ] = None,
+    _: Annotated[
+        bool, typer.Option("--schema", callback=_schema, is_eager=True, help="Print the JSON Schema of a line's file.")
+    ] = False,
 ) -> None:
     """Inspect what a line of cameras captures; every frame gets a verdict, and all of them are accounted for.
 

@@ -138,3 +138,9 @@ def test_what_the_page_on_streams_shows_as_a_file_can_be_read(tmp_path: Path) ->
     example = page.split("```yaml\n")[1].split("```")[0]
     (tmp_path / "line-3.yaml").write_text(example)
     assert [camera.name for camera in read_line(tmp_path / "line-3.yaml").cameras] == ["top", "side"]
+
+
+def test_the_schema_of_a_line_is_printed() -> None:
+    result = stream("--schema")
+    assert result.returncode == 0, result.stderr
+    assert set(json.loads(result.stdout)["properties"]) >= {"name", "url", "cameras", "deadline_ms"}
