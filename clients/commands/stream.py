@@ -36,7 +36,7 @@ def _schema(wanted: bool) -> None:
 
 def main(
     line: Annotated[
-        Path | None, typer.Argument(metavar="[LINE.yaml]", help="The line's file; see docs/streaming.md.")
+        Path | None, typer.Argument(metavar="LINE.yaml", help="The line's file; see docs/streaming.md.")
     ] = None,
     camera: Annotated[
         list[str] | None, typer.Option(metavar="URI", help=f"A camera, in place of a file: {FORMS}. Any number.")
