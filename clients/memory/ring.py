@@ -311,7 +311,11 @@ class Ring:
 
 
 class Writer:
-    """Puts the frames of one camera into a column."""
+    """Puts the frames of one camera into a column.
+
+    Attributes:
+        rows: slots of the column.
+    """
 
     def __init__(self, ring: Ring, column: int, ready: int, freed: int | None = None, row: int = 0) -> None:
         """Take the column.
@@ -334,7 +338,7 @@ class Writer:
             raise DetectionError(f"column {column} of {ring.name} has a writer already")
         if np.isin(self._slots["state"], (State.RESERVED, State.WRITING)).any():
             raise DetectionError(f"column {column} of {ring.name} had a writer that died: recover it first")
-        self._row, self._held = row % ring.rows, set[int]()
+        self.rows, self._row, self._held = ring.rows, row % ring.rows, set[int]()
 
     def begin(self, monotonic_ns: int, wall_ns: int) -> Capture | None:
         """Give a captured frame its number and a slot to write it to.
