@@ -377,7 +377,11 @@ class Ring:
 
 
 class Writer:
-    """Puts the frames of one camera into a column."""
+    """Puts the frames of one camera into a column.
+
+    Attributes:
+        rows: slots of the column.
+    """
 
     def __init__(self, ring: Ring, column: int, ready: int, freed: int | None = None, row: int = 0) -> None:
         """Take the column.

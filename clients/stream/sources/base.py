@@ -74,18 +74,36 @@ class Outlet:
             width: width of the picture, in pixels, if it is not the format's.
             captured: times of capture, as ``now`` returns them; this moment if None.
         """
-        while self._waits and not self.writer.wait(0.1):
-            if self.stopped:
+        if self._waits:
+            row = self._free_slot()
+            if row is None:
                 return
-        capture = self.writer.begin(*(captured or now()))
-        if capture is None:
-            return
+            capture = self.writer.begin_in(row, *(captured or now()))
+        else:
+            begun = self.writer.begin(*(captured or now()))
+            if begun is None:
+                return
+            capture = begun
         try:
             nbytes = fill(self.writer.pixels(capture))
         except BaseException:
             self.writer.abandon(capture, Reason.SOURCE_LOST)
             raise
         self.publish(capture, nbytes, height, width)
+
+    def _free_slot(self) -> int | None:
+        """Wait for a slot, and lease it before the frame gets its number; None if the source is to stop.
+
+        The reader says that a slot is free before it gives up the lease, so a slot that ``wait`` has seen may be
+        refused for a moment longer.
+        """
+        while True:
+            row = self.writer.reserve()
+            if row is not None:
+                return row
+            self.writer.wait(0.1)
+            if self.stopped:
+                return None
 
     def publish(self, capture: Capture, nbytes: int | None = None, height: int = 0, width: int = 0) -> None:
         """Hand over a frame that lies in the ring; what is left out is as the format says."""
