@@ -372,14 +372,26 @@ class Writer:
             os.eventfd_read(self._freed)
         return True
 
-    def reserve(self) -> int | None:
+    @property
+    def rows(self) -> int:
+        """How many slots the column has."""
+        return self._ring.rows
+
+    def slot(self, row: int) -> npt.NDArray[np.uint8]:
+        """Return the bytes of a slot of the column, uint8; a driver may write to those that are reserved."""
+        return self._ring.slot(row, self._column)
+
+    def reserve(self, overwrite: bool = False) -> int | None:
         """Lease a slot for a frame that a driver will write at some time.
 
+        Args:
+            overwrite: take the oldest frame's that nobody has taken, where none is free and ``begin`` would.
+
         Returns:
-            Its row, for ``slot`` of the ring, ``begin_in`` and ``unreserve``; None if no slot is free.
+            Its row, for ``slot``, ``begin_in`` and ``unreserve``; None if no slot can be had.
         """
         with self._change():
-            row = self._lease(overwrite=False)
+            row = self._lease(overwrite)
             if row is not None:
                 self._slots[row]["state"] = State.RESERVED
             return row
@@ -397,15 +409,16 @@ class Writer:
             self._record["captured"] += 1
             return self._number(row, number, monotonic_ns, wall_ns)
 
-    def miss(self, reason: Reason) -> None:
-        """Count a frame that was captured and never had a slot.
+    def miss(self, reason: Reason, count: int = 1) -> None:
+        """Count frames that were captured and never had a slot.
 
         Args:
             reason: why.
+            count: how many.
         """
         with self._change():
-            self._record["captured"] += 1
-            self._record["dropped_by_writer"][reason] += 1
+            self._record["captured"] += count
+            self._record["dropped_by_writer"][reason] += count
 
     def pixels(self, capture: Capture) -> npt.NDArray[np.uint8]:
         """Return the bytes of a frame's slot, uint8, writable until the frame is published."""
