@@ -138,8 +138,7 @@ class Collector:
             pause = self._window.wait_ns(now, oldest, waiting.keys())
             if pause:
                 wake_ns = now + pause
-            else:
-                self._send(waiting)
+            elif self._send(waiting):
                 self._awake.set()  # look again: there may be more
         self._check()
         for ring in self._cameras.tidy():
@@ -221,14 +220,15 @@ class Collector:
         self._statistics(camera).seen(capture.nbytes)
         return frame
 
-    def _send(self, waiting: dict[str, Ready]) -> None:
-        """Send the oldest frame of each camera, as one tick."""
+    def _send(self, waiting: dict[str, Ready]) -> bool:
+        """Send the oldest frame of each camera, as one tick, and return whether there was one."""
         taken = [self._take(name, seat, captures[0]) for name, (seat, captures) in waiting.items()]
         frames = [frame for frame in taken if frame]
         if frames:
             task = asyncio.ensure_future(self._tick(frames))
             self._ticks.add(task)
             task.add_done_callback(self._ticked)
+        return bool(frames)
 
     def _ticked(self, task: asyncio.Task[None]) -> None:
         self._ticks.discard(task)
@@ -350,7 +350,9 @@ class Collector:
         return PATIENCE_NS if self._cameras[camera].waits else int(self._line.deadline_ms * 1e6)
 
     def _order(self, camera: str) -> Order:
-        return self._orders.setdefault(camera, Order(self._emit))
+        if camera not in self._orders:
+            self._orders[camera] = Order(self._emit)
+        return self._orders[camera]
 
     def _statistics(self, camera: str) -> CameraStatistics:
         return self.statistics.setdefault(camera, CameraStatistics())
