@@ -250,7 +250,8 @@ class Rtsp(_Video):
         return frozenset({"pixel_format", "transport", "timeout"})
 
     def _open(self) -> None:
-        options = {"rtsp_transport": self._transport, "allowed_media_types": "video"}
+        # Without the last one FFmpeg collects a second of frames to find a rate that nobody asks for.
+        options = {"rtsp_transport": self._transport, "allowed_media_types": "video", "fpsprobesize": "0"}
         try:
             self._container = av.open(self.uri, options=options, timeout=self._timeout)
         except av.FFmpegError as error:
@@ -304,6 +305,8 @@ class Rtsp(_Video):
     def run(self, outlet: Outlet) -> None:
         """See Source."""
         period, due = int(1e9 / self.fps) if self.fps else 0, 0
+        begun, _ = now()
+        self._damaged = 0  # before the first whole picture
         for frame in self._frames:
             if outlet.stopped:
                 return
@@ -311,6 +314,8 @@ class Rtsp(_Video):
             if frame is None:
                 continue
             arrived, _ = _arrival(frame) or now()
+            if arrived < begun:  # of the time in which the ring was made, if not older: packets came all at once then
+                continue
             if arrived < due - period // 2:  # half a period, since packets do not arrive as regularly as they are sent
                 continue
             due = max(due, arrived - period // 2) + period

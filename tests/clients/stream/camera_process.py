@@ -171,7 +171,7 @@ def running(program: list[str], says: Callable[[str], bool] | None = None) -> It
         says: waits for a first line on its stdout for which this is true; None waits for none.
     """
     stdout = subprocess.DEVNULL if says is None else subprocess.PIPE
-    process = subprocess.Popen(program, stdout=stdout, text=True)
+    process = subprocess.Popen(program, stdout=stdout, stderr=subprocess.DEVNULL, text=True)
     try:
         if says:
             assert process.stdout

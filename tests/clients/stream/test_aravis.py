@@ -1,0 +1,241 @@
+"""GigE Vision cameras: Aravis' own fake camera, which speaks the protocol on the loopback interface."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice, pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.clients.stream.camera_process import CameraFailed, CameraProcess, running
+from triton_yolo.clients.memory.ring import Reason
+from triton_yolo.clients.stream.errors import SourceError
+from triton_yolo.clients.stream.sources.libaravis import Camera
+
+FAKE = "arv-fake-gv-camera-0.8"
+# By address: the camera also answers on other interfaces of this machine, through which no frame would come.
+URI = "aravis:127.0.0.1"
+PORT = "0100007F:0F74"  # 127.0.0.1:3956, that of GigE Vision's control protocol, as /proc writes it
+LOST_WITHIN = 10  # seconds: Aravis asks once a second, and takes three seconds without an answer for the end
+
+pytestmark = pytest.mark.skipif(not shutil.which(FAKE), reason=f"{FAKE} is not installed: aravis-tools")
+
+
+@contextmanager
+def fake_camera(*options: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a fake camera: its process, when it answers."""
+    with running([FAKE, "-i", "127.0.0.1", "-s", "LINE1", *options]) as process:
+        deadline = time.monotonic() + 10
+        while PORT not in Path("/proc/net/udp").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        yield process
+
+
+@pytest.fixture
+def camera() -> Iterator[None]:
+    """A fake camera as it is when it is switched on."""
+    with fake_camera():
+        yield
+
+
+@pytest.mark.usefixtures("camera")
+@pytest.mark.parametrize(
+    ("genicam", "expected", "nbytes"),
+    [
+        ("RGB8", "rgb", 200 * 600 * 3),
+        ("BayerRG8", "bayer_rggb", 200 * 600),
+        ("BayerBG8", "bayer_bggr", 200 * 600),
+        ("BayerGR8", "bayer_grbg", 200 * 600),
+        ("BayerGB8", "bayer_gbrg", 200 * 600),
+        ("Mono8", "rgb", 200 * 600 * 3),
+    ],
+)
+def test_frames_arrive_at_the_cameras_rate_and_none_is_missing(genicam: str, expected: str, nbytes: int) -> None:
+    with CameraProcess("aravis", URI, fps=50, pixel_format=genicam, size="200x600") as camera:
+        assert not camera.waits
+        assert camera.format == {"pixel_format": expected, "height": 200, "width": 600, "nbytes": nbytes}
+        captures = [capture for capture, _ in islice(camera.frames(), 60)]
+        camera.stop()
+        assert not camera.counts().dropped
+    assert [capture.number for capture in captures] == list(range(60))
+    assert 45 < 59e9 / (captures[-1].monotonic_ns - captures[0].monotonic_ns) < 55
+    assert all(later.wall_ns > earlier.wall_ns for earlier, later in pairwise(captures))
+
+
+def mosaic(palette: np.ndarray, phase: int, pattern: str, height: int, width: int) -> np.ndarray:
+    """What the fake camera sends as Bayer frame: its colours go on by one with each column and row, uint8 [H, W].
+
+    Args:
+        palette: its colours, uint8 [255, 3] RGB.
+        phase: the first one's place in it.
+        pattern: letters of the first two rows.
+        height: of the frame, in pixels.
+        width: of the frame, in pixels.
+    """
+    rows, columns = np.indices((height, width))
+    channels = np.array(["rgb".index(letter) for letter in pattern]).reshape(2, 2)[rows % 2, columns % 2]
+    return palette[(rows + columns + phase) % 255, channels]
+
+
+@pytest.mark.usefixtures("camera")
+def test_bayer_patterns_are_those_of_the_camera() -> None:
+    # The fake camera draws with red and blue exchanged in Bayer frames, though it has its pixels in the order of their
+    # name: its source puts the map's red where its comments say B.
+    patterns = {"BayerRG8": "rggb", "BayerBG8": "bggr", "BayerGR8": "grbg", "BayerGB8": "gbrg"}
+    with CameraProcess("aravis", URI, pixel_format="RGB8", size="16x300") as camera:
+        [(_, rgb)] = islice(camera.frames(), 1)
+        camera.stop()
+    palette = rgb[0, :255]
+    assert (rgb[9, :255] == np.roll(palette, -9, 0)).all()
+    exchanged = palette[:, ::-1]
+    for name, own in patterns.items():
+        with CameraProcess("aravis", URI, pixel_format=name, size="16x300") as camera:
+            [(_, frame)] = islice(camera.frames(), 1)
+            assert camera.format["pixel_format"] == f"bayer_{own}"
+            camera.stop()
+        fitting = {
+            pattern
+            for pattern in patterns.values()
+            if any((mosaic(exchanged, phase, pattern, 16, 300) == frame).all() for phase in range(255))
+        }
+        assert fitting == {own}
+
+
+@pytest.mark.usefixtures("camera")
+def test_a_grey_camera_is_rgb_of_three_equal_channels() -> None:
+    with CameraProcess("aravis", URI, pixel_format="Mono8", size="256x256") as camera:
+        [(_, pixels)] = islice(camera.frames(), 1)
+    assert (pixels == pixels[..., :1]).all()
+    row = pixels[0, :, 0].astype(int)
+    assert set(np.diff(row)) <= {1, -254}  # its ramp, which begins again
+
+
+@pytest.mark.usefixtures("camera")
+def test_features_are_set_by_their_names_before_the_other_options() -> None:
+    features = {"TriggerMode": "Off", "ExposureTimeAbs": 20000, "Width": 128, "Height": 64, "TestRegister": 77}
+    with CameraProcess("aravis", URI, features=features, exposure_us=5000, pixel_format="BayerRG8") as camera:
+        assert (camera.format["height"], camera.format["width"]) == (64, 128)
+        assert next(camera.frames())
+
+
+@pytest.mark.usefixtures("camera")
+def test_a_camera_that_waits_for_a_trigger_sends_nothing_and_is_not_lost() -> None:
+    with CameraProcess("aravis", URI, features={"TriggerMode": "On", "TriggerSource": "Software"}) as camera:
+        with pytest.raises(TimeoutError):
+            next(camera.frames(timeout=2))
+        camera.stop()
+    with CameraProcess("aravis", URI, features={"TriggerMode": "Off"}) as camera:
+        assert next(camera.frames())
+
+
+@pytest.mark.usefixtures("camera")
+@pytest.mark.parametrize(("rows", "genicam"), [(3, "BayerRG8"), (8, "BayerRG8"), (4, "Mono8")])
+def test_frames_that_nobody_takes_make_room_for_newer_ones(rows: int, genicam: str) -> None:
+    with CameraProcess("aravis", URI, fps=50, rows=rows, pixel_format=genicam) as camera:
+        next(camera.frames())
+        time.sleep(1)
+        camera.counts()
+        oldest, _ = next(camera.frames())
+        assert oldest.number > 30
+        assert time.monotonic() - oldest.monotonic_ns / 1e9 < 0.5
+        assert camera.counts().dropped[Reason.RING_FULL] > 30
+        camera.stop()
+
+
+@pytest.mark.usefixtures("camera")
+def test_frames_for_which_there_is_no_slot_are_counted_while_the_reader_holds_all_of_them() -> None:
+    with CameraProcess("aravis", URI, fps=50, rows=4, pixel_format="BayerRG8") as camera:
+        next(camera.frames())
+        begun, held = time.monotonic(), []
+        while time.monotonic() < begun + 2:
+            held += [capture for capture in camera.reader.ready() if camera.reader.take(capture)]
+            time.sleep(0.005)
+        for capture in held:
+            camera.reader.release(capture)
+        assert len(held) == camera.reader.limit
+        frames = camera.frames()
+        after, _ = [next(frames) for _ in range(5)][-1]
+        expected = 50 * (after.monotonic_ns / 1e9 - begun)
+        assert abs(after.number - expected) < 12  # none is forgotten
+        assert camera.counts().dropped.keys() == {Reason.RING_FULL}
+
+
+def test_frames_that_lost_packets_are_counted_and_not_delivered() -> None:
+    with (
+        fake_camera("-r", "5"),
+        CameraProcess("aravis", URI, fps=50, pixel_format="BayerRG8", size="200x600") as camera,
+    ):
+        captures = [capture for capture, _ in islice(camera.frames(), 30)]
+        counts = camera.counts()
+    assert counts.dropped.keys() == {Reason.SOURCE_LOST}
+    assert counts.dropped[Reason.SOURCE_LOST] > 5
+    first, last = captures[0], captures[-1]
+    rate = (last.number - first.number) / (last.monotonic_ns - first.monotonic_ns) * 1e9
+    assert 45 < rate < 55  # frames that are delivered and lost
+
+
+def test_a_camera_that_goes_is_lost_and_one_that_comes_back_is_found() -> None:
+    with fake_camera() as fake, CameraProcess("aravis", URI) as camera:
+        frames = camera.frames(LOST_WITHIN)
+        next(frames)
+        fake.kill()
+        with pytest.raises(CameraFailed, match="camera LINE1 was lost: it does not answer any more"):
+            for _ in frames:
+                pass
+        camera.counts()
+    with pytest.raises(CameraFailed, match=r"cannot open 127\.0\.0\.1: "):
+        CameraProcess("aravis", URI)
+    with fake_camera(), CameraProcess("aravis", URI) as camera:
+        assert next(camera.frames())
+
+
+def test_a_camera_is_found_by_its_name_and_as_the_first_one() -> None:
+    with fake_camera():
+        for name in ("Aravis-Fake-LINE1", ""):
+            found = Camera(name)
+            assert found.name == "LINE1"
+            found.close()
+        with pytest.raises(SourceError):
+            Camera("Nobody-LINE9")
+
+
+@pytest.mark.usefixtures("camera")
+def test_a_process_that_is_killed_leaves_a_balanced_account_and_the_camera_can_be_had_again() -> None:
+    with CameraProcess("aravis", URI) as camera:
+        next(camera.frames())
+        camera.kill()
+        camera.counts()
+        assert not (camera.ring.slot_records["state"] == 1).any()  # none stays reserved
+    deadline = time.monotonic() + LOST_WITHIN  # until the camera misses its controller
+    while True:
+        try:
+            with CameraProcess("aravis", URI) as camera:
+                assert next(camera.frames())
+                return
+        except CameraFailed:
+            assert time.monotonic() < deadline
+
+
+@pytest.mark.usefixtures("camera")
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("pixel_format", "Mono16", "camera LINE1 sends Mono16, which cannot be used; of what it offers, .* BayerRG8"),
+        ("pixel_format", "Mono7", "camera LINE1 does not take pixel_format: 'Mono7'"),
+        ("features", {"Colour": 1}, "camera LINE1 does not take feature Colour: 1: it has no feature Colour"),
+        ("features", ["Width"], r"features are names and values of GenICam; got \['Width'\]"),
+        ("size", "big", "a size is HxW, such as 960x1280; got 'big'"),
+        ("packet_size", 100, "packets have 576 to 65535 bytes"),
+        ("exposure", 100, "unknown options of aravis: exposure; it knows exposure_us"),
+    ],
+)
+def test_a_wrong_option_is_said(option: str, value: object, says: str) -> None:
+    with pytest.raises(CameraFailed, match=says):
+        CameraProcess("aravis", URI, **{option: value})
