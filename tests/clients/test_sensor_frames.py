@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tests.clients.comparing import assert_same
-from tests.server.references import overlap
+from tests.clients.comparing import assert_same, assert_sure_ones_alike
 from tests.server.sensors import CODES, converted
 from triton_yolo.boards import draw_board
 from triton_yolo.boards.sensor import as_sensor
@@ -91,14 +90,7 @@ def test_the_defects_are_those_of_the_picture_in_colour(grpc_detector: Detector,
     """A sensor sees less than the picture has: what is found for sure in one is found in the other."""
     in_colour = grpc_detector.detect_frames(np.stack(boards))
     of_sensor = grpc_detector.detect_frames(batch, pixel_format=name)
-    sure = 0
-    for one, other in [*zip(in_colour, of_sensor, strict=True), *zip(of_sensor, in_colour, strict=True)]:
-        for box, score, kind in zip(one.boxes, one.scores, one.classes, strict=True):
-            if score > 0.5:
-                sure += 1
-                alike = other.boxes[other.classes == kind]
-                assert any(overlap(list(box), list(there)) > 0.5 for there in alike), f"{kind} at {box}"
-    assert sure > 4
+    assert sum(assert_sure_ones_alike(*pair) for pair in zip(in_colour, of_sensor, strict=True)) > 4
 
 
 def test_arrays_of_all_formats_share_the_memory_that_is_kept(url: str, grpc_detector: Detector, boards) -> None:
