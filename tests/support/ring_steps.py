@@ -1,7 +1,7 @@
 """Kills or stops a process at every single step in the code of the ring, and checks what it leaves.
 
-``python -m tests.support.ring_steps KIND line|opcode`` runs one kind of KINDS at each line or at each instruction of
-Python, and says how many steps there were.
+``python -m tests.support.ring_steps KIND line|opcode STRIDE`` runs one kind of KINDS at every STRIDE-th line or
+instruction of Python, and says how many there were.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from triton_yolo.clients.memory.ring import Capture, Reader, Reason, Ring, State
 
 FILES = {ring_module.__file__, leases_module.__file__}
 ROWS, NBYTES = 4, 4096
-EVENT = sys.argv[-1]  # of a trace function: a step
+EVENT = sys.argv[2]  # of a trace function: a step
 ring_module.PATIENCE = 0.002  # who is stopped in the middle of a change stays there
 
 
@@ -338,9 +338,9 @@ KINDS = {
 }
 
 
-def main(kind: str) -> None:
+def main(kind: str, stride: int) -> None:
     """Run one kind, from the first step on until there are no more."""
-    for step in itertools.count(1):
+    for step in itertools.count(1, stride):
         line = Line()
         try:
             ended = KINDS[kind](line, step)
@@ -355,4 +355,4 @@ def main(kind: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[3]))
