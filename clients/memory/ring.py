@@ -569,7 +569,8 @@ class Writer:
                 that were lost in these when no change is going on, and must not see one with a new lease and the old
                 state.
         """
-        rows, states = self._ring.rows, list(map(int, self._states.tolist()))
+        rows, states = self._ring.rows, self._states.tolist()
+        row: int
         for row in (*range(self._row, rows), *range(self._row)):
             if states[row] == state and self._ring.leases.acquire(self._ring.index(row, self._column)):
                 return row
