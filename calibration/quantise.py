@@ -93,7 +93,7 @@ def _keep_float(model: onnx.ModelProto, names: Collection[str]) -> None:
 
 def identity_of(addition: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> str | None:
     """Return the input of an addition from which the other one is made, None if it is no residual addition."""
-    one, other = addition.input
+    one, other = map(str, addition.input)
     if _stands_before(one, other, makers):
         return one
     return other if _stands_before(other, one, makers) else None

@@ -14,8 +14,10 @@ from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.errors import DetectionError, UnknownRegion
 from triton_yolo.clients.images import Image
 from triton_yolo.clients.inputs import frames_request, image_request
-from triton_yolo.clients.memory.frames import Frames
+from triton_yolo.clients.memory.frames import Frames, Shape
 from triton_yolo.clients.model_info import ModelInfo, classifier
+from triton_yolo.clients.pixel_formats import PixelFormatName
+from triton_yolo.clients.pixel_formats import pixel_format as format_of
 from triton_yolo.clients.protocols.base import AsyncProtocol, Protocol, Tensors
 from triton_yolo.clients.protocols.calls import model_config
 from triton_yolo.clients.protocols.connect import connect_async
@@ -70,21 +72,20 @@ class AsyncDetector(BaseDetector[AsyncProtocol]):
         parameters = request_parameters(score_threshold, iou_threshold, priority, queue_timeout)
         return (await self._run(await asyncio.to_thread(image_request, image, parameters)))[0]  # it may read a file
 
-    async def frames(self, count: int, height: int, width: int) -> Frames:
+    async def frames(self, count: int, height: int, width: int, *, pixel_format: PixelFormatName = "rgb") -> Frames:
         """Return memory for a batch of frames; see Detector.
 
         Closing it waits for the server: ``async with await detector.frames(8, 960, 1280) as frames`` lets other tasks
         run meanwhile.
         """
-        self._check_open()
-        frames = self._pool.allocate((count, height, width, 3))  # on the GPU that is this thread's current one
-        return await asyncio.to_thread(self._pool.register, frames)
+        return await self._registered((count, *format_of(pixel_format).shape(height, width)))
 
     async def detect_frames(
         self,
         frames: Pixels | Frames,
         *,
         count: int | None = None,
+        pixel_format: PixelFormatName = "rgb",
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
         priority: int | None = None,
@@ -93,8 +94,8 @@ class AsyncDetector(BaseDetector[AsyncProtocol]):
         """Detect on a batch of frames with one request; see Detector, whose frames are taken too."""
         parameters = request_parameters(score_threshold, iou_threshold, priority, queue_timeout)
         if isinstance(frames, Frames) and frames.may_wait:
-            return await self._run(await asyncio.to_thread(frames_request, frames, parameters, count))
-        return await self._run(frames_request(frames, parameters, count))
+            return await self._run(await asyncio.to_thread(frames_request, frames, parameters, count, pixel_format))
+        return await self._run(frames_request(frames, parameters, count, pixel_format))
 
     @overload
     def detect_many(
@@ -169,13 +170,17 @@ class AsyncDetector(BaseDetector[AsyncProtocol]):
         pixels = self._array_to_share(request)
         if pixels is None:
             return await self._infer(request)
-        count, height, width, _ = pixels.shape
-        frames = self._pool.take(pixels.nbytes) or await self.frames(count, height, width)
+        frames = self._pool.take(pixels.nbytes) or await self._registered(pixels.shape)
         try:
             # Not in a thread: it would go on writing after the task has been cancelled and the frames are used again.
-            return await self._infer(replace(request, tensor=frames.fill(pixels)))
+            return await self._infer(replace(request, tensor=frames.hold(pixels)))
         finally:
             self._pool.keep(frames)
+
+    async def _registered(self, shape: Shape) -> Frames:
+        self._check_open()
+        frames = self._pool.allocate(shape)  # on the GPU that is this thread's current one
+        return await asyncio.to_thread(self._pool.register, frames)
 
     async def _infer(self, request: Request) -> Tensors:
         try:

@@ -11,7 +11,7 @@ from triton_yolo.clients.memory.pool import FramePool, Memory
 from triton_yolo.clients.model_info import ModelInfo
 from triton_yolo.clients.protocols.base import AsyncProtocol, Protocol
 from triton_yolo.clients.protocols.connect import Address, connect, parse_url
-from triton_yolo.clients.request import FRAMES, Pixels, Request, SharedTensor
+from triton_yolo.clients.request import ENCODED, Pixels, Request, SharedTensor
 
 TIMEOUT = 30.0  # seconds
 CONCURRENCY = 4  # requests in flight of one detect_many
@@ -76,7 +76,7 @@ class BaseDetector(ABC, Generic[AnyProtocol]):
     def _array_to_share(self, request: Request) -> Pixels | None:
         """Return the array of a request if it is to be carried in shared memory."""
         tensor = request.tensor
-        if not self._pool.shared or request.model != FRAMES or isinstance(tensor, SharedTensor) or not tensor.size:
+        if not self._pool.shared or request.model == ENCODED or isinstance(tensor, SharedTensor) or not tensor.size:
             return None
         return tensor
 

@@ -16,6 +16,8 @@ from triton_yolo.clients.images import Image
 from triton_yolo.clients.inputs import frames_request, image_request
 from triton_yolo.clients.memory.frames import Frames
 from triton_yolo.clients.model_info import ModelInfo, classifier
+from triton_yolo.clients.pixel_formats import PixelFormatName
+from triton_yolo.clients.pixel_formats import pixel_format as format_of
 from triton_yolo.clients.protocols.base import Protocol, Tensors
 from triton_yolo.clients.protocols.calls import model_config
 from triton_yolo.clients.protocols.connect import connect
@@ -82,7 +84,7 @@ class Detector(BaseDetector[Protocol]):
             image_request(image, request_parameters(score_threshold, iou_threshold, priority, queue_timeout))
         )[0]
 
-    def frames(self, count: int, height: int, width: int) -> Frames:
+    def frames(self, count: int, height: int, width: int, *, pixel_format: PixelFormatName = "rgb") -> Frames:
         """Return memory for a batch of frames, from where ``detect_frames`` takes it without a copy.
 
         Shared memory is registered with the server until it is closed: use it as a context manager.
@@ -91,18 +93,21 @@ class Detector(BaseDetector[Protocol]):
             count: number of frames.
             height: height of each, in pixels.
             width: width of each, in pixels.
+            pixel_format: as for ``detect_frames``.
 
         Returns:
-            Memory for uint8 [count, height, width, 3] RGB, of the detector's kind.
+            Memory of the detector's kind for uint8 [count, ...], where ... is the shape of one frame:
+            [height, width, 3] for "rgb", as for ``detect_frames`` for others.
         """
         self._check_open()
-        return self._pool.register(self._pool.allocate((count, height, width, 3)))
+        return self._pool.register(self._pool.allocate((count, *format_of(pixel_format).shape(height, width))))
 
     def detect_frames(
         self,
         frames: Pixels | Frames,
         *,
         count: int | None = None,
+        pixel_format: PixelFormatName = "rgb",
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
         priority: int | None = None,
@@ -111,9 +116,12 @@ class Detector(BaseDetector[Protocol]):
         """Detect on a batch of frames with one request.
 
         Args:
-            frames: what ``frames`` returned, or uint8 [B, H, W, 3] RGB, which is copied once where the memory is
-                shared; the server's configuration limits B.
+            frames: what ``frames`` returned, or uint8 [B, ...] in the pixel format, which is copied once where the
+                memory is shared; the server's configuration limits B.
             count: number of frames to send, from the first; all where None.
+            pixel_format: how pixels lie in memory. "rgb": [B, H, W, 3]. "bayer_rggb", "bayer_bggr", "bayer_grbg" or
+                "bayer_gbrg", as the first two rows of two begin: [B, H, W] with an even H and W. "yuyv": [B, H, W, 2]
+                with an even W. "nv12": [B, H * 3/2, W] with an even H and W. The server converts them.
             score_threshold: as for ``detect``.
             iou_threshold: as for ``detect``.
             priority: as for ``detect``.
@@ -123,7 +131,7 @@ class Detector(BaseDetector[Protocol]):
             One Detections for each frame.
         """
         parameters = request_parameters(score_threshold, iou_threshold, priority, queue_timeout)
-        return self._run(frames_request(frames, parameters, count))
+        return self._run(frames_request(frames, parameters, count, pixel_format))
 
     @overload
     def detect_many(
@@ -215,10 +223,9 @@ class Detector(BaseDetector[Protocol]):
         pixels = self._array_to_share(request)
         if pixels is None:
             return self._infer(request)
-        count, height, width, _ = pixels.shape
-        frames = self._pool.take(pixels.nbytes) or self.frames(count, height, width)
+        frames = self._pool.take(pixels.nbytes) or self._pool.register(self._pool.allocate(pixels.shape))
         try:
-            return self._infer(replace(request, tensor=frames.fill(pixels)))
+            return self._infer(replace(request, tensor=frames.hold(pixels)))
         finally:
             self._pool.keep(frames)
 

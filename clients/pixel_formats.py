@@ -114,7 +114,7 @@ PIXEL_FORMATS: Mapping[str, PixelFormat] = MappingProxyType(
     {
         one.name: one
         for one in (
-            PixelFormat("rgb", "detect_frames", "[H, W, 3]", channels=(3,)),
+            PixelFormat("rgb", "detect_frames", "[H, W, 3] RGB", channels=(3,)),
             _bayer("bayer_rggb", (1, 1)),
             _bayer("bayer_bggr", (0, 0)),
             _bayer("bayer_grbg", (1, 0)),

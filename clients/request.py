@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from triton_yolo.clients.errors import DetectionError
 
 ENCODED = "detect"  # ensemble for the bytes of a JPEG or PNG
-FRAMES = "detect_frames"  # ensemble for raw pixels
+FRAMES = "detect_frames"  # ensemble for raw pixels; those of other formats are in pixel_formats.py
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -48,10 +49,11 @@ class Request:
 
     Attributes:
         model: name of the ensemble.
-        input: name of its one input.
+        input: name of its input with the image or the frames.
         tensor: uint8, with the batch dimension first, or where such a tensor lies in shared memory.
         parameters: parameters of the request.
         source: name of the file that the tensor comes from, for error messages; empty where there is none.
+        others: the model's other inputs by name, small, with the batch dimension first; they go with the request.
     """
 
     model: str
@@ -59,6 +61,7 @@ class Request:
     tensor: Pixels | SharedTensor
     parameters: Mapping[str, float | int] = field(default_factory=dict)
     source: str = ""
+    others: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
 def request_parameters(

@@ -17,7 +17,7 @@ from deploy.pipelines import SERIALISED, serialise
 from triton_yolo.cli.exits import INTERRUPTED, leave
 from triton_yolo.clients.memory.cuda import device_uuid
 from triton_yolo.contract import GRAPH_FILE, GRAPH_HINT
-from triton_yolo.dali_definition import DEFINITION, LETTERBOX
+from triton_yolo.dali_definition import DEFINITION, read_by
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.export import plan
 from triton_yolo.export.served_proof import proof_of
@@ -30,7 +30,7 @@ COMMAND = "python -m deploy.build"
 BOARD = Path(__file__).parent / "board.jpg"  # 1280x960, of the synthetic boards
 PLAN = "model.plan"
 BUILT = (SERIALISED, f"{SERIALISED}.json", PLAN, f"{PLAN}.json", f"{PLAN}.timing")
-NOT_SERVED = (*BUILT, GRAPH_FILE, proof_of(Path(GRAPH_FILE)).name, DEFINITION, LETTERBOX)
+NOT_SERVED = (*BUILT, GRAPH_FILE, proof_of(Path(GRAPH_FILE)).name)  # nor a definition and what it reads
 BEST_BATCH = 8  # the cameras of the reference case
 
 
@@ -121,8 +121,10 @@ def _copy(source: Path, target: Path, config: ModelConfig, sample: Sample, uuid:
     plain = (source / "config.pbtxt").read_bytes()
     text = plain if changed == config else text_format.MessageToString(changed, as_utf8=True).encode()
     written = {target / "config.pbtxt": text}
+    definition = source / "1" / DEFINITION
+    left = {definition, *read_by(definition)} if config.backend == "dali" else set()
     for path in sorted((source / "1").glob("*")):
-        if path.is_file() and path.name not in NOT_SERVED:
+        if path.is_file() and path.name not in NOT_SERVED and path not in left:
             written[target / "1" / path.name] = path.read_bytes()
     for name, content in files(changed, sample).items():
         written[target / "warmup" / name] = content

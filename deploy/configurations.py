@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelWarmup
 
 from deploy.pipelines import SERIALISED
+from triton_yolo.clients.pixel_formats import PIXEL_FORMATS
 from triton_yolo.server.repository import on_gpu
 
 JPEG, FRAME = "board.jpg", "board.rgb"  # in a model's folder `warmup`, where Triton looks for them
 BATCHES = (1, 8)  # a lone request, and one of each of 8 cameras
+FORMATS = {one.model.replace("detect", "preprocess"): one for one in PIXEL_FORMATS.values()}  # of raw frames, by model
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ def served(config: ModelConfig, sample: Sample, gpu: str | None = None) -> Model
     """Return the configuration of a model in the container.
 
     DALI models load the serialised pipeline. A model is ready only when it has decoded a real JPEG, letterboxed a real
-    frame, or run the network: the first request then waits for no library to load and no memory to be taken. What the
-    repository says of its own warm-up stays.
+    frame, converted black ones of a sensor, or run the network: the first request then waits for no library to load and
+    no memory to be taken. What the repository says of its own warm-up stays.
 
     Args:
         config: of the repository.
@@ -56,35 +59,47 @@ def served(config: ModelConfig, sample: Sample, gpu: str | None = None) -> Model
 
 def files(config: ModelConfig, sample: Sample) -> dict[str, bytes]:
     """Return what the model's folder `warmup` holds, by name."""
-    if config.backend != "dali":
-        return {}
-    return {JPEG: sample.jpeg} if _takes_encoded(config) else {FRAME: sample.frame}
+    name = _file(config)
+    return {name: sample.jpeg if name == JPEG else sample.frame} if name else {}
 
 
 def _warmup(config: ModelConfig, sample: Sample) -> list[ModelWarmup]:
     sizes = sorted({*BATCHES, config.max_batch_size} & set(range(1, config.max_batch_size + 1)))
     if config.backend == "dali":
-        encoded = _takes_encoded(config)
-        dims, name = ([len(sample.jpeg)], JPEG) if encoded else ([sample.height, sample.width, 3], FRAME)
-        return [_requests(config, size, dims, name) for size in sizes]
+        one = FORMATS.get(config.name)
+        dims = one.shape(sample.height, sample.width) if one else (len(sample.jpeg),)
+        return [_requests(config, size, dims) for size in sizes]
     if config.platform == "tensorrt_plan":
-        return [_requests(config, size, list(config.input[0].dims), None) for size in sizes]
+        return [_requests(config, size, config.input[0].dims) for size in sizes]
     return []  # Python models are warm when they have started; ensembles have no warm-up
 
 
-def _requests(config: ModelConfig, size: int, dims: list[int], name: str | None) -> ModelWarmup:
-    """Return a batch of so many requests, of a file's content or of noise."""
-    (tensor,) = config.input
+def _requests(config: ModelConfig, size: int, dims: Sequence[int]) -> ModelWarmup:
+    """Return a batch of so many requests: of a file's content, of noise for a network, else of zeros.
+
+    Args:
+        config: of the model.
+        size: of the batch.
+        dims: of the first input; others have those of the configuration.
+    """
     warmup = ModelWarmup(name=f"batch of {size}", batch_size=size)
-    data = warmup.inputs[tensor.name]
-    data.data_type = tensor.data_type
-    data.dims.extend(dims)
-    if name is None:
-        data.random_data = True
-    else:
-        data.input_data_file = name
+    for number, tensor in enumerate(config.input):
+        data = warmup.inputs[tensor.name]
+        data.data_type = tensor.data_type
+        data.dims.extend(tensor.dims if number else dims)
+        if name := _file(config):
+            data.input_data_file = name
+        elif config.backend == "dali":
+            data.zero_data = True
+        else:
+            data.random_data = True
     return warmup
 
 
-def _takes_encoded(config: ModelConfig) -> bool:
-    return len(config.input[0].dims) == 1
+def _file(config: ModelConfig) -> str | None:
+    """Return the name of the file that a model is warmed up with, None where there is none."""
+    if config.backend != "dali":
+        return None
+    if len(config.input[0].dims) == 1:
+        return JPEG
+    return FRAME if FORMATS[config.name].channels == (3,) else None

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from triton_yolo.dali_definition import LETTERBOX, load_definition
+from triton_yolo.dali_definition import load_definition, read_by
 from triton_yolo.export.errors import ExportError
 from triton_yolo.export.tensorrt import gpu
 from triton_yolo.files import write_together
@@ -22,7 +22,7 @@ class Origin:
     """What a serialised pipeline has to come from to be the right one.
 
     Attributes:
-        definition_sha256: of the dali.py and the letterbox that it reads.
+        definition_sha256: of the dali.py and what it reads.
         dali: version that serialised it.
         max_batch_size: of the configuration.
     """
@@ -49,8 +49,7 @@ def serialise(definition: Path, target: Path, max_batch_size: int) -> bool:
         ExportError: DALI is not installed, or the definition is not one pipeline.
         OSError: a file cannot be read or written.
     """
-    read = [definition, definition.with_name(LETTERBOX)]
-    content = b"".join(path.read_bytes() for path in read if path.exists())
+    content = b"".join(path.read_bytes() for path in (definition, *read_by(definition)))
     origin = Origin(hashlib.sha256(content).hexdigest(), _dali_version(), max_batch_size)
     if _fits(target, origin):
         return False

@@ -68,7 +68,7 @@ def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
         ExportError: there are others, or it does not take planar images of three channels.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
+    inputs: list[onnx.ValueInfoProto] = [value for value in model.graph.input if value.name not in weights]
     seen = ", ".join(f"{value.name} {shown(value)}" for value in inputs) or "none"
     if len(inputs) != 1 or len(dims_of(inputs[0])) != 4:
         raise ExportError(f"one input [N, 3, H, W] is expected, the graph has {seen}")

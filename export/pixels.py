@@ -74,7 +74,8 @@ class PixelFormat:
         """
         ordered = pixels[:, ::-1] if self.order == "bgr" else pixels
         mean, std = (np.array(triple, np.float64)[:, None, None] for triple in (self.mean, self.std))
-        return ((ordered - mean) / std).astype(np.float32)
+        result: npt.NDArray[np.float32] = ((ordered - mean) / std).astype(np.float32)
+        return result
 
 
 RGB01 = PixelFormat("rgb", std=(255.0, 255.0, 255.0))

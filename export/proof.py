@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -204,6 +205,6 @@ def _detections(wanted: Floats, found: Floats) -> tuple[float, float]:
     return _largest(wanted[:, :4] - found[:, :4]), _largest(wanted[:, 4] - found[:, 4])
 
 
-def _largest(differences: npt.NDArray[np.floating]) -> float:
+def _largest(differences: npt.NDArray[np.floating[Any]]) -> float:
     """Return the largest absolute value; infinity if one is undefined."""
     return float(np.nan_to_num(np.abs(differences), nan=np.inf).max(initial=0.0))

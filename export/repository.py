@@ -81,12 +81,13 @@ def _config(source: Path, served: ServedModel) -> bytes:
     if changed == config:
         return text.encode()
     comment = "".join(takewhile(lambda line: line.startswith("#"), text.splitlines(keepends=True)))
-    return (comment + text_format.MessageToString(changed, as_utf8=True)).encode()
+    result: bytes = (comment + text_format.MessageToString(changed, as_utf8=True)).encode()
+    return result
 
 
 def _iou(config: ModelConfig, served: ServedModel) -> str:
     """Return the overlap: the configuration's, unless this network or the last one suppresses boxes itself."""
     there = config.parameters["iou_threshold"].string_value
     if served.thresholds.iou < 1 and there != PASS_ALL:
-        return there
+        return str(there)
     return PASS_ALL if served.thresholds.iou == 1 else str(served.thresholds.iou)

@@ -256,7 +256,7 @@ def _layers(trt: Any, messages: Any, plan: Any) -> Sequence[Any] | None:
 def _messages(trt: Any) -> Any:
     """Return a logger that keeps errors, and what the builder logs on the layers."""
 
-    class Messages(trt.ILogger):
+    class Messages(trt.ILogger):  # type: ignore[misc]  # there are no types of TensorRT
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: list[str] = []

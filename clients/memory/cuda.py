@@ -34,7 +34,7 @@ class CudaFrames(SharedFrames):
         """Allocate.
 
         Args:
-            shape: count, height, width, 3.
+            shape: count, and the shape of a frame.
             protocol: protocol to the server.
 
         Raises:
@@ -64,6 +64,12 @@ class CudaFrames(SharedFrames):
             )
         self._fields["device_id"] = self.device if told is None else 0  # the server sees no GPU but its own
         super().register()
+
+    @property
+    def address(self) -> int:
+        """Where the memory begins, as CUDA's functions take it."""
+        _ = self._opened
+        return int(self._memory._base_addr)
 
     def _copy(self, pixels: Pixels) -> None:
         from tritonclient.utils import cuda_shared_memory as cuda

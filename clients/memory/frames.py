@@ -14,7 +14,7 @@ import numpy.typing as npt
 from triton_yolo.clients.errors import DetectionError
 from triton_yolo.clients.request import Pixels, SharedTensor
 
-Shape = tuple[int, int, int, int]
+Shape = tuple[int, ...]  # count, and the shape of a frame
 
 
 def check_pixels(pixels: npt.NDArray[Any], expected: str) -> None:
@@ -22,24 +22,26 @@ def check_pixels(pixels: npt.NDArray[Any], expected: str) -> None:
 
     Args:
         pixels: to check.
-        expected: its dimensions, "[H, W, 3]" or "[B, H, W, 3]".
+        expected: its dimensions, such as "[H, W, 3]" or "[B, H, W]"; a number at the end must be met.
 
     Raises:
         DetectionError: it has another dtype or shape.
     """
-    if pixels.dtype != np.uint8 or pixels.ndim != expected.count(",") + 1 or pixels.shape[-1] != 3:
-        raise DetectionError(f"pixels must be uint8 {expected} RGB; got {pixels.dtype} {list(pixels.shape)}")
+    *_, last = names = expected.strip("[]").split(", ")
+    if pixels.dtype != np.uint8 or pixels.ndim != len(names) or (last.isdigit() and pixels.shape[-1] != int(last)):
+        rgb = " RGB" if last == "3" else ""
+        raise DetectionError(f"pixels must be uint8 {expected}{rgb}; got {pixels.dtype} {list(pixels.shape)}")
 
 
 class Frames(ABC):
-    """Memory for a batch of frames, uint8 [count, height, width, 3] RGB; a context manager, also an asynchronous one.
+    """Memory for a batch of frames of one pixel format, uint8; a context manager, also an asynchronous one.
 
     Its views share its memory: ``array``, ``torch.from_dlpack(frames)``, ``cupy.from_dlpack(frames)``. Write into one,
     then detect; the content is undefined before. The views end with the frames: after ``close`` those of a GPU must
     not be touched.
 
     Attributes:
-        shape: count, height, width, 3.
+        shape: count, and the shape of a frame: height, width, 3 for RGB.
         name: name under which the memory is registered with the server; empty where it is not.
         closed: whether the memory has been freed.
     """
@@ -50,7 +52,7 @@ class Frames(ABC):
         """Take over the memory.
 
         Args:
-            shape: count, height, width, 3.
+            shape: count, and the shape of a frame.
             name: name under which the memory is registered with the server, or empty.
             view: view of the memory in that shape, with ``__dlpack__``: an array if the host can read it.
         """
@@ -100,7 +102,7 @@ class Frames(ABC):
         """Copy a batch of pixels to the beginning.
 
         Args:
-            pixels: uint8 [B, H, W, 3] of any size that fits.
+            pixels: uint8 [B, H, W, 3], or as many dimensions as these frames have, of any size that fits.
 
         Returns:
             what ``part`` returns for its shape.
@@ -108,7 +110,15 @@ class Frames(ABC):
         Raises:
             DetectionError: it is no such batch, does not fit, or the frames have been closed.
         """
-        check_pixels(pixels, "[B, H, W, 3]")
+        check_pixels(pixels, f"[{', '.join(('B', 'H', 'W', *map(str, self.shape[3:])))}]")
+        return self.hold(pixels)
+
+    def hold(self, pixels: Pixels) -> Pixels | SharedTensor:
+        """Copy a batch of any format to the beginning; see ``fill``.
+
+        Args:
+            pixels: uint8 [B, ...].
+        """
         if pixels.nbytes > self.nbytes:
             raise DetectionError(f"{list(pixels.shape)} pixels do not fit into frames {list(self.shape)}")
         self._copy(pixels)

@@ -15,7 +15,7 @@ class PlainFrames(Frames):
         """Allocate.
 
         Args:
-            shape: count, height, width, 3.
+            shape: count, and the shape of a frame.
         """
         super().__init__(shape, "", np.empty(shape, np.uint8))
 

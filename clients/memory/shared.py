@@ -40,7 +40,7 @@ class SharedFrames(Frames):
         """Take over the memory; ``register`` is still to be called.
 
         Args:
-            shape: count, height, width, 3.
+            shape: count, and the shape of a frame.
             protocol: protocol to the server.
             name: name of the memory on the server.
             view: view of the memory; see Frames.

@@ -31,7 +31,7 @@ class SystemFrames(SharedFrames):
         """Allocate.
 
         Args:
-            shape: count, height, width, 3.
+            shape: count, and the shape of a frame.
             protocol: protocol to the server.
 
         Raises:

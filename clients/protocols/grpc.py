@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 from google.protobuf.json_format import MessageToDict, ParseDict
 from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.utils import np_to_triton_dtype
 
 from triton_yolo.clients.errors import DetectionError, refused, too_late, unavailable
 from triton_yolo.clients.protocols.base import AsyncProtocol, Call, Json, Protocol, Tensors, decoded
@@ -105,6 +106,9 @@ def _message(request: Request) -> Any:
         )
     else:
         message.raw_input_contents.append(request.tensor.tobytes())
+    for name, other in request.others.items():
+        message.inputs.add(name=name, datatype=np_to_triton_dtype(other.dtype), shape=other.shape)
+        message.raw_input_contents.append(other.tobytes())
     for name, value in request.parameters.items():
         _set(message.parameters[name], value)
     return message

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from tritonclient.utils import np_to_triton_dtype
 
 from triton_yolo.clients.errors import DetectionError, refused, unavailable
 from triton_yolo.clients.protocols.base import Call, Json, Tensors, decoded
@@ -28,18 +30,26 @@ def infer_path(request: Request) -> str:
 
 def packed(request: Request) -> tuple[bytes, dict[str, str]]:
     """Return body and headers of a request."""
-    tensor: Json = {"name": request.input, "shape": list(request.tensor.shape), "datatype": "UINT8"}
-    content = {"inputs": [tensor], "parameters": {"binary_data_output": True, **request.parameters}}
-    if isinstance(request.tensor, SharedTensor):
-        tensor["parameters"] = request.tensor.parameters()
-        return json.dumps(content).encode(), JSON
-    tensor["parameters"] = {"binary_data_size": request.tensor.nbytes}
+    tensors = {request.input: request.tensor, **request.others}
+    inputs = [_described(name, tensor) for name, tensor in tensors.items()]
+    content = {"inputs": inputs, "parameters": {"binary_data_output": True, **request.parameters}}
     header = json.dumps(content).encode()
-    pixels = np.ascontiguousarray(request.tensor).reshape(-1).data
-    return b"".join((header, pixels)), {
+    arrays = [tensor for tensor in tensors.values() if not isinstance(tensor, SharedTensor)]
+    if not arrays:
+        return header, JSON
+    return b"".join((header, *(np.ascontiguousarray(array).reshape(-1).data for array in arrays))), {
         HEADER_LENGTH: str(len(header)),
         "Content-Type": "application/octet-stream",
     }
+
+
+def _described(name: str, tensor: npt.NDArray[Any] | SharedTensor) -> Json:
+    """Return what the JSON says of an input; an array's bytes follow the JSON."""
+    if isinstance(tensor, SharedTensor):
+        datatype, parameters = "UINT8", tensor.parameters()
+    else:
+        datatype, parameters = np_to_triton_dtype(tensor.dtype), {"binary_data_size": tensor.nbytes}
+    return {"name": name, "shape": list(tensor.shape), "datatype": datatype, "parameters": parameters}
 
 
 def packed_call(call: Call) -> tuple[str, bytes, dict[str, str]]:

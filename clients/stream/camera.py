@@ -48,7 +48,7 @@ def main(answers: int, stdin: int = 0) -> int:
         return _lost(answers, str(error))
     _say(answers, {"format": asdict(delivers), "waits": source.waits and source.fps is None})
     place = _line(stdin)
-    if place is None:
+    if not isinstance(place, dict):  # it is to stop
         return 0
     with Ring.open(Path(place["ring"])) as ring:
         waits = place["freed"] is not None

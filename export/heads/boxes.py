@@ -70,7 +70,7 @@ class Corners(BoxCoding):
         """Tell which boxes reach around the centre of their cell, give or take a stride."""
         stride = cells[:, 2:]
         centre = (cells[:, :2] + 0.5) * stride
-        return (boxes[:, :2] <= centre + stride) & (boxes[:, 2:] >= centre - stride)
+        return np.asarray((boxes[:, :2] <= centre + stride) & (boxes[:, 2:] >= centre - stride))
 
     def decode(self, text: GraphText, coded: str) -> str:
         """Add nothing."""
@@ -87,7 +87,7 @@ class CentreSize(BoxCoding):
         """Tell which boxes reach around the centre of their cell, give or take two strides."""
         stride = cells[:, 2:]
         centre, size = (cells[:, :2] + 0.5) * stride, boxes[:, 2:]
-        return (size >= 0) & (np.abs(boxes[:, :2] - centre) <= size / 2 + 2 * stride)
+        return np.asarray((size >= 0) & (np.abs(boxes[:, :2] - centre) <= size / 2 + 2 * stride))
 
     def decode(self, text: GraphText, coded: str) -> str:
         """Add the corners, half of the size away from the centre."""

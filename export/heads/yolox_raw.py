@@ -21,7 +21,7 @@ class CellOffsets(BoxCoding):
 
     def explains(self, boxes: Doubles, cells: Doubles) -> Bools:
         """Tell which centres are not far from their cell."""
-        return np.abs(boxes[:, :2]) < 8
+        return np.asarray(np.abs(boxes[:, :2]) < 8)
 
     def decode(self, text: GraphText, coded: str) -> str:
         """Add (offset + cell) * stride and exp(logarithm) * stride (https://arxiv.org/abs/2107.08430)."""

@@ -65,7 +65,7 @@ def test_odd_sides_are_fine_where_pixels_do_not_share_colours() -> None:
 @pytest.mark.parametrize(
     ("name", "dtype", "shape", "message"),
     [
-        ("rgb", "uint8", (4, 4, 3), r"rgb frames are uint8 \[B, H, W, 3\]; got uint8 \[4, 4, 3\]"),
+        ("rgb", "uint8", (4, 4, 3), r"rgb frames are uint8 \[B, H, W, 3\] RGB; got uint8 \[4, 4, 3\]"),
         ("rgb", "float32", (1, 4, 4, 3), r"got float32 \[1, 4, 4, 3\]"),
         ("bayer_bggr", "uint8", (1, 4, 4, 1), r"\[B, H, W\] with an even height and width; got uint8 \[1, 4, 4, 1\]"),
         ("bayer_bggr", "uint16", (1, 4, 4), "got uint16"),

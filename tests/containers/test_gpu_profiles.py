@@ -64,7 +64,8 @@ def test_the_build_service_makes_what_is_served_and_ends(up: Project) -> None:
     build = up.state("build")
     assert (build["Status"], build["ExitCode"]) == ("exited", 0)
     said = up.engine.docker("logs", up.container("build")).stdout
-    assert "/models is ready: detect, detect_frames, nms, preprocess, preprocess_frames, yolo" in said
+    ensembles = "detect, detect_bayer, detect_frames, detect_nv12, detect_yuyv"
+    assert f"/models is ready: {ensembles}, nms, {ensembles.replace('detect', 'preprocess')}, yolo" in said
     owned = up.in_container("triton", "stat", "--format", "%u %n", "/models/yolo/1/model.plan").stdout
     assert owned == "1000 /models/yolo/1/model.plan\n"
 

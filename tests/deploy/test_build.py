@@ -23,8 +23,9 @@ from triton_yolo.export.tensorrt import gpu
 from triton_yolo.repository import read_config
 
 RTX = ("--runtime", "tensorrt-rtx", "--compute-capability", "8.9")
-MODELS = ["detect", "detect_frames", "nms", "preprocess", "preprocess_frames", "yolo"]
-PIPELINES = ["preprocess", "preprocess_frames"]
+ENSEMBLES = ["detect", "detect_bayer", "detect_frames", "detect_nv12", "detect_yuyv"]
+PIPELINES = ["preprocess", "preprocess_bayer", "preprocess_frames", "preprocess_nv12", "preprocess_yuyv"]
+MODELS = [*ENSEMBLES, "nms", *PIPELINES, "yolo"]
 
 built = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT for RTX is not installed"
@@ -93,7 +94,9 @@ def test_configurations_change_in_warm_up_and_model_file_alone(made: Path, model
 
 
 def test_pipelines_are_warmed_up_with_a_real_jpeg_and_a_real_frame(made: Path) -> None:
-    jpeg, frame = (read_config(made / name / "config.pbtxt").model_warmup for name in PIPELINES)
+    jpeg, frame = (
+        read_config(made / name / "config.pbtxt").model_warmup for name in ("preprocess", "preprocess_frames")
+    )
     content = (made / "preprocess" / "warmup" / JPEG).read_bytes()
     assert content == BOARD.read_bytes()
     for number, warmup in enumerate(jpeg):
@@ -104,6 +107,23 @@ def test_pipelines_are_warmed_up_with_a_real_jpeg_and_a_real_frame(made: Path) -
         assert list(warmup.inputs["frames"].dims) == [960, 1280, 3]
         assert warmup.inputs["frames"].input_data_file == FRAME
     assert (made / "preprocess_frames" / "warmup" / FRAME).stat().st_size == 960 * 1280 * 3
+
+
+@pytest.mark.parametrize(
+    ("model", "dims"),
+    [
+        ("preprocess_bayer", {"frames": [960, 1280], "blue_position": [2]}),
+        ("preprocess_yuyv", {"frames": [960, 1280, 2]}),
+        ("preprocess_nv12", {"frames": [1440, 1280]}),
+    ],
+)
+def test_pipelines_for_sensors_are_warmed_up_with_black_frames(made: Path, model: str, dims: dict) -> None:
+    warmups = read_config(made / model / "config.pbtxt").model_warmup
+    assert [warmup.batch_size for warmup in warmups] == [1, 8, 32]
+    for warmup in warmups:
+        assert {name: list(data.dims) for name, data in warmup.inputs.items()} == dims
+        assert all(data.zero_data for data in warmup.inputs.values())
+    assert not (made / model / "warmup").exists()
 
 
 def test_the_network_is_warmed_up_at_its_own_size(models: Path, repository: Path) -> None:
@@ -127,8 +147,8 @@ def test_warm_up_of_the_repository_goes_first(models: Path, repository: Path) ->
 @pytest.mark.parametrize("model", PIPELINES)
 def test_a_pipeline_is_the_definitions(made: Path, model: str) -> None:
     content = (made / model / "1" / "model.dali").read_bytes()
-    names = {"preprocess": b"image", "preprocess_frames": b"frames"}
-    assert names[model] in content
+    assert (b"image" if model == "preprocess" else b"frames") in content
+    assert (b"blue_position" in content) == (model == "preprocess_bayer")
     assert (b"mixed" in content) == (model == "preprocess"), "JPEGs are decoded on the GPU"
     if gpu() is not None:
         Pipeline.deserialize(content).build()
@@ -136,14 +156,16 @@ def test_a_pipeline_is_the_definitions(made: Path, model: str) -> None:
 
 def test_a_second_run_builds_nothing(models: Path) -> None:
     before = times(models)
-    assert sorted(before) == ["preprocess/model.dali", "preprocess_frames/model.dali", "yolo/model.plan"]
+    assert sorted(before) == [*(f"{name}/model.dali" for name in PIPELINES), "yolo/model.plan"]
     result = run(main, models, *RTX)
     assert result.exit_code == 0, result.stderr
-    assert result.stdout.count("is there and fits") == 3
+    assert result.stdout.count("is there and fits") == len(before)
     assert times(models) == before
 
 
-@pytest.mark.parametrize("change", ["definition", "letterbox", "pipeline", "record", "dali", "batch", "missing"])
+@pytest.mark.parametrize(
+    "change", ["definition", "letterboxing", "letterbox", "pipeline", "record", "dali", "batch", "missing"]
+)
 def test_a_pipeline_that_does_not_fit_is_serialised_again_and_nothing_else(
     models: Path, repository: Path, change: str
 ) -> None:
@@ -151,6 +173,9 @@ def test_a_pipeline_that_does_not_fit_is_serialised_again_and_nothing_else(
     record = Path(f"{target}.json")
     if change == "definition":
         with (repository / "preprocess" / "1" / "dali.py").open("a") as file:
+            file.write("\n# another comment\n")
+    elif change == "letterboxing":
+        with (repository / "preprocess" / "1" / "letterboxing.py").open("a") as file:
             file.write("\n# another comment\n")
     elif change == "letterbox":
         letterbox = repository / "preprocess" / "1" / "letterbox.json"
@@ -170,7 +195,7 @@ def test_a_pipeline_that_does_not_fit_is_serialised_again_and_nothing_else(
     result = run(main, models, "--repository", repository, *RTX)
     assert result.exit_code == 0, result.stderr
     assert {name for name, time in times(models).items() if time != before.get(name)} == {"preprocess/model.dali"}
-    assert run(main, models, "--repository", repository, *RTX).stdout.count("is there and fits") == 3
+    assert run(main, models, "--repository", repository, *RTX).stdout.count("is there and fits") == len(before)
 
 
 def test_a_damaged_plan_is_built_again(models: Path) -> None:

@@ -16,7 +16,8 @@ from triton_yolo.repository import read_config
 
 pytestmark = pytest.mark.slow
 
-STAGES = ["nms", "preprocess", "preprocess_frames", "yolo"]
+PIPELINES = ["preprocess", "preprocess_bayer", "preprocess_frames", "preprocess_nv12", "preprocess_yuyv"]
+STAGES = ["nms", *PIPELINES, "yolo"]
 QUEUE = read_config(REPOSITORY / "preprocess" / "config.pbtxt").dynamic_batching.default_queue_policy.max_queue_size
 
 

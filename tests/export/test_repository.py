@@ -46,9 +46,11 @@ def test_sizes_labels_and_candidates_are_the_models(tmp_path: Path) -> None:
     configs = {path.parent.name: read_config(path) for path in tmp_path.glob("*/config.pbtxt")}
     assert list(configs["yolo"].input[0].dims) == [3, 384, 640]
     assert list(configs["yolo"].output[0].dims) == list(configs["nms"].input[0].dims) == [200, 6]
-    for name in ("preprocess", "preprocess_frames"):
+    pipelines = [name for name in configs if name.startswith("preprocess")]
+    assert len(pipelines) == 5
+    for name in pipelines:
         assert next(list(o.dims) for o in configs[name].output if o.name == "images") == [3, 384, 640]
-        module = load_definition(tmp_path / name / "1" / "dali.py")
+        module = load_definition(tmp_path / name / "1" / "dali.py").letterboxing
         assert (module.HEIGHT, module.WIDTH, module.CENTRED, module.ROUNDING) == (384, 640, False, "down")
     values = {key: value.string_value for key, value in configs["nms"].parameters.items()}
     assert json.loads(values.pop("labels")) == list(OTHER.labels)
@@ -66,7 +68,7 @@ def test_sizes_labels_and_candidates_are_the_models(tmp_path: Path) -> None:
 
 def test_more_detections_can_be_answered(tmp_path: Path) -> None:
     write_repository(tmp_path, b"graph", b"proof", dataclasses.replace(DEFAULT, max_detections=300))
-    for name in ("detect", "detect_frames", "nms"):
+    for name in ("detect", "detect_bayer", "detect_frames", "detect_nv12", "detect_yuyv", "nms"):
         outputs = {output.name: list(output.dims) for output in read_config(tmp_path / name / "config.pbtxt").output}
         assert outputs == {"num_detections": [1], "boxes": [300, 4], "scores": [300], "classes": [300]}
 

@@ -15,10 +15,13 @@ import onnx
 import pytest
 from PIL import Image
 
+from tests.clients.comparing import assert_same
 from tests.conftest import ROOT
 from tests.export.layouts import FAMILIES
 from tests.export.opened import best_rows, family_network, run
 from tests.server.references import detections, letterbox
+from tests.server.sensors import CODES, converted
+from triton_yolo.boards.sensor import as_sensor
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.detector import Detector
 from triton_yolo.server.process import TritonServer, free_addresses
@@ -114,6 +117,17 @@ def test_the_server_detects_what_the_network_does(
             assert len(expected) > 20
             check(detector.detect(png(one), score_threshold=threshold), expected)
             check(detector.detect(one, score_threshold=threshold), expected)
+            assert_sensors_are_served(detector, one)
+
+
+def assert_sensors_are_served(detector: Detector, pixels: npt.NDArray[np.uint8]) -> None:
+    """Frames in the formats of sensors get what they get in RGB."""
+    for name in CODES:
+        frame = as_sensor(pixels, name)
+        [found] = detector.detect_frames(frame[None], pixel_format=name)  # type: ignore[arg-type]
+        [in_rgb] = detector.detect_frames(converted(frame, name)[None])
+        assert len(found) > 0
+        assert_same(found, in_rgb)
 
 
 def cut(rows: list[list[float]]) -> tuple[list[list[float]], float]:

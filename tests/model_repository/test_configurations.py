@@ -17,13 +17,14 @@ from tritonclient.grpc import model_config_pb2
 
 from tests.conftest import REPOSITORY
 from triton_yolo.boards import CLASSES
+from triton_yolo.clients.pixel_formats import PIXEL_FORMATS
 from triton_yolo.dali_definition import load_definition
 from triton_yolo.nms.letterbox import Letterbox
 from triton_yolo.repository import read_config, read_served_model
 
 CONFIGS = {path.parent.name: read_config(path) for path in sorted(REPOSITORY.glob("*/config.pbtxt"))}
 ENSEMBLES = [name for name, config in CONFIGS.items() if config.platform == "ensemble"]
-PIPELINES = ["preprocess", "preprocess_frames"]
+PIPELINES = ["preprocess", "preprocess_bayer", "preprocess_frames", "preprocess_nv12", "preprocess_yuyv"]
 
 
 def tensors(listed: Any) -> dict[str, tuple[str, list[int]]]:
@@ -50,8 +51,8 @@ def called_with(name: str, function: str) -> dict[str, Any]:
 
 
 def test_the_repository_holds_these_models() -> None:
-    assert sorted(CONFIGS) == ["detect", "detect_frames", "nms", "preprocess", "preprocess_frames", "yolo"]
-    assert ENSEMBLES == ["detect", "detect_frames"]
+    assert sorted(CONFIGS) == sorted([*ENSEMBLES, *PIPELINES, "nms", "yolo"])
+    assert ENSEMBLES == ["detect", "detect_bayer", "detect_frames", "detect_nv12", "detect_yuyv"]
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -89,14 +90,20 @@ def test_all_outputs_of_a_dali_step_are_mapped(ensemble: str) -> None:
             assert set(step.output_map) == set(tensors(CONFIGS[step.model_name].output))
 
 
-def test_both_ensembles_answer_alike() -> None:
-    detect, frames = (CONFIGS[name] for name in ENSEMBLES)
-    assert list(detect.output) == list(frames.output)
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_all_ensembles_answer_alike(name: str) -> None:
+    assert list(CONFIGS[name].output) == list(CONFIGS["detect"].output)
 
 
 def test_the_contract_of_the_ensembles() -> None:
     assert tensors(CONFIGS["detect"].input) == {"image": ("TYPE_UINT8", [-1])}
     assert tensors(CONFIGS["detect_frames"].input) == {"frames": ("TYPE_UINT8", [-1, -1, 3])}
+    assert tensors(CONFIGS["detect_bayer"].input) == {
+        "frames": ("TYPE_UINT8", [-1, -1]),
+        "blue_position": ("TYPE_INT32", [2]),
+    }
+    assert tensors(CONFIGS["detect_yuyv"].input) == {"frames": ("TYPE_UINT8", [-1, -1, 2])}
+    assert tensors(CONFIGS["detect_nv12"].input) == {"frames": ("TYPE_UINT8", [-1, -1])}
     assert tensors(CONFIGS["detect"].output) == {
         "num_detections": ("TYPE_INT32", [1]),
         "boxes": ("TYPE_FP32", [100, 4]),
@@ -110,11 +117,11 @@ def test_the_input_of_the_network_has_one_size_everywhere() -> None:
     sizes += [tensors(CONFIGS[name].output)["images"][1][1:] for name in PIPELINES]
     sizes += [tensors(CONFIGS["yolo"].input)["images"][1][1:]]
     sizes += [[int(parameters("nms")[f"input_{side}"]) for side in ("height", "width")]]
-    assert sizes == [[640, 640]] * 6
+    assert sizes == [[640, 640]] * 12
 
 
 def test_the_border_has_one_grey_level() -> None:
-    assert [letterbox(name)["pad"] for name in PIPELINES] == [114, 114]
+    assert [letterbox(name)["pad"] for name in PIPELINES] == [114] * 5
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -151,8 +158,24 @@ def test_tritons_own_backend_finds_one_pipeline_wherever_it_runs(name: str, tmp_
 def test_a_pipeline_has_no_numbers_of_its_own(name: str) -> None:
     module = load_definition(REPOSITORY / name / "1" / "dali.py")
     numbers = letterbox(name)
-    found = (module.HEIGHT, module.WIDTH, module.CENTRED, module.ROUNDING, module.PAD)
+    found = tuple(getattr(module.letterboxing, key) for key in ("HEIGHT", "WIDTH", "CENTRED", "ROUNDING", "PAD"))
     assert found == tuple(numbers[key] for key in ("height", "width", "centred", "rounding", "pad"))
+
+
+@pytest.mark.parametrize("name", ["letterboxing.py", "ycbcr.py"])
+def test_what_definitions_share_is_one_file(name: str) -> None:
+    shared = [REPOSITORY / pipeline / "1" / name for pipeline in PIPELINES]
+    assert len({path.resolve() for path in shared if path.exists()}) == 1
+    importing = [path for path in shared if f"import {name[:-3]}" in path.with_name("dali.py").read_text()]
+    assert importing == [path for path in shared if path.exists()]
+
+
+def test_the_formats_of_clients_are_those_of_the_ensembles() -> None:
+    assert {one.model for one in PIXEL_FORMATS.values()} == set(ENSEMBLES) - {"detect"}
+    for one in PIXEL_FORMATS.values():
+        inputs = tensors(CONFIGS[one.model].input)
+        assert inputs.pop("frames") == ("TYPE_UINT8", [-1, -1, *one.channels])
+        assert inputs == {key: ("TYPE_INT32", list(array.shape[1:])) for key, array in one.inputs(3).items()}
 
 
 def test_the_graph_is_what_the_configuration_of_the_network_says() -> None:

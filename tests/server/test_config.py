@@ -14,7 +14,14 @@ from triton_yolo.server.runtimes import runtime_for
 from triton_yolo.server.runtimes.base import Device
 
 CONFIGS = {path.parent.name: read_config(path) for path in sorted(REPOSITORY.glob("*/config.pbtxt"))}
-STAND_INS = {"preprocess": "dali.py", "preprocess_frames": "dali.py", "yolo": "model.onnx"}
+STAND_INS = {
+    "preprocess": "dali.py",
+    "preprocess_bayer": "dali.py",
+    "preprocess_frames": "dali.py",
+    "preprocess_nv12": "dali.py",
+    "preprocess_yuyv": "dali.py",
+    "yolo": "model.onnx",
+}
 
 
 def as_python_model(config: ModelConfig, device: Device = "cpu") -> ModelConfig:

@@ -15,6 +15,9 @@ from triton_yolo.repository import read_config
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.repository import compose
 
+ENSEMBLES = ["detect", "detect_bayer", "detect_frames", "detect_nv12", "detect_yuyv"]
+PIPELINES = ["preprocess", "preprocess_bayer", "preprocess_frames", "preprocess_nv12", "preprocess_yuyv"]
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
@@ -29,7 +32,7 @@ def target(tmp_path: Path) -> Path:
 
 
 def test_every_model_is_composed(source: Path, target: Path) -> None:
-    names = ["detect", "detect_frames", "nms", "preprocess", "preprocess_frames", "yolo"]
+    names = [*ENSEMBLES, "nms", *PIPELINES, "yolo"]
     assert compose(source, target) == names
     assert sorted(path.name for path in target.iterdir()) == names
     assert all((target / name / "1").is_dir() for name in names)
@@ -37,17 +40,19 @@ def test_every_model_is_composed(source: Path, target: Path) -> None:
 
 def test_models_that_run_as_they_are_stay_as_they_are(source: Path, target: Path) -> None:
     compose(source, target)
-    for name in ("detect", "detect_frames", "nms"):
+    for name in (*ENSEMBLES, "nms"):
         for file in (path for path in (source / name).rglob("*") if path.is_file()):
             assert (target / file.relative_to(source)).read_bytes() == file.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["preprocess", "preprocess_frames", "yolo"])
+@pytest.mark.parametrize("name", [*PIPELINES, "yolo"])
 def test_a_stand_in_works_on_the_same_file(source: Path, target: Path, name: str) -> None:
     compose(source, target)
     work = "model.onnx" if name == "yolo" else "dali.py"
     assert (target / name / "1" / work).resolve() == source / name / "1" / work
-    code = {"preprocess": "dali.image_model", "preprocess_frames": "dali.frames_model", "yolo": "openvino.model"}[name]
+    for read in ("letterboxing.py", "letterbox.json") if name in PIPELINES else ():
+        assert (target / name / "1" / read).resolve() == source / name / "1" / read
+    code = {"preprocess": "dali.image_model", "yolo": "openvino.model"}.get(name, "dali.frames_model")
     assert (
         f"from triton_yolo.server.runtimes.{code} import TritonPythonModel"
         in (target / name / "1" / "model.py").read_text()
@@ -97,7 +102,7 @@ def test_a_folder_without_models_is_an_error(tmp_path: Path, target: Path) -> No
         compose(target, target)
 
 
-@pytest.mark.parametrize("name", ["preprocess", "preprocess_frames", "yolo"])
+@pytest.mark.parametrize("name", [*PIPELINES, "yolo"])
 def test_on_a_gpu_a_stand_in_keeps_its_inputs_there(source: Path, target: Path, name: str) -> None:
     compose(source, target, "gpu")
     derived = read_config(target / name / "config.pbtxt")
@@ -118,8 +123,8 @@ def test_on_a_gpu_the_network_computes_in_float16(source: Path, target: Path) ->
 
 def test_a_backend_that_is_there_runs_its_models_as_they_are(source: Path, target: Path) -> None:
     compose(source, target, "gpu", ["dali"])
-    for name in ("preprocess", "preprocess_frames"):
-        for file in ("config.pbtxt", "1/dali.py"):
+    for name in PIPELINES:
+        for file in ("config.pbtxt", "1/dali.py", "1/letterboxing.py"):
             assert (target / name / file).read_bytes() == (source / name / file).read_bytes()
         assert not (target / name / "1" / "model.py").exists()
     assert (target / "yolo" / "1" / "model.py").is_file()

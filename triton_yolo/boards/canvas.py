@@ -56,7 +56,8 @@ def chamfered(x: float, y: float, w: float, h: float, cut: float) -> Polygon:
 
 
 def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
-    return np.round(points * (1 << SHIFT)).astype(np.int32)
+    result: NDArray[np.int32] = np.round(points * (1 << SHIFT)).astype(np.int32)
+    return result
 
 
 def paint(

@@ -22,7 +22,8 @@ def offset(points: Points, distance: float) -> Points:
     normals = np.stack([-along[:, 1], along[:, 0]], 1)
     before, after = np.vstack([normals[:1], normals]), np.vstack([normals, normals[-1:]])
     bisector = before + after
-    return points + distance * 2 * bisector / np.maximum((bisector**2).sum(1), 0.5)[:, None]
+    result: NDArray[np.float64] = points + distance * 2 * bisector / np.maximum((bisector**2).sum(1), 0.5)[:, None]
+    return result
 
 
 def via(canvas: Canvas, rng: Rng, x: float, y: float, radius: float, net: int, gap: float) -> bool:

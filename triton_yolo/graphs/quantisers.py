@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, numpy_helper
 
@@ -38,10 +41,10 @@ def without_quantisers(model: onnx.ModelProto) -> onnx.ModelProto:
     return part_of(copy, copy.graph.input, copy.graph.output)
 
 
-def _dequantised(node: onnx.NodeProto, constants: dict[str, TensorProto]) -> np.ndarray:
+def _dequantised(node: onnx.NodeProto, constants: dict[str, TensorProto]) -> npt.NDArray[Any]:
     """Return what a DequantizeLinear makes of a constant (ONNX, operator DequantizeLinear)."""
     values, scale, *zero = (numpy_helper.to_array(constants[name]) for name in node.input if name)
     axis = attribute_of(node, "axis", 1)
     shape = [-1 if number == axis % values.ndim else 1 for number in range(values.ndim)] if scale.ndim else []
     whole = values.astype(np.int32) - (zero[0].astype(np.int32).reshape(shape) if zero else 0)
-    return (whole * scale.astype(np.float64).reshape(shape)).astype(scale.dtype)
+    return np.asarray(whole * scale.astype(np.float64).reshape(shape), scale.dtype)

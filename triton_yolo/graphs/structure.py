@@ -13,7 +13,7 @@ from triton_yolo.errors import GraphError
 
 def opset_of(model: onnx.ModelProto) -> int:
     """Return the version of ONNX's own operators that a model uses."""
-    return next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    return int(next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")))
 
 
 def makers_of(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:

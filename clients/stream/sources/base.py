@@ -43,6 +43,22 @@ class Outlet:
         """Wait so long, or until the source is to stop, and return whether it is."""
         return bool(select.select([self._stop], [], [], max(0.0, seconds))[0])
 
+    def wait(self, file: int, events: int) -> int:
+        """Wait until something happens to a descriptor, or until the source is to stop.
+
+        Args:
+            file: the descriptor.
+            events: what is waited for: flags of poll(2). POLLERR and POLLHUP always are.
+
+        Returns:
+            Flags of what has happened; 0 if the source is to stop.
+        """
+        poll = select.poll()
+        poll.register(file, events)
+        poll.register(self._stop, select.POLLIN)
+        happened = dict(poll.poll())
+        return 0 if self._stop in happened else happened[file]
+
     def put(self, pixels: npt.NDArray[np.uint8] | bytes | memoryview, height: int = 0, width: int = 0) -> None:
         """Copy a frame that was captured now into the ring.
 

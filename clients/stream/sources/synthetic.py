@@ -6,6 +6,7 @@ from typing import Literal, cast
 
 import numpy as np
 
+from triton_yolo.clients.pixel_formats import pixel_format
 from triton_yolo.clients.stream.errors import SourceError
 from triton_yolo.clients.stream.frames import FrameFormat
 from triton_yolo.clients.stream.sources.base import Outlet, Source
@@ -17,7 +18,8 @@ LOOKS = {"photo": "photo", "scan": "binary"}  # of URIs, and as the boards call 
 class Synthetic(Source):
     """``synthetic:photo`` and ``synthetic:scan``: frames of one line of boards, drawn before it starts, in a loop.
 
-    Options: ``size`` (HxW, 960x1280), ``seed`` (0), ``frames`` (60, how many are drawn).
+    Options: ``size`` (HxW, 960x1280), ``seed`` (0), ``frames`` (60, how many are drawn), ``pixel_format`` (rgb, or
+    what another sensor would deliver of the drawn pixels).
     """
 
     kind = "synthetic"
@@ -25,11 +27,12 @@ class Synthetic(Source):
     @classmethod
     def known_options(cls) -> frozenset[str]:
         """See Source."""
-        return frozenset({"size", "seed", "frames"})
+        return frozenset({"size", "seed", "frames", "pixel_format"})
 
     def open(self) -> FrameFormat:
         """See Source."""
         from triton_yolo.boards.line import Line  # OpenCV, which the client alone does not need
+        from triton_yolo.boards.sensor import as_sensor
 
         look = self.uri.partition(":")[2] or "photo"
         if look not in LOOKS:
@@ -37,8 +40,9 @@ class Synthetic(Source):
         height, width = size_of(self.options.get("size", "960x1280"))
         count, seed = int(self.options.get("frames", 60)), int(self.options.get("seed", 0))
         line = Line(seed, width, height, cast(Literal["photo", "binary"], LOOKS[look]), boards=2)
-        self._frames = [np.ascontiguousarray(next(line).image) for _ in range(max(1, count))]
-        return FrameFormat("rgb", height, width, height * width * 3)
+        form = pixel_format(str(self.options.get("pixel_format", "rgb")))
+        self._frames = [np.ascontiguousarray(as_sensor(next(line).image, form.name)) for _ in range(max(1, count))]
+        return FrameFormat(form.name, height, width, form.nbytes(height, width))
 
     def run(self, outlet: Outlet) -> None:
         """See Source."""

@@ -104,7 +104,7 @@ class _Video(Source):
         """What messages call it: without a password."""
         return re.sub(r"//[^@/]*@", "//", self.uri)
 
-    def _packets(self) -> Iterator[av.Packet | None]:
+    def _packets(self) -> Iterator[av.Packet[Any] | None]:
         """Yield packets as they come, and None now and then where none does."""
         yield from self._container.demux(self._stream)
 
@@ -241,7 +241,7 @@ class Rtsp(_Video):
             self._timeout = 0.0
         if not 0 < self._timeout <= 3600:
             raise SourceError(f"timeout is a number of seconds; got {self.options['timeout']!r}")
-        self._waiting: Queue[av.Packet | None] = Queue(WAITING_PACKETS)
+        self._waiting: Queue[av.Packet[Any] | None] = Queue(WAITING_PACKETS)
         self._why, self._ending = "it ended", threading.Event()
 
     @classmethod
@@ -273,14 +273,14 @@ class Rtsp(_Video):
             self._why = _words(error)
         self._hand_over(None)
 
-    def _hand_over(self, packet: av.Packet | None) -> None:
+    def _hand_over(self, packet: av.Packet[Any] | None) -> None:
         while not self._ending.is_set():
             try:
                 return self._waiting.put(packet, timeout=0.5)
             except Full:
                 continue
 
-    def _packets(self) -> Iterator[av.Packet | None]:
+    def _packets(self) -> Iterator[av.Packet[Any] | None]:
         """See _Video."""
         self._stream.codec_context.copy_opaque = True
         arguments = self._container, self._stream

@@ -94,7 +94,8 @@ def undo_letterbox(boxes: Floats, image_size: tuple[int, int], letterbox: Letter
 def brought_back(boxes: Floats, way: Floats) -> Floats:
     """Transform boxes float32 [N, 4] with one way for all, [3, 4], or one for each, [3, N, 4]."""
     offset, scale, limit = way
-    return np.minimum(np.maximum((boxes - offset) * scale, 0), limit)
+    result: npt.NDArray[np.float32] = np.minimum(np.maximum((boxes - offset) * scale, 0), limit)
+    return result
 
 
 @lru_cache(maxsize=256)

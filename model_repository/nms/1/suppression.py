@@ -149,7 +149,7 @@ def _overlaps(one: Floats, others: Floats) -> Floats:
     sides = np.minimum(one[2:4], others[2:4])
     sides -= np.maximum(one[:2], others[:2])
     np.maximum(sides, 0, out=sides)
-    intersection = np.multiply(sides[0], sides[1], out=sides[0])
+    intersection: npt.NDArray[np.float32] = np.multiply(sides[0], sides[1], out=sides[0])
     union = (one[2] - one[0]) * (one[3] - one[1]) + (others[2] - others[0]) * (others[3] - others[1])
     union -= intersection
     intersection /= np.maximum(union, np.float32(1e-9), out=union)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from triton_yolo.dali_definition import DEFINITION, LETTERBOX
+from triton_yolo.dali_definition import DEFINITION, read_by
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.runtimes.base import Arithmetic, Device, Runtime
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-# By the name of the model's input: encoded images are checked before DALI sees them, frames are not.
+# By the name of the model's first input: encoded images are checked before DALI sees them, and of frames the shape.
 MODULES = {"image": "image_model", "frames": "frames_model"}
 
 
@@ -45,11 +45,10 @@ class Dali(Runtime):
         return derived
 
     def prepare(self, file: Path, version: Path, arithmetic: Arithmetic) -> None:
-        """Put the definition into the version folder, and the letterbox that it reads."""
+        """Put the definition into the version folder, and what it reads."""
         super().prepare(file, version, arithmetic)
-        letterbox = file.with_name(LETTERBOX)
-        if letterbox.exists():  # definitions of before have their numbers in them
-            (version / LETTERBOX).symlink_to(letterbox)
+        for read in read_by(file):
+            (version / read.name).symlink_to(read)
 
 
 RUNTIME = Dali()

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from triton_yolo.server.runtimes.dali.restartable import Restartable
 
-Pixels = npt.NDArray[np.uint8]
-Answer = tuple[Pixels, npt.NDArray[np.int32]] | Exception
+Sample = tuple[npt.NDArray[Any], ...]  # one array for each external source
+Answer = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]] | Exception
 
 
 class CpuPipeline(Restartable):
@@ -22,23 +22,23 @@ class CpuPipeline(Restartable):
     and leaves few neighbours beside a sample that fails.
     """
 
-    def __init__(self, definition: Callable[..., Any], source: str) -> None:
+    def __init__(self, definition: Callable[..., Any], sources: Sequence[str]) -> None:
         """Build the pipeline.
 
         Args:
             definition: a ``pipeline_def`` that takes ``device``.
-            source: name of its external source.
+            sources: names of its external sources.
         """
         self.threads = len(os.sched_getaffinity(0))
         super().__init__(
-            definition, source, device="cpu", device_id=None, batch_size=self.threads, num_threads=self.threads
+            definition, sources, device="cpu", device_id=None, batch_size=self.threads, num_threads=self.threads
         )
 
-    def run(self, samples: Sequence[Pixels]) -> list[Answer]:
+    def run(self, samples: Sequence[Sample]) -> list[Answer]:
         """Preprocess samples of any number and size.
 
         Args:
-            samples: what the external source takes, one uint8 array a sample.
+            samples: what the external sources take.
 
         Returns:
             for each sample ``images`` uint8 [3, H, W] and ``image_size`` int32 [2], or DALI's RuntimeError. The arrays
@@ -47,10 +47,11 @@ class CpuPipeline(Restartable):
         chunks = [samples[i : i + self.threads] for i in range(0, len(samples), self.threads)]
         return [answer for chunk in chunks for answer in self._run(chunk, copy=len(chunks) > 1)]
 
-    def _run(self, chunk: Sequence[Pixels], copy: bool) -> list[Answer]:
+    def _run(self, chunk: Sequence[Sample], copy: bool) -> list[Answer]:
         """Run once; ``copy`` where another run follows, which takes DALI's memory back."""
         try:
-            self.pipeline.feed_input(self.source, list(chunk))
+            for source, arrays in zip(self.sources, zip(*chunk, strict=True), strict=True):
+                self.pipeline.feed_input(source, list(arrays))
             images, sizes = self.pipeline.run()
             return [(np.array(images[i], copy=copy), np.array(sizes[i], copy=copy)) for i in range(len(chunk))]
         except RuntimeError as error:

@@ -17,7 +17,7 @@ from tritonclient.utils._shared_memory_tensor import SharedMemoryTensor
 from triton_yolo.server.runtimes.dali.restartable import Restartable
 from triton_yolo.server.runtimes.device_memory import call, pixels_at
 
-Sample = npt.NDArray[np.uint8] | TensorGPU
+Sample = tuple[npt.NDArray[Any] | TensorGPU, ...]  # one for each external source
 
 
 @dataclass(frozen=True)
@@ -48,24 +48,35 @@ def frames_of(tensor: Any) -> list[TensorGPU]:
     """Return the frames of a batch that lies in the memory of a GPU; they are not copied.
 
     Args:
-        tensor: a pb_utils.Tensor, uint8 [N, H, W, 3].
+        tensor: a pb_utils.Tensor, uint8 [N, H, W] or [N, H, W, C].
     """
-    batch = TensorGPU(tensor.to_dlpack(), "NHWC")
+    batch = TensorGPU(tensor.to_dlpack(), "NHWC"[: len(tensor.shape())])
     number, *shape = batch.shape()
     size, device = math.prod(shape), tensor.__dlpack_device__()[1]
     views = (pixels_at(batch.data_ptr() + i * size, shape, device) for i in range(number))
-    return [TensorGPU(view.__dlpack__(), "HWC") for view in views]
+    return [TensorGPU(view.__dlpack__(), "HWC"[: len(shape)]) for view in views]
+
+
+def on_host(tensor: Any) -> npt.NDArray[Any]:
+    """Return a copy of a small tensor that lies in the memory of a GPU.
+
+    Args:
+        tensor: a pb_utils.Tensor.
+    """
+    return np.array(TensorGPU(tensor.to_dlpack(), "").as_cpu())
 
 
 class GpuPipeline(Restartable):
     """Runs one of the repository's DALI definitions on a GPU, as many samples at a time as the model's batches have."""
 
-    def __init__(self, definition: Callable[..., Any], source: str, batch_size: int, threads: int, device: int) -> None:
+    def __init__(
+        self, definition: Callable[..., Any], sources: Sequence[str], batch_size: int, threads: int, device: int
+    ) -> None:
         """Build the pipeline.
 
         Args:
             definition: a ``pipeline_def`` that takes ``device``.
-            source: name of its external source.
+            sources: names of its external sources.
             batch_size: the most samples of one run.
             threads: of DALI on the CPU; no more than there are cores.
             device: number of the GPU.
@@ -73,13 +84,15 @@ class GpuPipeline(Restartable):
         self.device = device
         call(runtime.cudaSetDevice, device)
         threads = min(len(os.sched_getaffinity(0)), threads)
-        super().__init__(definition, source, device="gpu", device_id=device, batch_size=batch_size, num_threads=threads)
+        super().__init__(
+            definition, sources, device="gpu", device_id=device, batch_size=batch_size, num_threads=threads
+        )
 
     def run(self, samples: Sequence[Sample]) -> list[Answer]:
         """Preprocess samples of any size.
 
         Args:
-            samples: what the external source takes, one uint8 array or TensorGPU a sample, at most ``batch_size``.
+            samples: what the external sources take, at most ``batch_size``.
 
         Returns:
             for each sample its pixels and int32 [2], its height and width, or DALI's RuntimeError. Pixels hold until
@@ -99,10 +112,16 @@ class GpuPipeline(Restartable):
         return [answer if isinstance(answer, Exception) else next(together) for answer in alone]
 
     def _run(self, samples: Sequence[Sample]) -> list[Answer]:
-        if any(isinstance(sample, TensorGPU) for sample in samples):  # DALI wants them all in the same place
-            samples = [s if isinstance(s, TensorGPU) else TensorCPU(s, "HWC")._as_gpu() for s in samples]
-        self.pipeline.feed_input(self.source, list(samples), cuda_stream=-1)
+        for source, arrays in zip(self.sources, zip(*samples, strict=True), strict=True):
+            self.pipeline.feed_input(source, _together(arrays), cuda_stream=-1)
         images, sizes = self.pipeline.run()
         dense, heights = images.as_tensor(), sizes.as_cpu()
         call(runtime.cudaDeviceSynchronize)  # whoever reads the pixels is another process, with streams of its own
         return [(Row(dense, i, self.device), np.array(heights.at(i))) for i in range(len(samples))]
+
+
+def _together(arrays: Sequence[npt.NDArray[Any] | TensorGPU]) -> list[npt.NDArray[Any] | TensorGPU]:
+    """Return what one external source takes, all in the same place, as DALI wants it."""
+    if not any(isinstance(one, TensorGPU) for one in arrays):
+        return list(arrays)
+    return [one if isinstance(one, TensorGPU) else TensorCPU(one, "HWC"[: one.ndim])._as_gpu() for one in arrays]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
 from triton_yolo.server.runtimes.dali.encoded import ImageError, check_image
@@ -16,7 +16,7 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Build the pipeline."""
-        self.pipeline = make_pipeline("preprocess", "image", args)
+        self.pipeline = make_pipeline(args)
 
     def finalize(self) -> None:
         """Let go of the pipeline while Python is still whole: DALI's threads may not end after that."""
@@ -28,14 +28,14 @@ class TritonPythonModel:
         answers = iter(self.decode([image for batch in batches for image in batch]))
         return [respond([next(answers) for _ in batch]) for batch in batches]
 
-    def decode(self, images: list[np.ndarray]) -> list[Any]:
+    def decode(self, images: list[npt.NDArray[Any]]) -> list[Any]:
         """Check each image's header, decode those that pass."""
         answers: list[Any] = []
         sound = []
         for image in images:
             try:
                 check_image(image.data)
-                sound.append(image)
+                sound.append((image,))
                 answers.append(None)
             except ImageError as error:
                 answers.append(error)

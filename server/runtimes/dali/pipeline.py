@@ -11,29 +11,33 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from triton_yolo.dali_definition import DEFINITION, load_definition
-from triton_yolo.server.runtimes.dali.cpu_pipeline import CpuPipeline
 
 
-def make_pipeline(name: str, source: str, args: dict[str, str]) -> Any:
-    """Build a definition for the place that the model's configuration names.
+def make_pipeline(args: dict[str, str]) -> Any:
+    """Build the definition of a model for the place that its configuration names; this loads DALI.
+
+    The model's dali.py has a ``pipeline_def`` of the model's name that takes ``device``, and an external source for
+    each of the model's inputs.
 
     Args:
-        name: of a ``pipeline_def`` in the model's dali.py that takes ``device``.
-        source: name of its external source.
         args: of the model's initialize.
 
     Returns:
-        a CpuPipeline or a GpuPipeline: its run() takes samples and gives an answer for each, ``images`` uint8
-        [3, H, W] and ``image_size`` int32 [2], or the exception that it failed with.
+        a CpuPipeline or a GpuPipeline: its run() takes samples, tuples with what each input takes, and gives an answer
+        for each, ``images`` uint8 [3, H, W] and ``image_size`` int32 [2], or the exception that it failed with.
     """
-    definition = getattr(load_definition(Path(args["model_repository"], args["model_version"], DEFINITION)), name)
+    config = json.loads(args["model_config"])
+    module = load_definition(Path(args["model_repository"], args["model_version"], DEFINITION))
+    definition = getattr(module, config["name"])
+    sources = [tensor["name"] for tensor in config["input"]]
     if args["model_instance_kind"] == "CPU":
-        return CpuPipeline(definition, source)
+        from triton_yolo.server.runtimes.dali.cpu_pipeline import CpuPipeline
+
+        return CpuPipeline(definition, sources)
     from triton_yolo.server.runtimes.dali.gpu_pipeline import GpuPipeline
 
-    config = json.loads(args["model_config"])
     threads = int(config["parameters"]["num_threads"]["string_value"])  # of Triton's own DALI backend too
-    return GpuPipeline(definition, source, config["max_batch_size"], threads, int(args["model_instance_device_id"]))
+    return GpuPipeline(definition, sources, config["max_batch_size"], threads, int(args["model_instance_device_id"]))
 
 
 def respond(answers: Sequence[Any]) -> Any:

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from nvidia.dali import Pipeline
+from nvidia.dali.pipeline import Pipeline
 
 
 class Restartable:
     """Builds one of the repository's DALI definitions, as often as needed.
 
     Attributes:
-        source: name of the definition's external source.
+        sources: names of the definition's external sources.
         pipeline: the built pipeline.
     """
 
-    def __init__(self, definition: Callable[..., Any], source: str, **options: object) -> None:
+    def __init__(self, definition: Callable[..., Any], sources: Sequence[str], **options: object) -> None:
         """Build it.
 
         Args:
             definition: a ``pipeline_def`` that takes ``device``.
-            source: name of its external source.
+            sources: names of its external sources.
             options: of the definition and its pipeline.
         """
-        self.source = source
+        self.sources = sources
         self.pipeline: Any = None
         # On the CPU the plainest executor does; sizes of frames on a GPU get to the CPU in the newest alone.
         newest = options["device"] == "gpu"
@@ -37,7 +37,7 @@ class Restartable:
     def restart(self) -> None:
         """Rebuild the pipeline: DALI takes no more input after a failure."""
         self.close()
-        self.pipeline = Pipeline.deserialize(self._serialised, **self._executor)
+        self.pipeline = Pipeline.deserialize(self._serialised, **self._executor)  # type: ignore[no-untyped-call]
         self.pipeline.build()
 
     def close(self) -> None:

@@ -59,6 +59,7 @@ def decode_late(model: onnx.ModelProto) -> onnx.ModelProto:
 def _chosen_by(model: onnx.ModelProto, index: str) -> onnx.NodeProto | None:
     """Return the node that gathers the predictions of the best anchors: those of boxes, where scores are apart."""
     same = {index}
+    node: onnx.NodeProto
     for node in model.graph.node:
         if node.op_type in ("Unsqueeze", "Expand") and node.input[0] in same:
             same.update(node.output)

@@ -1,0 +1,389 @@
+"""Makes requests of what the cameras have captured, and gives each frame its verdict.
+
+Nobody polls: the collector sleeps until a frame is ready, an answer has come, a camera has changed its state, or the
+next frame becomes late. Each time it looks at the rings as they are, so nothing depends on a signal that was missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from triton_yolo.clients.async_detector import AsyncDetector
+from triton_yolo.clients.detections import Detections
+from triton_yolo.clients.errors import LATE, DetectionError, ServerBusy, ServerUnavailable, UnknownRegion
+from triton_yolo.clients.memory.ring import Capture, Reason, Ring
+from triton_yolo.clients.protocols.calls import server_metadata
+from triton_yolo.clients.request import request_parameters
+from triton_yolo.clients.stream.cameras import Camera, Cameras, Seat
+from triton_yolo.clients.stream.carriers import Carrier, Parcel, Slot
+from triton_yolo.clients.stream.frames import FORMATS, STATES, Frame, Verdict, VerdictState
+from triton_yolo.clients.stream.line import Line
+from triton_yolo.clients.stream.order import Order
+from triton_yolo.clients.stream.statistics import CameraStatistics
+from triton_yolo.clients.stream.window import Window
+
+PATIENCE_NS = 60_000_000_000  # the deadline of frames of files, which have no time of their own
+GRACE = 0.25  # seconds that an answer may take longer than the deadline before the request is given up
+PROBE_SECONDS = 0.5  # between two questions whether the server is back
+
+logger = logging.getLogger(__name__)
+
+Ready = tuple[Seat, list[Capture]]  # frames that wait in a seat, the oldest first
+
+
+class Collector:
+    """Between the rings and the server.
+
+    Attributes:
+        away: why the server is away, in its client's words; empty if it is there.
+        unbalanced: what was wrong with an account, the first time that one did not balance; empty if all did.
+        checks: how often all accounts were compared.
+        requests: how many were sent.
+        statistics: of each camera, by name.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        cameras: Cameras,
+        detector: AsyncDetector,
+        carrier: Carrier,
+        emit: Callable[[Verdict], None],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            line: settings.
+            cameras: the cameras.
+            detector: to the server.
+            carrier: how frames reach it.
+            emit: is called with each verdict, in order for each camera.
+        """
+        self._line, self._cameras, self._detector, self._carrier, self._emit = line, cameras, detector, carrier, emit
+        self.away, self.unbalanced, self.checks = "", "", 0
+        self.requests = 0
+        self.statistics: dict[str, CameraStatistics] = {}
+        self._orders: dict[str, Order] = {}
+        self._seen: dict[str, int] = {}  # the highest number of each camera that was ready once, and 1
+        self._lost: dict[str, Counter[Reason]] = {}  # verdicts on frames that the process never had, by reason
+        self._held: dict[tuple[str, int], tuple[Seat, Frame]] = {}  # frames that were taken, by camera and number
+        self._window = Window(line.window_ms)
+        self._ticks: set[asyncio.Task[None]] = set()
+        self._probe: asyncio.Task[None] | None = None
+        self._attached: set[str] = set()
+        self._awake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def wake(self) -> None:
+        """Let the collector look at the rings."""
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Work until all cameras are at their ends and each of their frames has a verdict."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._cameras.ready, self._told)
+        try:
+            while True:
+                self._awake.clear()
+                self._step()
+                if self._cameras.over and not self._ticks and not self._ready():
+                    break
+                await self._awake.wait()
+        finally:
+            loop.remove_reader(self._cameras.ready)
+            if self._timer:
+                self._timer.cancel()
+            for task in (*self._ticks, *([self._probe] if self._probe else [])):
+                task.cancel()
+            await asyncio.gather(*self._ticks, return_exceptions=True)
+        self._finish()
+
+    async def attach(self) -> None:
+        """Tell the server of the rings that there are.
+
+        Raises:
+            DetectionError: it refuses, or is away.
+        """
+        await self._attach([reader.ring for reader in self._cameras.readers])
+
+    def detach(self) -> None:
+        """Let the server forget all rings; waits for it."""
+        for reader in self._cameras.readers:
+            self._detach(reader.ring)
+        self._carrier.close()
+
+    def _told(self) -> None:
+        os.eventfd_read(self._cameras.ready)
+        self._awake.set()
+
+    def _step(self) -> None:
+        """Send what can be sent now, and see to it that this is called again in time."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        ready = self._ready()
+        self._find_lost(ready)
+        waiting = self._drop(ready)
+        late_ns = [captures[0].monotonic_ns + self._deadline(name) for name, (_, captures) in waiting.items()]
+        wake_ns = min(late_ns, default=None)
+        if waiting and len(self._ticks) < self._line.in_flight:
+            now = time.monotonic_ns()
+            oldest = min(captures[0].monotonic_ns for _, captures in waiting.values())
+            pause = self._window.wait_ns(now, oldest, waiting.keys())
+            if pause:
+                wake_ns = now + pause
+            elif self._send(waiting):
+                self._awake.set()  # look again: there may be more
+        self._check()
+        for ring in self._cameras.tidy():
+            self._detach(ring)
+        if wake_ns is not None:
+            seconds = max(0.0, (wake_ns - time.monotonic_ns()) / 1e9)
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._awake.set)
+
+    def _ready(self) -> dict[str, list[Ready]]:
+        """Return the frames that are ready, by camera and seat, the oldest first."""
+        found: dict[tuple[str, int], list[Capture]] = {}
+        for reader in self._cameras.readers:
+            for capture in reader.ready():
+                found.setdefault((reader.ring.name, capture.column), []).append(capture)
+        ready: dict[str, list[Ready]] = {}
+        for camera in self._cameras if found else ():
+            for seat in camera.seats:
+                captures = found.get((seat.ring.name, seat.column))
+                if captures:
+                    self._see(camera, seat, captures)
+                    ready.setdefault(camera.name, []).append((seat, captures))
+        return ready
+
+    def _see(self, camera: Camera, seat: Seat, captures: list[Capture]) -> None:
+        for capture in captures:
+            number = seat.base + capture.number
+            if number >= self._seen.get(camera.name, 0):
+                self._seen[camera.name] = number + 1
+                self._window.captured(camera.name, capture.monotonic_ns)
+
+    def _find_lost(self, ready: dict[str, list[Ready]]) -> None:
+        """Give a verdict on frames whose numbers were left out: their camera's process has counted why."""
+        for camera in self._cameras:
+            end = self._seen.get(camera.name, 0)
+            if self._order(camera.name).next < end:
+                present = [seat.base + c.number for seat, captures in ready.get(camera.name, ()) for c in captures]
+                self._lose(camera, end, present)
+
+    def _lose(self, camera: Camera, end: int, present: list[int]) -> None:
+        held = [number for name, number in self._held if name == camera.name]
+        for number in self._order(camera.name).unknown(end, [*present, *held]):
+            reason = self._why_lost(camera)
+            self._judge(Verdict(camera.name, number, STATES[reason], reason.words))
+
+    def _why_lost(self, camera: Camera) -> Reason:
+        """Return a reason that the process has counted more often than there are verdicts with it."""
+        told, counted = self._lost.setdefault(camera.name, Counter()), camera.lost()
+        for reason in (Reason.RING_FULL, Reason.SOURCE_LOST):
+            if counted[reason] > told[reason]:
+                told[reason] += 1
+                return reason
+        return Reason.SOURCE_LOST
+
+    def _drop(self, ready: dict[str, list[Ready]]) -> dict[str, Ready]:
+        """Drop what is late, what a camera has outrun, and everything while the server is away; return the rest."""
+        now, left = time.monotonic_ns(), dict[str, Ready]()
+        for name, (seat, captures) in ((name, one) for name, seats in ready.items() for one in seats):
+            if self.away:
+                old, why = captures, Reason.SERVER_AWAY
+            else:
+                keep = [c for c in captures if now - c.monotonic_ns < self._deadline(name)]
+                outrun = len(keep) > self._line.backlog and not self._cameras[name].waits
+                keep = keep[-1:] if outrun else keep
+                old, why = [c for c in captures if c not in keep], Reason.LATE
+            for capture in old:
+                frame = self._take(name, seat, capture)
+                if frame:
+                    self._release(frame, why)
+            if rest := [c for c in captures if c not in old]:
+                left.setdefault(name, (seat, rest))
+        return left
+
+    def _take(self, camera: str, seat: Seat, capture: Capture) -> Frame | None:
+        if not seat.reader.take(capture):
+            return None
+        numbered = capture._replace(number=seat.base + capture.number)
+        frame = Frame(camera, numbered, FORMATS[capture.format], Slot(seat.ring, capture))
+        self._held[camera, numbered.number] = (seat, frame)
+        self._statistics(camera).seen(capture.nbytes)
+        return frame
+
+    def _send(self, waiting: dict[str, Ready]) -> bool:
+        """Send the oldest frame of each camera, as one tick, and return whether there was one."""
+        taken = [self._take(name, seat, captures[0]) for name, (seat, captures) in waiting.items()]
+        frames = [frame for frame in taken if frame]
+        if frames:
+            task = asyncio.ensure_future(self._tick(frames))
+            self._ticks.add(task)
+            task.add_done_callback(self._ticked)
+        return bool(frames)
+
+    def _ticked(self, task: asyncio.Task[None]) -> None:
+        self._ticks.discard(task)
+        self._awake.set()
+        if not task.cancelled() and task.exception():
+            logger.error("a request failed in an unexpected way", exc_info=task.exception())
+
+    async def _tick(self, frames: list[Frame]) -> None:
+        """Send frames, and give each its verdict."""
+        try:
+            await self._attach([self._held[f.camera, f.capture.number][0].ring for f in frames])
+            end = min(frame.capture.monotonic_ns + self._deadline(frame.camera) for frame in frames)
+            left = max(0.001, (end - time.monotonic_ns()) / 1e9)
+            parameters = request_parameters(self._line.score_threshold, None, None, left)
+            parcels = self._carrier.parcels(frames, parameters)
+        except DetectionError as error:
+            self._fail(frames, error)
+            return
+        self.requests += len(parcels)
+        await asyncio.gather(*(self._ask(parcel, left) for parcel in parcels))
+
+    async def _ask(self, parcel: Parcel, seconds: float) -> None:
+        try:
+            answer = await asyncio.wait_for(self._infer(parcel), seconds + GRACE)
+        except asyncio.TimeoutError:
+            for frame in parcel.frames:
+                self._release(frame, Reason.LATE)
+        except DetectionError as error:
+            self._fail(parcel.frames, error)
+        else:
+            for frame, detections in zip(parcel.frames, answer, strict=True):
+                self._answered(frame, detections)
+        finally:
+            self._carrier.done(parcel)
+
+    async def _infer(self, parcel: Parcel) -> list[Detections]:
+        try:
+            return await self._detector._run(parcel.request)
+        except UnknownRegion:  # the server was started anew
+            rings = [self._held[frame.camera, frame.capture.number][0].ring for frame in parcel.frames]
+            self._attached.difference_update(ring.name for ring in rings)
+            await self._attach(rings)
+            return await self._detector._run(parcel.request)
+
+    async def _attach(self, rings: list[Ring]) -> None:
+        for ring in {ring.name: ring for ring in rings}.values():
+            if ring.name not in self._attached:
+                await asyncio.to_thread(self._carrier.attach, ring)
+                self._attached.add(ring.name)
+
+    def _detach(self, ring: Ring) -> None:
+        """Let a ring go that nobody uses any more."""
+        if ring.name in self._attached:
+            self._attached.discard(ring.name)
+            try:
+                self._carrier.detach(ring)
+            except DetectionError as error:
+                logger.info("the server keeps %s until it ends: %s", ring.name, error)
+        self._cameras.close_ring(ring)
+
+    def _fail(self, frames: Any, error: DetectionError) -> None:
+        """Give a verdict on frames that got no answer."""
+        away = isinstance(error, ServerUnavailable) and not isinstance(error, ServerBusy)
+        late = isinstance(error, ServerBusy) and LATE in str(error)  # it waited in a queue as long as it might
+        reason = Reason.SERVER_AWAY if away else Reason.LATE if late else Reason.REFUSED
+        for frame in frames:
+            self._release(frame, reason, str(error))
+        if away and not self.away:
+            self.away = str(error)
+            logger.warning("%s; frames are dropped until it is back", error)
+            self._probe = asyncio.ensure_future(self._wait_for_server())
+
+    async def _wait_for_server(self) -> None:
+        while True:
+            await asyncio.sleep(PROBE_SECONDS)
+            try:
+                await asyncio.wait_for(self._detector.protocol.call(server_metadata()), 2.0)
+                await self._detector.labels("detect_frames")  # the models are loaded after the port is open
+                break
+            except (DetectionError, asyncio.TimeoutError):
+                continue
+        logger.warning("the server is back")
+        self.away, self._probe = "", None
+        self._awake.set()
+
+    def _answered(self, frame: Frame, detections: Detections) -> None:
+        latency = time.monotonic_ns() - frame.capture.monotonic_ns
+        if latency > self._deadline(frame.camera):
+            self._release(frame, Reason.LATE)
+        else:
+            self._release(frame, None, "", latency / 1e6, detections)
+
+    def _release(
+        self,
+        frame: Frame,
+        reason: Reason | None,
+        words: str = "",
+        latency_ms: float | None = None,
+        detections: Detections | None = None,
+    ) -> None:
+        """Give a frame's slot back, count it, and pass its verdict on."""
+        number, wall = frame.capture.number, frame.capture.wall_ns
+        seat, _ = self._held.pop((frame.camera, number))
+        seat.reader.release(frame.capture._replace(number=number - seat.base), reason)
+        state = STATES[reason] if reason is not None else None
+        if state is None:
+            self._judge(Verdict(frame.camera, number, VerdictState.INSPECTED, "", wall, latency_ms, detections))
+        else:
+            assert reason is not None
+            why = f"{reason.words}: {words}" if words else reason.words
+            self._judge(Verdict(frame.camera, number, state, why, wall))
+
+    def _judge(self, verdict: Verdict) -> None:
+        self._statistics(verdict.camera).judged(verdict)
+        self._order(verdict.camera).add(verdict)
+
+    def _deadline(self, camera: str) -> int:
+        """Return how long after its capture a frame of a camera is late, in nanoseconds."""
+        return PATIENCE_NS if self._cameras[camera].waits else int(self._line.deadline_ms * 1e6)
+
+    def _order(self, camera: str) -> Order:
+        if camera not in self._orders:
+            self._orders[camera] = Order(self._emit)
+        return self._orders[camera]
+
+    def _statistics(self, camera: str) -> CameraStatistics:
+        return self.statistics.setdefault(camera, CameraStatistics())
+
+    def _check(self) -> None:
+        """Compare captured with answered, dropped and in flight, and the ring's words with what is held here."""
+        held: dict[str, int] = {}
+        for name, _ in self._held:
+            held[name] = held.get(name, 0) + 1
+        for camera in self._cameras:
+            if any(seat.alive for seat in camera.seats) and camera.state != "running":
+                continue  # its process has just died: what it had is settled first
+            try:
+                missing = camera.account().missing
+            except TimeoutError:
+                continue  # its process was interrupted in a change, or has died
+            taken = sum(seat.taken for seat in camera.seats)
+            if (missing or taken != held.get(camera.name, 0)) and not self.unbalanced:
+                self.unbalanced = (
+                    f"camera {camera.name}: {missing} frames are nowhere, {taken} slots are taken for "
+                    f"{held.get(camera.name, 0)} frames: {camera.account()}"
+                )
+                logger.error("the account does not balance: %s", self.unbalanced)
+        self.checks += 1
+
+    def _finish(self) -> None:
+        """Give a verdict on the last frames that were lost, and check that there is one on each."""
+        for camera in self._cameras:
+            account = camera.account()
+            self._lose(camera, account.captured, [])
+            judged = sum(self._statistics(camera.name).states.values())
+            if judged != account.captured and not self.unbalanced:
+                self.unbalanced = f"camera {camera.name}: {judged} verdicts on {account.captured} frames"
+        self._check()

@@ -1,0 +1,183 @@
+"""LINE.yaml: the cameras of a line, and how they are served."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from triton_yolo.clients.stream.errors import LineError, SourceError
+from triton_yolo.clients.stream.sources import kind_of
+from triton_yolo.clients.stream.sources.options import size_of
+
+NAME = r"^[A-Za-z0-9][\w.-]{0,63}$"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CameraConfig(_Strict):
+    """One camera.
+
+    Attributes:
+        name: its name in results; no two cameras of a line have the same.
+        uri: what to open; ``sources.FORMS`` lists the forms.
+        fps: frames a second; the source's own rate if None.
+        size: HxW that the camera must deliver; not checked if None.
+        silent_after: seconds without a frame after which a camera that comes back is opened anew.
+        options: further options of its kind.
+    """
+
+    name: str = Field(pattern=NAME)
+    uri: str
+    fps: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    size: str | None = None
+    silent_after: float = Field(default=5.0, gt=0)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("uri")
+    @classmethod
+    def _is_a_camera(cls, uri: str) -> str:
+        try:
+            kind_of(uri)
+        except LineError as error:
+            raise ValueError(str(error)) from None
+        return uri
+
+    @field_validator("size")
+    @classmethod
+    def _is_a_size(cls, size: str | None) -> str | None:
+        try:
+            return size and "x".join(map(str, size_of(size)))
+        except SourceError as error:
+            raise ValueError(str(error)) from None
+
+
+class Line(_Strict):
+    """A line of cameras.
+
+    Attributes:
+        name: name of the line, and of its ring in shared memory.
+        url: address of the server.
+        memory: "system" names the ring's slots in requests, "cuda" copies them to the GPU first, "plain" sends the
+            frames.
+        deadline_ms: milliseconds from capture after which a frame is late: it is not sent any more, and an answer does
+            not count.
+        window_ms: longest time that a frame waits for other cameras' frames, in milliseconds.
+        in_flight: requests, each with a frame of every camera that has one, that are sent before one is answered.
+        backlog: frames of a camera that may wait; where there are more, the newest is sent and the others are late.
+        slots: slots of each camera in the ring.
+        huge_pages: ask for pages of 2 MiB for the ring.
+        score_threshold: lowest score to report, 0..1; the server's default if None.
+        cameras: the cameras.
+    """
+
+    name: str = Field(pattern=NAME)
+    url: str = "127.0.0.1:8001"
+    memory: Literal["system", "cuda", "plain"] = "system"
+    deadline_ms: float = Field(default=500, gt=0)
+    window_ms: float = Field(default=5, ge=0, le=1000)
+    in_flight: int = Field(default=2, ge=1, le=64)
+    backlog: int = Field(default=2, ge=1)
+    slots: int = Field(default=8, ge=3, le=1024)
+    huge_pages: bool = False
+    score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    cameras: tuple[CameraConfig, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Line:
+        names = [camera.name for camera in self.cameras]
+        for place, name in enumerate(names):
+            if name in names[:place]:
+                raise ValueError(f"cameras[{place}].name: {name!r} is the name of cameras[{names.index(name)}] too")
+        if self.backlog > self.slots - 2:
+            raise ValueError(
+                f"backlog: {self.backlog} frames need {self.backlog + 2} slots, and there are {self.slots}"
+            )
+        return self
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
+    """YAML in which a key that stands twice is an error, and not the first of them forgotten."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    problem = f"the key {key.value!r} stands twice"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+                seen.add(key.value)
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
+
+
+def read_line(path: Path) -> Line:
+    """Read a line's file.
+
+    Raises:
+        LineError: says in one line what is wrong with it, and where.
+    """
+    try:
+        content = yaml.load(path.read_text(), _Loader)  # a SafeLoader
+    except OSError as error:
+        raise LineError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise LineError(f"{path}: no text in UTF-8") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise LineError(f"{path}{where}: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise LineError(f"{path}: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise LineError(f"{path}: a line is a mapping with the key 'cameras'; got {type(content).__name__}")
+    return checked({"name": re.sub(r"[^\w.-]", "-", path.stem), **content}, str(path))
+
+
+def line_of(uris: Iterable[str], **settings: Any) -> Line:
+    """Return a line of cameras that have no names of their own.
+
+    Args:
+        uris: one for each camera, which are named camera-1, camera-2 and so on.
+        settings: attributes of Line; "fps" is that of each camera.
+
+    Raises:
+        LineError: one of them is wrong.
+    """
+    fps = settings.pop("fps", None)
+    cameras = [{"name": f"camera-{number}", "uri": uri, "fps": fps} for number, uri in enumerate(uris, 1)]
+    return checked({**settings, "cameras": cameras}, "")
+
+
+def checked(content: dict[str, Any], source: str) -> Line:
+    """Return a line of its content.
+
+    Args:
+        content: as YAML has it.
+        source: where it comes from, for messages.
+
+    Raises:
+        LineError: says what is wrong, and where.
+    """
+    try:
+        return Line.model_validate(content)
+    except ValidationError as error:
+        first, *others = error.errors(include_url=False)
+        where = _place(first["loc"])
+        words = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            known = CameraConfig if len(first["loc"]) > 1 else Line
+            words = f"unknown key; there are {', '.join(known.model_fields)}"
+        more = f" (and {len(others)} more)" if others else ""
+        raise LineError(": ".join(part for part in (source, where, words) if part) + more) from None
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """Return where something stands, such as cameras[1].fps."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")

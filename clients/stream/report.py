@@ -1,0 +1,67 @@
+"""The report of a line: what became of each camera's frames."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from triton_yolo.clients.stream.cameras import Account, Cameras
+from triton_yolo.clients.stream.collector import Collector
+from triton_yolo.clients.stream.sinks.base import Sink
+from triton_yolo.clients.stream.statistics import CameraStatistics, Latencies
+
+
+def report(cameras: Cameras, collector: Collector, sinks: Iterable[Sink], seconds: float) -> dict[str, Any]:
+    """Return the report, ready for JSON.
+
+    Args:
+        cameras: the cameras.
+        collector: what has asked the server.
+        sinks: where verdicts went.
+        seconds: how long the line has run.
+    """
+    rows, total, statistics = [], Account(), collector.statistics
+    for camera in cameras:
+        measured = statistics.get(camera.name, CameraStatistics())
+        account = camera.account()
+        for name in ("captured", "answered", "in_flight"):
+            setattr(total, name, getattr(total, name) + getattr(account, name))
+        total.dropped.update(account.dropped)
+        rows.append(
+            {
+                "name": camera.name,
+                **_counts(account),
+                **measured.as_dict(),
+                "state": camera.state,
+                "restarts": camera.restarts,
+                **({"trouble": camera.trouble} if camera.trouble else {}),
+            }
+        )
+    parts = list(statistics.values())
+    frames = sum(part.frames for part in parts)
+    whole = {
+        **_counts(total),
+        "latency_ms": Latencies.together(part.latencies for part in parts).as_dict(),
+        "bytes_per_frame": round(sum(part.nbytes for part in parts) / frames) if frames else None,
+        "detections": sum(part.detections for part in parts),
+        "frames_per_request": round(frames / collector.requests, 2) if collector.requests else None,
+        "account_checks": collector.checks,
+        "seconds": round(seconds, 3),
+        "frames_per_second": round(total.answered / seconds, 2) if seconds else None,
+    }
+    return {"cameras": rows, "total": whole, "sinks": [{"kind": sink.kind, "missed": sink.missed} for sink in sinks]}
+
+
+def as_json(content: Mapping[str, Any]) -> bytes:
+    """Return a report as the content of a file."""
+    return f"{json.dumps(content, indent=2)}\n".encode()
+
+
+def _counts(account: Account) -> dict[str, Any]:
+    return {
+        "captured": account.captured,
+        "answered": account.answered,
+        "dropped": {reason.words: count for reason, count in sorted(account.dropped.items()) if count},
+        "in_flight": account.in_flight,
+    }

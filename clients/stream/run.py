@@ -1,0 +1,209 @@
+"""A line from its first frame to its report."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from triton_yolo.clients.async_detector import AsyncDetector
+from triton_yolo.clients.errors import DetectionError
+from triton_yolo.clients.memory.ring import clear_leftovers
+from triton_yolo.clients.protocols.connect import connect
+from triton_yolo.clients.stream.cameras import Cameras
+from triton_yolo.clients.stream.carriers import carrier
+from triton_yolo.clients.stream.collector import Collector
+from triton_yolo.clients.stream.control import Control
+from triton_yolo.clients.stream.errors import LineError
+from triton_yolo.clients.stream.frames import Verdict
+from triton_yolo.clients.stream.line import Line, checked
+from triton_yolo.clients.stream.report import report
+from triton_yolo.clients.stream.sinks.base import Sink
+from triton_yolo.clients.stream.view import View
+
+TIMEOUT = 30.0  # seconds, of requests beside inference
+
+logger = logging.getLogger(__name__)
+
+
+class Stream:
+    """A running line.
+
+    Attributes:
+        unbalanced: what was wrong with an account; empty if all balanced.
+        failed: names of cameras that ended with an error.
+        report: the report, after ``run``.
+        table: the same for a console.
+    """
+
+    def __init__(self, line: Line, sinks: Sequence[Sink], read_again: Callable[[], Line] | None = None) -> None:
+        """Prepare.
+
+        Args:
+            line: the line.
+            sinks: get each verdict.
+            read_again: reads the line's file once more; None where there is none.
+        """
+        self._line, self._sinks, self._read_again = line, sinks, read_again
+        self.unbalanced, self.failed, self.report = "", list[str](), dict[str, Any]()
+        self.table: Any = None
+        self._start = time.monotonic()
+        self._jobs: set[asyncio.Task[None]] = set()
+
+    async def run(self, seconds: float | None, control: Path | None, shown: bool) -> None:
+        """Run until the cameras are at their ends, the time is over, or a signal says so.
+
+        Args:
+            seconds: how long; None for ever.
+            control: path of a socket for commands; None for none.
+            shown: whether a person watches.
+
+        Raises:
+            LineError: a camera cannot be opened, or there is no room for the ring.
+            DetectionError: the server cannot be reached, or refuses the ring.
+        """
+        line = self._line
+        for path in clear_leftovers():
+            logger.info("removed %s, whose line has died", path)
+        loop = asyncio.get_running_loop()
+        registrar = connect(AsyncDetector(line.url).address, TIMEOUT)
+        async with AsyncDetector(line.url, timeout=TIMEOUT) as detector:
+            await detector.labels("detect_frames")  # fails here where no server answers
+            self._cameras = Cameras(line.name, line.slots, line.huge_pages, lambda: self._collector.wake())
+            self._collector = Collector(line, self._cameras, detector, carrier(line.memory, registrar), self._emit)
+            self._view = View(self._cameras, self._collector.statistics, line.slots)
+            listener = Control(control, self._handle) if control else None
+            try:
+                await self._cameras.start(line.cameras)
+                await self._collector.attach()
+                if listener:
+                    await listener.open()
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    loop.add_signal_handler(number, self._stop)
+                if self._read_again:
+                    loop.add_signal_handler(signal.SIGHUP, self._reload)
+                self._start = time.monotonic()
+                self._view.begin()
+                if seconds is not None:
+                    loop.call_later(seconds, self._stop)
+                if shown:
+                    self._job(self._show())
+                await self._collector.run()
+                for sink in self._sinks:
+                    sink.close()
+                self.report = self._report()
+                self.table = self._view.table(whole=True)
+                self.unbalanced = self._collector.unbalanced
+                self.failed = [camera.name for camera in self._cameras if camera.state == "failed"]
+            finally:
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    loop.remove_signal_handler(number)
+                self._view.close()
+                if listener:
+                    await listener.close()
+                for job in self._jobs:
+                    job.cancel()
+                await asyncio.gather(*self._jobs, return_exceptions=True)
+                await asyncio.to_thread(self._collector.detach)
+                await self._cameras.close()
+                registrar.close()
+
+    def _report(self) -> dict[str, Any]:
+        return report(self._cameras, self._collector, self._sinks, time.monotonic() - self._start)
+
+    def _emit(self, verdict: Verdict) -> None:
+        for sink in self._sinks:
+            sink.put(verdict)
+
+    def _job(self, work: Any) -> None:
+        job = asyncio.ensure_future(work)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+
+    def _stop(self) -> None:
+        """Let the cameras end; what is in flight is answered."""
+        self._job(self._cameras.stop())
+
+    def _reload(self) -> None:
+        self._job(self._read_line())
+
+    async def _show(self) -> None:
+        while True:
+            await asyncio.sleep(self._view.interval)
+            self._view.refresh(self._collector.away)
+
+    async def _read_line(self) -> None:
+        """Read the line's file once more; only its cameras may have changed."""
+        assert self._read_again
+        try:
+            line = await asyncio.to_thread(self._read_again)
+            fixed = [name for name in Line.model_fields if name != "cameras"]
+            if changed := [name for name in fixed if getattr(line, name) != getattr(self._line, name)]:
+                logger.warning("%s: takes effect when the line is started anew", ", ".join(changed))
+            wanted = {config.name: config for config in line.cameras}
+            for camera in self._cameras:
+                if not camera.over and wanted.get(camera.name) != camera.config:
+                    await self._cameras.remove(camera.name)
+                    logger.warning("camera %s is removed", camera.name)
+            there = {camera.name for camera in self._cameras if not camera.over}
+            for name, config in wanted.items():
+                if name not in there:
+                    self._cameras.add(config)
+                    logger.warning("camera %s is added", name)
+        except LineError as error:
+            logger.error("%s; the line goes on as it is", error)
+
+    async def _handle(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer a request of the control socket."""
+        [(what, value)] = request.items()
+        if what == "report":
+            return self._report()
+        if what == "add" and isinstance(value, dict):
+            [config] = checked({"name": "line", "cameras": [value]}, "").cameras
+            self._cameras.add(config)
+        elif what == "remove" and isinstance(value, str):
+            await self._cameras.remove(value)
+        else:
+            raise LineError("send add with a camera, remove with a name, or report")
+        return {"ok": True}
+
+
+def run(
+    line: Line,
+    sinks: Sequence[Sink],
+    *,
+    seconds: float | None = None,
+    control: Path | None = None,
+    shown: bool = False,
+    read_again: Callable[[], Line] | None = None,
+) -> Stream:
+    """Run a line, and close its sinks.
+
+    Args:
+        line: the line.
+        sinks: get each verdict.
+        seconds: how long; None for ever.
+        control: path of a socket for commands; None for none.
+        shown: whether a person watches.
+        read_again: reads the line's file once more, at SIGHUP.
+
+    Raises:
+        LineError: a camera cannot be opened, or there is no room for the ring.
+        DetectionError: the server cannot be reached, or refuses the ring.
+    """
+    stream = Stream(line, sinks, read_again)
+    try:
+        asyncio.run(stream.run(seconds, control, shown))
+    finally:
+        for sink in sinks:
+            with contextlib.suppress(Exception):
+                sink.close()
+    return stream
+
+
+__all__ = ["DetectionError", "Stream", "run"]

@@ -1,0 +1,91 @@
+"""What a line has measured: counts, bytes and latencies of each camera, in memory of a fixed size."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from triton_yolo.clients.stream.frames import Verdict, VerdictState
+
+LOWEST, PER_DECADE, DECADES = 0.01, 230, 7  # of the histogram, in milliseconds: 1 % from one bin to the next
+
+
+class Latencies:
+    """A histogram of latencies whose quantiles are within 1 %."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._bins = np.zeros(PER_DECADE * DECADES + 1, np.int64)
+        self._count, self._sum, self._squares = 0, 0.0, 0.0
+
+    def add(self, milliseconds: float) -> None:
+        """Add one latency."""
+        place = round(math.log10(max(milliseconds, LOWEST) / LOWEST) * PER_DECADE)
+        self._bins[min(place, len(self._bins) - 1)] += 1
+        self._count, self._sum = self._count + 1, self._sum + milliseconds
+        self._squares += milliseconds * milliseconds
+
+    def quantile(self, share: float) -> float | None:
+        """Return the latency that this share stays within, in milliseconds; None if there are none."""
+        if not self._count:
+            return None
+        place = int(np.searchsorted(self._bins.cumsum(), share * self._count))
+        return float(LOWEST * 10 ** (place / PER_DECADE))
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Return p50, p99 and standard deviation in milliseconds, ready for JSON."""
+        if not self._count:
+            return {"p50": None, "p99": None, "std": None}
+        variance = self._squares / self._count - (self._sum / self._count) ** 2
+        values = {"p50": self.quantile(0.5), "p99": self.quantile(0.99), "std": math.sqrt(max(0.0, variance))}
+        return {name: value if value is None else round(value, 3) for name, value in values.items()}
+
+    @classmethod
+    def together(cls, parts: Iterable[Latencies]) -> Latencies:
+        """Return the latencies of several cameras as one."""
+        whole = cls()
+        for part in parts:
+            whole._bins += part._bins
+            whole._count, whole._sum = whole._count + part._count, whole._sum + part._sum
+            whole._squares += part._squares
+        return whole
+
+
+class CameraStatistics:
+    """What one camera's verdicts add up to.
+
+    Attributes:
+        latencies: from capture to answer.
+        states: verdicts by state.
+        detections: how many boxes were found.
+        frames: frames that reached the line's process.
+        nbytes: their bytes.
+    """
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.latencies, self.states = Latencies(), Counter[VerdictState]()
+        self.detections = self.frames = self.nbytes = 0
+
+    def seen(self, nbytes: int) -> None:
+        """Count a frame that was taken from the ring."""
+        self.frames, self.nbytes = self.frames + 1, self.nbytes + nbytes
+
+    def judged(self, verdict: Verdict) -> None:
+        """Count a verdict."""
+        self.states[verdict.state] += 1
+        if verdict.state == VerdictState.INSPECTED and verdict.latency_ms is not None:
+            self.latencies.add(verdict.latency_ms)
+            self.detections += len(verdict.detections or ())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return latencies and bytes as a report has them."""
+        return {
+            "latency_ms": self.latencies.as_dict(),
+            "bytes_per_frame": round(self.nbytes / self.frames) if self.frames else None,
+            "detections": self.detections,
+        }

@@ -1,0 +1,115 @@
+"""What a person sees of a running line: a table on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from triton_yolo.clients.stream.cameras import Account, Camera, Cameras
+from triton_yolo.clients.stream.statistics import CameraStatistics
+
+REFRESH_SECONDS, LOG_SECONDS = 0.5, 15.0
+COLUMNS = ("camera", "state", "fps", "p50", "p99", "std", "answered", "dropped", "kB", "ring")  # ms; kB a frame
+WORDS = ("camera", "state", "dropped")  # columns of words
+
+
+class View:
+    """Shows the state of a line."""
+
+    def __init__(self, cameras: Cameras, statistics: Mapping[str, CameraStatistics], slots: int) -> None:
+        """Prepare.
+
+        Args:
+            cameras: the cameras.
+            statistics: of each camera, by name.
+            slots: slots of each camera.
+        """
+        self._cameras, self._statistics, self._slots = cameras, statistics, slots
+        self._console = Console(stderr=True)
+        self._live: Live | None = None
+        self._start, self._before = time.monotonic(), dict[str, tuple[float, int]]()
+        self._rates: dict[str, float] = {}
+
+    def begin(self) -> None:
+        """Count time from now on."""
+        self._start = time.monotonic()
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two calls of ``refresh``."""
+        return REFRESH_SECONDS if self._console.is_terminal else LOG_SECONDS
+
+    def refresh(self, away: str) -> None:
+        """Show how things are.
+
+        Args:
+            away: why the server is away; empty if it is there.
+        """
+        self._measure()
+        if not self._console.is_terminal:
+            self._console.print(self._line(away), markup=False, highlight=False, soft_wrap=True)
+            return
+        if self._live is None:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+        self._live.update(self.table(away), refresh=True)
+
+    def close(self) -> None:
+        """Take the table away."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def table(self, away: str = "", whole: bool = False) -> Table:
+        """Return the table.
+
+        Args:
+            away: why the server is away; empty if it is there.
+            whole: give rates since the start.
+        """
+        table = Table(box=None, pad_edge=False, header_style="bold", caption=away or None, caption_style="red")
+        for name in COLUMNS:
+            table.add_column(name, no_wrap=name != "dropped", justify="left" if name in WORDS else "right")
+        seconds = time.monotonic() - self._start
+        for camera in self._cameras:
+            account = _account(camera)
+            rate = account.answered / seconds if whole else self._rates.get(camera.name, 0.0)
+            table.add_row(camera.name, camera.state, f"{rate:.1f}", *self._measured(camera, account))
+        return table
+
+    def _measured(self, camera: Camera, account: Account) -> list[str]:
+        measured = self._statistics.get(camera.name, CameraStatistics())
+        latencies = measured.latencies.as_dict()
+        dropped = ", ".join(f"{reason.words} {count}" for reason, count in sorted(account.dropped.items()) if count)
+        kilobytes = f"{measured.nbytes / measured.frames / 1e3:.0f}" if measured.frames else "-"
+        ring = f"{account.in_flight}/{self._slots}"
+        times = [f"{value:.1f}" if value is not None else "-" for value in latencies.values()]
+        return [*times, str(account.answered), dropped or "0", kilobytes, ring]
+
+    def _measure(self) -> None:
+        now = time.monotonic()
+        for camera in self._cameras:
+            answered = _account(camera).answered
+            then, before = self._before.get(camera.name, (self._start, 0))
+            self._before[camera.name] = (now, answered)
+            self._rates[camera.name] = (answered - before) / max(now - then, 1e-6)
+
+    def _line(self, away: str) -> str:
+        accounts = {camera.name: _account(camera) for camera in self._cameras}
+        answered = sum(account.answered for account in accounts.values())
+        dropped = sum(sum(account.dropped.values()) for account in accounts.values())
+        rate = sum(self._rates.values())
+        troubled = [f"{camera.name} {camera.state}" for camera in self._cameras if camera.state != "running"]
+        parts = [f"{answered} frames inspected, {rate:.1f} a second", f"{dropped} not inspected", *troubled]
+        return "; ".join([*parts, *([away] if away else [])])
+
+
+def _account(camera: Camera) -> Account:
+    try:
+        return camera.account()
+    except TimeoutError:  # its process has just died in the middle of a change
+        return Account()

@@ -1,0 +1,1 @@
+../../preprocess_yuyv/1/ycbcr.py
