@@ -21,6 +21,7 @@ NAMES = {
     "compile_model": NETWORKS,  # of OpenVINO
     "PerfAnalyzer": TOOLS,
     "tool": TOOLS,  # looks a program up, or skips the test
+    "run_beside": TOOLS,  # runs one of another project's beside the test
     "pip": TOOLS,
     "make": TOOLS,
     "compose_command": TOOLS,

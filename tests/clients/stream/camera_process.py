@@ -163,7 +163,7 @@ class CameraProcess:
 
 
 @contextmanager
-def running(program: list[str], says: Callable[[str], bool] | None = None) -> Iterator[subprocess.Popen[str]]:
+def run_beside(program: list[str], says: Callable[[str], bool] | None = None) -> Iterator[subprocess.Popen[str]]:
     """Run a program beside the test, and end it.
 
     Args:

@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice, pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.clients.stream.camera_process import CameraFailed, CameraProcess, running
+from tests.clients.stream.camera_process import CameraFailed, CameraProcess, run_beside
+from tests.clients.stream.gige_camera import PACKAGE, is_installed
 from triton_yolo.clients.memory.ring import Reason
 from triton_yolo.clients.stream.errors import SourceError
 from triton_yolo.clients.stream.sources.libaravis import Camera
 
-FAKE = "arv-fake-gv-camera-0.8"
 # By address: the camera also answers on other interfaces of this machine, through which no frame would come.
 URI = "aravis:127.0.0.1"
-PORT = "0100007F:0F74"  # 127.0.0.1:3956, that of GigE Vision's control protocol, as /proc writes it
 LOST_WITHIN = 10  # seconds: Aravis asks once a second, and takes three seconds without an answer for the end
 
-pytestmark = pytest.mark.skipif(not shutil.which(FAKE), reason=f"{FAKE} is not installed: aravis-tools")
+pytestmark = pytest.mark.skipif(not is_installed(), reason=f"Aravis is not installed: {PACKAGE}")
 
 
 @contextmanager
-def fake_camera(*options: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a fake camera: its process, when it answers."""
-    with running([FAKE, "-i", "127.0.0.1", "-s", "LINE1", *options]) as process:
-        deadline = time.monotonic() + 10
-        while PORT not in Path("/proc/net/udp").read_text():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+def fake_camera(lost: int = 0) -> Iterator[subprocess.Popen[str]]:
+    """Run a fake camera: its process, when it answers.
+
+    Args:
+        lost: how many of a thousand packets get lost.
+    """
+    program = [sys.executable, "-m", "tests.clients.stream.gige_camera", "LINE1", str(lost)]
+    with run_beside(program, lambda line: line == "ready\n") as process:
         yield process
 
 
@@ -86,24 +85,24 @@ def mosaic(palette: np.ndarray, phase: int, pattern: str, height: int, width: in
 
 @pytest.mark.usefixtures("camera")
 def test_bayer_patterns_are_those_of_the_camera() -> None:
-    # The fake camera draws with red and blue exchanged in Bayer frames, though it has its pixels in the order of their
-    # name: its source puts the map's red where its comments say B.
+    # The fake camera of Aravis 0.8 exchanges red and blue in BayerRG8 and BayerBG8, and only there: in its source, the
+    # red of its colours goes to the pixels whose comment says B.
     patterns = {"BayerRG8": "rggb", "BayerBG8": "bggr", "BayerGR8": "grbg", "BayerGB8": "gbrg"}
     with CameraProcess("aravis", URI, pixel_format="RGB8", size="16x300") as camera:
         [(_, rgb)] = islice(camera.frames(), 1)
         camera.stop()
     palette = rgb[0, :255]
     assert (rgb[9, :255] == np.roll(palette, -9, 0)).all()
-    exchanged = palette[:, ::-1]
     for name, own in patterns.items():
         with CameraProcess("aravis", URI, pixel_format=name, size="16x300") as camera:
             [(_, frame)] = islice(camera.frames(), 1)
             assert camera.format["pixel_format"] == f"bayer_{own}"
             camera.stop()
+        colours = palette[:, ::-1] if name in ("BayerRG8", "BayerBG8") else palette
         fitting = {
             pattern
             for pattern in patterns.values()
-            if any((mosaic(exchanged, phase, pattern, 16, 300) == frame).all() for phase in range(255))
+            if any((mosaic(colours, phase, pattern, 16, 300) == frame).all() for phase in range(255))
         }
         assert fitting == {own}
 
@@ -169,7 +168,7 @@ def test_frames_for_which_there_is_no_slot_are_counted_while_the_reader_holds_al
 
 def test_frames_that_lost_packets_are_counted_and_not_delivered() -> None:
     with (
-        fake_camera("-r", "5"),
+        fake_camera(lost=5),
         CameraProcess("aravis", URI, fps=50, pixel_format="BayerRG8", size="200x600") as camera,
     ):
         captures = [capture for capture, _ in islice(camera.frames(), 30)]

@@ -13,7 +13,7 @@ from subprocess import Popen
 
 import pytest
 
-from tests.clients.stream.camera_process import CameraFailed, CameraProcess, running
+from tests.clients.stream.camera_process import CameraFailed, CameraProcess, run_beside
 from tests.clients.stream.films import colour_error, number_of, rgb_of, shoot
 from tests.clients.stream.rtsp_server import PACKAGES, is_installed
 from tests.clients.stream.test_video import COLOUR_TOLERANCE
@@ -34,7 +34,7 @@ def served(film: Path, port: int = 0) -> Iterator[tuple[str, Popen[str]]]:
     """Serve a film with a real server: its address, and its process."""
     told: list[str] = []
     program = [sys.executable, "-m", "tests.clients.stream.rtsp_server", str(film), str(port)]
-    with running(program, lambda line: not told.append(line) and line.strip().isdigit()) as server:
+    with run_beside(program, lambda line: not told.append(line) and line.strip().isdigit()) as server:
         yield f"rtsp://127.0.0.1:{int(told[0])}/line", server
 
 
