@@ -16,7 +16,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = ROOT / ".bench" / "linux"  # .ci/kernel unpacks it
-SHARE = "/mnt"  # empty on every Debian: what the machine may write to is mounted here
+# What the machine may write to is mounted on a folder that every Debian has, and that hides nothing that is needed.
+SHARE = next(
+    folder
+    for folder in ("/mnt", "/media", "/srv")
+    if not any(Path(path).is_relative_to(folder) for path in (ROOT, ROOT.resolve(), sys.prefix, sys.base_prefix))
+)
 TRANSPORT = ("virtio_pci", "9pnet_virtio", "9p")
 INIT = """#!/bin/busybox sh
 busybox mount -t proc proc /proc

@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -210,10 +211,15 @@ class Trials:
         self.record("nothing said", SLOTS, count=4, fps=None)
         self.record("large", SLOTS, count=6, fps=None, input=HDMI, size="960x1280", controls=STILL)
 
+    def numbers(self) -> None:
+        """Numbers of frames that begin again at 0 after 128 frames."""
+        wrap = {"controls": {"wrap_sequence_number": 1}}
+        self.record("numbers that begin again", SLOTS, count=140, fps=50.0, size="180x320", **wrap)
+        press(SLOTS, "wrap_sequence_number", 0)
+
     def errors(self) -> None:
         """What is refused."""
-        file = Path("/mnt/tmp/file")
-        file.touch()
+        file = Path(tempfile.mkstemp()[1])
         for name, uri, arguments in (
             ("no device", "/dev/video9", {}),
             ("a file", str(file), {}),
@@ -331,7 +337,7 @@ def main(out: Path) -> None:
     try:
         load("vivid", VIVID)
         for part in (
-            *(trials.formats, trials.choices, trials.errors, trials.two, trials.killed, trials.faults),
+            *(trials.formats, trials.choices, trials.numbers, trials.errors, trials.two, trials.killed, trials.faults),
             *(trials.padded, trials.gone, trials.usb),
         ):
             began = time.monotonic()

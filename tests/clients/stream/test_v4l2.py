@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
+import select
 import subprocess
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -18,11 +20,14 @@ from tests.clients.stream.in_machine import BROKEN, FORMATS
 from tests.clients.stream.usb_camera import HEIGHT, WIDTH
 from tests.deploy.conftest import tool
 from tests.support import machine
+from triton_yolo.clients.memory.ring import Reader, Reason, Ring, Writer
 from triton_yolo.clients.pixel_formats import PIXEL_FORMATS
 from triton_yolo.clients.stream.errors import SourceError
 from triton_yolo.clients.stream.frames import FORMATS as NUMBERS
+from triton_yolo.clients.stream.frames import FrameFormat
 from triton_yolo.clients.stream.sources import v4l2_api as api
-from triton_yolo.clients.stream.sources.v4l2 import SEQUENCES, V4l2, captured
+from triton_yolo.clients.stream.sources.base import Outlet
+from triton_yolo.clients.stream.sources.v4l2 import V4l2, captured
 from triton_yolo.clients.stream.sources.v4l2_buffers import Layout
 
 WAYS = ("slots", "copied")
@@ -198,6 +203,12 @@ class TestDrivers:
         check_account(result)
         assert result["account"]["dropped"]["source lost"] >= 2  # half of some ten
         assert result["numbers"] == sorted(set(result["numbers"]))
+
+    def test_nothing_is_missed_when_the_drivers_numbers_begin_again(self, trials: Trials) -> None:
+        result = trials["numbers that begin again"]
+        check_account(result)
+        assert result["numbers"][-1] > 128  # its first number is that far from the end of 32 bits
+        assert result["account"]["captured"] < 500
 
     @pytest.mark.parametrize("way", WAYS)
     def test_a_frame_that_the_driver_marks_as_broken_is_dropped(self, trials: Trials, way: str) -> None:
@@ -385,8 +396,35 @@ class TestTimes:
     def test_other_times_are_not_believed(self, buffer: api.Buffer) -> None:
         assert captured(buffer)[0] > 1_500_000_000
 
-    def test_numbers_of_frames_begin_again_at_the_end_of_32_bits(self) -> None:
-        assert SEQUENCES == 1 << 8 * ctypes.sizeof(ctypes.c_uint32)
+
+class TestSlots:
+    """What a source that lends slots to a driver asks of the ring."""
+
+    def test_a_slot_for_a_driver_may_cost_the_oldest_frame(self) -> None:
+        ready, (stop, _) = os.eventfd(0), os.pipe()
+        with Ring.create(f"test-slots-{os.getpid()}", 3, 1, 100) as ring, Ring.open(ring.path) as theirs:
+            writer = Writer(theirs, 0, ready)
+            outlet = Outlet(writer, FrameFormat("bayer_rggb", 2, 2, 4), stop, waits=False)
+            for number in range(3):
+                outlet.put(bytes([number] * 4))
+            assert writer.reserve() is None
+            row = writer.reserve(overwrite=True)
+            assert row is not None
+            assert [capture.number for capture in Reader(ring).ready()] == [1, 2]
+            writer.slot(row)[:4] = 7
+            outlet.publish(writer.begin_in(row, 1, 2))
+            writer.miss(Reason.SOURCE_LOST, 5)
+            assert ring.counts(0) == (9, 0, {Reason.RING_FULL: 1, Reason.SOURCE_LOST: 5}, 3)
+            assert ring.slot(row, 0)[:5].tolist() == [7, 7, 7, 7, 0]
+            writer.close()
+
+    def test_a_source_waits_for_its_device_and_for_the_word_to_stop(self) -> None:
+        device, stop = os.eventfd(0), os.eventfd(0)
+        outlet = Outlet(cast(Writer, None), FrameFormat("rgb", 1, 1, 3), stop, waits=False)
+        os.eventfd_write(device, 1)
+        assert outlet.wait(device, select.POLLIN) == select.POLLIN
+        os.eventfd_write(stop, 1)
+        assert outlet.wait(device, select.POLLIN) == 0
 
 
 class TestOptions:
