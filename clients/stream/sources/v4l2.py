@@ -216,11 +216,12 @@ class V4l2(Source):
 
     def _set_format(self, name: str, code: int, height: int, width: int) -> FrameFormat:
         got = api.call(self._file, api.S_FMT, self._wanted(code, height, width)).fmt.pix
-        if (got.pixelformat, got.height, got.width) != (code, height, width):
+        if got.pixelformat != code or (self._size and (got.height, got.width) != self._size):
             raise SourceError(
                 f"{self._path} delivers {got.height}x{got.width} of {_code_text(got.pixelformat)} where "
                 f"{height}x{width} of {_code_text(code)} is wanted: choose another size or pixel_format"
             )
+        height, width = got.height, got.width
         if got.field not in api.WHOLE_FRAMES:
             raise SourceError(f"{self._path} delivers fields, and no whole frames: choose another input or size")
         if name == MJPEG:

@@ -129,7 +129,9 @@ class Queue(ABC):
 class SlotQueue(Queue):
     """The ring's own slots: a frame is where it has to be when the driver has written it.
 
-    A slot keeps its place in the driver's queue, so that its pages are pinned once and not for each frame.
+    A slot keeps its place in the driver's queue, so that its pages are pinned once and not for each frame. When the
+    process is killed the kernel takes the slots back from the driver before anybody who waits for the process's end
+    learns of it: slots that are recovered after that are written to by nobody.
     """
 
     memory = api.USERPTR

@@ -5,12 +5,14 @@ What is written, ``results.json`` and a file for the last frame of each recordin
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
 import select
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.clients.stream.usb_camera import FPS, MJPEG, YUYV, plug_in
 from tests.support.machine import modules
 from triton_yolo.clients.memory.ring import Reader, Ring, State
 from triton_yolo.clients.stream import camera
@@ -27,15 +30,16 @@ from triton_yolo.clients.stream.sources.v4l2 import V4l2
 
 FINIT_MODULE = 313  # number of the system call on x86-64
 FORMATS = tuple(name for name in v4l2.CODES if name != v4l2.MJPEG)
-SLOTS, COPIED, MULTIPLANAR = "/dev/video0", "/dev/video1", "/dev/video2"
+SLOTS, COPIED, MULTIPLANAR, USB, METADATA = (f"/dev/video{number}" for number in range(5))
 # Two inputs each: a camera, and HDMI. The second device has contiguous memory, where no driver takes a ring's slots.
 VIVID = (
     "n_devs=3 node_types=0x1,0x1,0x1 multiplanar=1,1,2 allocators=0,1,0 num_inputs=2,2,2 input_types=0xc,0xc,0xc "
     "vid_cap_nr=0,1,2"
 )
-STILL = {"osd_text_mode": 2}  # no text in the picture
+STILL = {"osd_text_mode": 2, "test_pattern": 1}  # no text in the picture, and bars in full colours
 HDMI = 1  # number of an input
 NO_SIGNAL, SIGNAL_OF_ANOTHER_SIZE = 1, 4  # values of a control of vivid's
+BROKEN = 6  # of so many frames of the USB camera one is broken
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -116,7 +120,8 @@ class Camera:
 
     def stop(self) -> dict[str, Any]:
         """Stop it, and return what it said last and how it ended."""
-        os.write(self.stdin, b"stop\n")
+        with contextlib.suppress(BrokenPipeError):  # it has ended
+            os.write(self.stdin, b"stop\n")
         return self.end()
 
     def end(self) -> dict[str, Any]:
@@ -175,11 +180,11 @@ class Trials:
         result: dict[str, Any] = {"first": one.first}
         if "format" in one.first:
             one.start()
-            found = one.frames(2)
+            found = one.frames(min(2, count))
             result["running"] = one.account()
             if between:
                 between(one)
-            found += one.frames(count - 2)
+            found += one.frames(count - len(found))
             result |= one.stop()
             result["numbers"] = [capture.number for capture, *_ in found]
             result["times"] = [capture.monotonic_ns for capture, *_ in found]
@@ -206,10 +211,15 @@ class Trials:
         self.record("nothing said", SLOTS, count=4, fps=None)
         self.record("large", SLOTS, count=6, fps=None, input=HDMI, size="960x1280", controls=STILL)
 
+    def numbers(self) -> None:
+        """Numbers of frames that begin again at 0 after 128 frames."""
+        wrap = {"controls": {"wrap_sequence_number": 1}}
+        self.record("numbers that begin again", SLOTS, count=140, fps=50.0, size="180x320", **wrap)
+        press(SLOTS, "wrap_sequence_number", 0)
+
     def errors(self) -> None:
         """What is refused."""
-        file = Path("/mnt/tmp/file")
-        file.touch()
+        file = Path(tempfile.mkstemp()[1])
         for name, uri, arguments in (
             ("no device", "/dev/video9", {}),
             ("a file", str(file), {}),
@@ -307,6 +317,19 @@ class Trials:
         self.record("no signal", COPIED, **grabber)
         self.record("unplugged", SLOTS, size="480x640", between=lambda one: press(SLOTS, "disconnect"))
 
+    def usb(self) -> None:
+        """A USB camera, which sends JPEGs where it has no room for pixels, and is unplugged."""
+        load("vhci_hcd")
+        load("uvcvideo")
+        camera = plug_in([path.read_bytes() for path in sorted(self.out.glob("*.jpg"))], BROKEN)
+        end = time.monotonic() + 20
+        while not os.path.exists(METADATA) and time.monotonic() < end:
+            time.sleep(0.1)
+        self.record("its second device", METADATA)
+        self.record("usb at a low rate", USB, count=0, fps=float(FPS[YUYV]))
+        self.record("usb", USB, count=2 * BROKEN, fps=float(FPS[MJPEG]))
+        self.record("usb unplugged", USB, fps=None, pixel_format="mjpeg", between=lambda one: os.kill(camera, 15))
+
 
 def main(out: Path) -> None:
     """Make all trials."""
@@ -314,12 +337,13 @@ def main(out: Path) -> None:
     try:
         load("vivid", VIVID)
         for part in (
-            *(trials.formats, trials.choices, trials.errors, trials.two, trials.killed, trials.faults),
-            *(trials.padded, trials.gone),
+            *(trials.formats, trials.choices, trials.numbers, trials.errors, trials.two, trials.killed, trials.faults),
+            *(trials.padded, trials.gone, trials.usb),
         ):
             began = time.monotonic()
             part()
-            print(f"{part.__name__}: {time.monotonic() - began:.1f} s", flush=True)
+            sys.stdout.write(f"{part.__name__}: {time.monotonic() - began:.1f} s\n")
+            sys.stdout.flush()
     finally:
         (out / "results.json").write_text(json.dumps(trials.results, indent=1))
 
