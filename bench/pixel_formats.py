@@ -58,6 +58,7 @@ def measure(repository: Path, rounds: int) -> dict[str, Any]:
     boards = [draw_board(seed, WIDTH, HEIGHT, "photo").image for seed in range(COUNT)]
     batches = {name: np.stack([as_sensor(board, name) for board in boards]) for name in FORMATS}
     spent: dict[PixelFormatName, list[tuple[float, float, float]]] = {name: [] for name in FORMATS}
+    first: dict[PixelFormatName, float] = {}  # it waits until the format's pipeline has been built
     with TritonServer(repository, free_addresses(), lambda line: None) as server, ExitStack() as stack:
         server.wait_until_ready()
         detector = stack.enter_context(Detector(_grpc(server.addresses)))
@@ -66,6 +67,7 @@ def measure(repository: Path, rounds: int) -> dict[str, Any]:
                 before = time.perf_counter(), time.process_time(), _processor(server.running.pid)
                 detector.detect_frames(batch, pixel_format=name)
                 after = time.perf_counter(), time.process_time(), _processor(server.running.pid)
+                first.setdefault(name, 1000 * (after[0] - before[0]))
                 if number >= 0:
                     spent[name].append(tuple(b - a for a, b in zip(before, after, strict=True)))  # type: ignore[arg-type]
         carried = {name: _carried(server.addresses, name, batch) for name, batch in batches.items()}
@@ -73,7 +75,9 @@ def measure(repository: Path, rounds: int) -> dict[str, Any]:
         "measured_on": {**describe_machine(), "date": date.today().isoformat()},
         "frames": {"count": COUNT, "height": HEIGHT, "width": WIDTH},
         "rounds": rounds,
-        "pixel_formats": {name: _figures(name, carried, spent) for name in FORMATS},
+        "pixel_formats": {
+            name: {**_figures(name, carried, spent), "first_request_ms": first[name]} for name in FORMATS
+        },
     }
 
 
