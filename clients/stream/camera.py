@@ -92,4 +92,4 @@ def _lost(answers: int, why: str, comes_back: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(main(int(sys.argv[1])))  # the camera's name follows, for whoever looks at the list of processes

@@ -254,7 +254,7 @@ class Camera:
         try:
             self._answers, self._pipe = await _reader(read)
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "triton_yolo.clients.stream.camera", str(write)),
+                *(sys.executable, "-m", "triton_yolo.clients.stream.camera", str(write), self.name),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
