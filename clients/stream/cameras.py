@@ -538,8 +538,8 @@ class Cameras:
             reader.close()
             ring.close()
 
-    async def close(self) -> None:
-        """End all processes, and remove the rings."""
+    async def kill(self) -> None:
+        """End all processes."""
         self._closing = True
         for camera in self:
             camera._stop.set()
@@ -547,6 +547,10 @@ class Cameras:
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def close(self) -> None:
+        """End all processes, and remove the rings."""
+        await self.kill()
         for reader in (*self._rings.values(), *self._unused.values()):
             self.close_ring(reader.ring)
         for camera in self:

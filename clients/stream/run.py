@@ -111,6 +111,7 @@ class Stream:
                 for job in self._jobs:
                     job.cancel()
                 await asyncio.gather(*self._jobs, return_exceptions=True)
+                await self._cameras.kill()
                 await self._collector.detach()
                 await self._cameras.close()
                 registrar.close()
