@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 from functools import partial
@@ -16,7 +17,7 @@ from rich.console import Console
 from triton_yolo.cli.exits import leave
 from triton_yolo.clients.errors import DetectionError
 from triton_yolo.clients.stream.errors import LineError
-from triton_yolo.clients.stream.line import Line, line_of, read_line
+from triton_yolo.clients.stream.line import Line, checked, line_of, read_line
 from triton_yolo.clients.stream.report import as_json
 from triton_yolo.clients.stream.run import run
 from triton_yolo.clients.stream.sinks.base import Sink
@@ -78,6 +79,10 @@ def main(
     logging.basicConfig(level=logging.WARNING, format=f"{COMMAND}: %(message)s")
     settings: dict[str, Any] = {"url": url, "memory": memory, "deadline_ms": deadline}
     given = {name: value for name, value in settings.items() if value is not None}
+    if seconds is not None and not math.isfinite(seconds):
+        leave(COMMAND, f"--seconds is a number of seconds; got {seconds}")
+    if report and report.is_dir():
+        leave(COMMAND, f"--report {report} is a folder: name a file")
     try:
         wanted, read_again = _line(line, camera or [], fps, given)
         sinks: list[Sink] = [JsonLines(os.dup(1))] if json else []
@@ -114,4 +119,5 @@ def _line(file: Path | None, uris: list[str], fps: float | None, given: dict[str
 
 
 def _read(file: Path, given: dict[str, Any]) -> Line:
-    return read_line(file).model_copy(update=given)
+    line = read_line(file)
+    return checked({**line.model_dump(), **given}, "")

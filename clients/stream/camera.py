@@ -28,7 +28,8 @@ def main(answers: int, stdin: int = 0) -> int:
     """Run the source that the first line names in the column that the second one names.
 
     Args:
-        answers: descriptor for answers: {"format": ..., "waits": ...}, {"ended": true} and {"error": ...}.
+        answers: descriptor for answers: {"format": ..., "waits": ..., "comes_back": ...}, {"ended": true} and
+            {"error": ..., "comes_back": ...}.
         stdin: descriptor that the lines are read from.
 
     Returns:
@@ -39,14 +40,20 @@ def main(answers: int, stdin: int = 0) -> int:
     wanted = _line(stdin)
     if wanted is None:
         return 0
+    comes_back = False  # not with options that are wrong, or without what it needs
     try:
-        source = source_class(wanted["kind"])(wanted["uri"], wanted["fps"], wanted["options"])
+        kind, options = source_class(wanted["kind"]), dict(wanted["options"])
+        if wanted["size"] and "size" in kind.known_options():
+            options.setdefault("size", wanted["size"])
+        source = kind(wanted["uri"], wanted["fps"], options)
+        comes_back = source.comes_back
         delivers = source.open()
     except ModuleNotFoundError as error:
-        return _lost(answers, f"{error.name} is not installed: pip install 'triton-yolo[stream]'")
-    except (TritonYoloError, OSError, ValueError) as error:
-        return _lost(answers, str(error))
-    _say(answers, {"format": asdict(delivers), "waits": source.waits and source.fps is None})
+        return _lost(answers, f"{error.name} is not installed: pip install 'triton-yolo[stream]'", False)
+    except (TritonYoloError, OSError, ValueError, TypeError) as error:
+        return _lost(answers, str(error), comes_back)
+    waits = source.waits and source.fps is None
+    _say(answers, {"format": asdict(delivers), "waits": waits, "comes_back": comes_back})
     place = _line(stdin)
     if not isinstance(place, dict):  # it is to stop
         return 0
@@ -56,7 +63,7 @@ def main(answers: int, stdin: int = 0) -> int:
         try:
             source.run(Outlet(writer, delivers, stdin, waits))
         except (TritonYoloError, OSError, ValueError) as error:
-            return _lost(answers, str(error))
+            return _lost(answers, str(error), comes_back)
         finally:
             source.close()
             writer.close()
@@ -79,10 +86,10 @@ def _say(answers: int, content: dict[str, Any]) -> None:
     os.write(answers, f"{json.dumps(content)}\n".encode())
 
 
-def _lost(answers: int, why: str) -> int:
-    _say(answers, {"error": why})
+def _lost(answers: int, why: str, comes_back: bool) -> int:
+    _say(answers, {"error": why, "comes_back": comes_back})
     return LOST
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(main(int(sys.argv[1])))  # the camera's name follows, for whoever looks at the list of processes

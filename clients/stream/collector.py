@@ -11,14 +11,13 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from triton_yolo.clients.async_detector import AsyncDetector
 from triton_yolo.clients.detections import Detections
-from triton_yolo.clients.errors import LATE, DetectionError, ServerBusy, ServerUnavailable, UnknownRegion
+from triton_yolo.clients.errors import LATE, DetectionError, RegionInUse, ServerBusy, ServerUnavailable, UnknownRegion
 from triton_yolo.clients.memory.ring import Capture, Reason, Ring
-from triton_yolo.clients.protocols.calls import server_metadata
+from triton_yolo.clients.protocols.calls import model_config
 from triton_yolo.clients.request import request_parameters
 from triton_yolo.clients.stream.cameras import Camera, Cameras, Seat
 from triton_yolo.clients.stream.carriers import Carrier, Parcel, Slot
@@ -28,8 +27,9 @@ from triton_yolo.clients.stream.order import Order
 from triton_yolo.clients.stream.statistics import CameraStatistics
 from triton_yolo.clients.stream.window import Window
 
-PATIENCE_NS = 60_000_000_000  # the deadline of frames of files, which have no time of their own
 GRACE = 0.25  # seconds that an answer may take longer than the deadline before the request is given up
+UNREADABLE_SECONDS = 0.5  # between two looks at an account that is in the middle of a change
+FORGET_ATTEMPTS, FORGET_SECONDS = 5, 0.3  # to have a ring forgotten that the server reads still, and between them
 PROBE_SECONDS = 0.5  # between two questions whether the server is back
 
 logger = logging.getLogger(__name__)
@@ -70,13 +70,18 @@ class Collector:
         self.requests = 0
         self.statistics: dict[str, CameraStatistics] = {}
         self._orders: dict[str, Order] = {}
-        self._seen: dict[str, int] = {}  # the highest number of each camera that was ready once, and 1
+        self._seen: dict[str, int] = {}  # the highest number of each camera that was taken once, and 1
         self._lost: dict[str, Counter[Reason]] = {}  # verdicts on frames that the process never had, by reason
         self._held: dict[tuple[str, int], tuple[Seat, Frame]] = {}  # frames that were taken, by camera and number
         self._window = Window(line.window_ms)
         self._ticks: set[asyncio.Task[None]] = set()
         self._probe: asyncio.Task[None] | None = None
-        self._attached: set[str] = set()
+        self._attached: dict[str, int] = {}  # rings that the server knows: the how manieth registration that was
+        self._attaching: dict[str, asyncio.Task[None]] = {}
+        self._detaching: set[asyncio.Task[bool]] = set()
+        self._registrations = 0
+        self._unreadable: dict[str, float] = {}  # until when an account is left alone that could not be read
+        self._deadline = int(line.deadline_ms * 1e6)
         self._awake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -99,9 +104,10 @@ class Collector:
             loop.remove_reader(self._cameras.ready)
             if self._timer:
                 self._timer.cancel()
-            for task in (*self._ticks, *([self._probe] if self._probe else [])):
+            tasks = (*self._ticks, *([self._probe] if self._probe else []))
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._ticks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
         self._finish()
 
     async def attach(self) -> None:
@@ -112,10 +118,12 @@ class Collector:
         """
         await self._attach([reader.ring for reader in self._cameras.readers])
 
-    def detach(self) -> None:
-        """Let the server forget all rings; waits for it."""
+    async def detach(self) -> None:
+        """Let the server forget all rings; one that does not answer is asked once."""
+        await asyncio.gather(*self._attaching.values(), *self._detaching, return_exceptions=True)
+        ask = True
         for reader in self._cameras.readers:
-            self._detach(reader.ring)
+            ask = await self._detach(reader.ring, ask)
         self._carrier.close()
 
     def _told(self) -> None:
@@ -130,7 +138,11 @@ class Collector:
         ready = self._ready()
         self._find_lost(ready)
         waiting = self._drop(ready)
-        late_ns = [captures[0].monotonic_ns + self._deadline(name) for name, (_, captures) in waiting.items()]
+        late_ns = [
+            captures[0].monotonic_ns + self._deadline
+            for name, (_, captures) in waiting.items()
+            if not self._cameras[name].waits
+        ]
         wake_ns = min(late_ns, default=None)
         if waiting and len(self._ticks) < self._line.in_flight:
             now = time.monotonic_ns()
@@ -142,7 +154,9 @@ class Collector:
                 self._awake.set()  # look again: there may be more
         self._check()
         for ring in self._cameras.tidy():
-            self._detach(ring)
+            job = asyncio.ensure_future(self._detach(ring))
+            self._detaching.add(job)
+            job.add_done_callback(self._detaching.discard)
         if wake_ns is not None:
             seconds = max(0.0, (wake_ns - time.monotonic_ns()) / 1e9)
             self._timer = asyncio.get_running_loop().call_later(seconds, self._awake.set)
@@ -158,21 +172,22 @@ class Collector:
             for seat in camera.seats:
                 captures = found.get((seat.ring.name, seat.column))
                 if captures:
-                    self._see(camera, seat, captures)
+                    for capture in captures:
+                        self._window.captured(camera.name, capture.monotonic_ns)
                     ready.setdefault(camera.name, []).append((seat, captures))
         return ready
 
-    def _see(self, camera: Camera, seat: Seat, captures: list[Capture]) -> None:
-        for capture in captures:
-            number = seat.base + capture.number
-            if number >= self._seen.get(camera.name, 0):
-                self._seen[camera.name] = number + 1
-                self._window.captured(camera.name, capture.monotonic_ns)
-
     def _find_lost(self, ready: dict[str, list[Ready]]) -> None:
-        """Give a verdict on frames whose numbers were left out: their camera's process has counted why."""
+        """Give a verdict on frames whose numbers were left out: their camera's process has counted why.
+
+        What comes before a frame that was taken is ready, taken or lost: a slot that was ready a moment ago is no
+        proof, since the camera may be writing its next frame there. So is everything once the process has ended.
+        """
         for camera in self._cameras:
             end = self._seen.get(camera.name, 0)
+            if not any(seat.alive for seat in camera.seats):
+                end = camera.captured
+                self._window.forget(camera.name)
             if self._order(camera.name).next < end:
                 present = [seat.base + c.number for seat, captures in ready.get(camera.name, ()) for c in captures]
                 self._lose(camera, end, present)
@@ -198,10 +213,11 @@ class Collector:
         for name, (seat, captures) in ((name, one) for name, seats in ready.items() for one in seats):
             if self.away:
                 old, why = captures, Reason.SERVER_AWAY
+            elif self._cameras[name].waits:
+                old, why = [], Reason.LATE  # files have time
             else:
-                keep = [c for c in captures if now - c.monotonic_ns < self._deadline(name)]
-                outrun = len(keep) > self._line.backlog and not self._cameras[name].waits
-                keep = keep[-1:] if outrun else keep
+                keep = [c for c in captures if now - c.monotonic_ns < self._deadline]
+                keep = keep[-1:] if len(keep) > self._line.backlog else keep
                 old, why = [c for c in captures if c not in keep], Reason.LATE
             for capture in old:
                 frame = self._take(name, seat, capture)
@@ -217,11 +233,15 @@ class Collector:
         numbered = capture._replace(number=seat.base + capture.number)
         frame = Frame(camera, numbered, FORMATS[capture.format], Slot(seat.ring, capture))
         self._held[camera, numbered.number] = (seat, frame)
+        self._seen[camera] = max(self._seen.get(camera, 0), numbered.number + 1)
         self._statistics(camera).seen(capture.nbytes)
         return frame
 
     def _send(self, waiting: dict[str, Ready]) -> bool:
-        """Send the oldest frame of each camera, as one tick, and return whether there was one."""
+        """Send the oldest frame of each camera, as one tick, and return whether there was one.
+
+        There is none where the cameras have taken them back, or where as many are held as may be.
+        """
         taken = [self._take(name, seat, captures[0]) for name, (seat, captures) in waiting.items()]
         frames = [frame for frame in taken if frame]
         if frames:
@@ -233,18 +253,19 @@ class Collector:
     def _ticked(self, task: asyncio.Task[None]) -> None:
         self._ticks.discard(task)
         self._awake.set()
-        if not task.cancelled() and task.exception():
-            logger.error("a request failed in an unexpected way", exc_info=task.exception())
 
     async def _tick(self, frames: list[Frame]) -> None:
         """Send frames, and give each its verdict."""
+        now = time.monotonic_ns()
+        begins = [now if self._waits(frame) else frame.capture.monotonic_ns for frame in frames]
+        end = min(begins) + self._deadline
         try:
-            await self._attach([self._held[f.camera, f.capture.number][0].ring for f in frames])
-            end = min(frame.capture.monotonic_ns + self._deadline(frame.camera) for frame in frames)
+            rings = [self._held[frame.camera, frame.capture.number][0].ring for frame in frames]
+            await asyncio.wait_for(self._attach(rings), max(0.0, (end - now) / 1e9) + GRACE)
             left = max(0.001, (end - time.monotonic_ns()) / 1e9)
             parameters = request_parameters(self._line.score_threshold, None, None, left)
             parcels = self._carrier.parcels(frames, parameters)
-        except DetectionError as error:
+        except Exception as error:
             self._fail(frames, error)
             return
         self.requests += len(parcels)
@@ -253,60 +274,101 @@ class Collector:
     async def _ask(self, parcel: Parcel, seconds: float) -> None:
         try:
             answer = await asyncio.wait_for(self._infer(parcel), seconds + GRACE)
-        except asyncio.TimeoutError:
-            for frame in parcel.frames:
-                self._release(frame, Reason.LATE)
-        except DetectionError as error:
-            self._fail(parcel.frames, error)
-        else:
             for frame, detections in zip(parcel.frames, answer, strict=True):
                 self._answered(frame, detections)
+        except Exception as error:
+            self._fail(parcel.frames, error)
         finally:
             self._carrier.done(parcel)
 
     async def _infer(self, parcel: Parcel) -> list[Detections]:
+        rings = [self._held[frame.camera, frame.capture.number][0].ring for frame in parcel.frames]
+        known = {ring.name: self._attached.get(ring.name) for ring in rings}
         try:
             return await self._detector._run(parcel.request)
         except UnknownRegion:  # the server was started anew
-            rings = [self._held[frame.camera, frame.capture.number][0].ring for frame in parcel.frames]
-            self._attached.difference_update(ring.name for ring in rings)
+            for name, registration in known.items():
+                if self._attached.get(name) == registration:  # else another request has seen to it meanwhile
+                    self._attached.pop(name, None)
             await self._attach(rings)
             return await self._detector._run(parcel.request)
 
     async def _attach(self, rings: list[Ring]) -> None:
         for ring in {ring.name: ring for ring in rings}.values():
             if ring.name not in self._attached:
-                await asyncio.to_thread(self._carrier.attach, ring)
-                self._attached.add(ring.name)
+                job = self._attaching.get(ring.name)
+                if job is None:
+                    job = self._attaching[ring.name] = asyncio.ensure_future(self._register(ring))
+                    job.add_done_callback(lambda done: done.cancelled() or done.exception())  # somebody has seen it
+                await asyncio.shield(job)  # of all requests that wait for it
 
-    def _detach(self, ring: Ring) -> None:
-        """Let a ring go that nobody uses any more."""
-        if ring.name in self._attached:
-            self._attached.discard(ring.name)
+    async def _register(self, ring: Ring) -> None:
+        try:
+            await asyncio.to_thread(self._carrier.attach, ring)
+            self._registrations += 1
+            self._attached[ring.name] = self._registrations
+        finally:
+            del self._attaching[ring.name]
+
+    async def _detach(self, ring: Ring, ask: bool = True) -> bool:
+        """Let a ring go that nobody uses any more, and return whether the server took notice.
+
+        Args:
+            ring: the ring.
+            ask: whether the server is told.
+        """
+        known, told = self._attached.pop(ring.name, None), True
+        try:
+            if known and ask and not self.away:
+                await self._forget(ring)
+        except DetectionError as error:
+            logger.info("the server keeps %s until it ends: %s", ring.name, error)
+            told = False
+        finally:
+            self._cameras.close_ring(ring)
+        return told
+
+    async def _forget(self, ring: Ring) -> None:
+        for _ in range(FORGET_ATTEMPTS - 1):
             try:
-                self._carrier.detach(ring)
-            except DetectionError as error:
-                logger.info("the server keeps %s until it ends: %s", ring.name, error)
-        self._cameras.close_ring(ring)
+                return await asyncio.to_thread(self._carrier.detach, ring)
+            except RegionInUse:  # by a request that came too late, and was given up
+                await asyncio.sleep(FORGET_SECONDS)
+        return await asyncio.to_thread(self._carrier.detach, ring)
 
-    def _fail(self, frames: Any, error: DetectionError) -> None:
-        """Give a verdict on frames that got no answer."""
+    def _fail(self, frames: Sequence[Frame], error: Exception) -> None:
+        """Give a verdict on those frames that have none."""
         away = isinstance(error, ServerUnavailable) and not isinstance(error, ServerBusy)
-        late = isinstance(error, ServerBusy) and LATE in str(error)  # it waited in a queue as long as it might
-        reason = Reason.SERVER_AWAY if away else Reason.LATE if late else Reason.REFUSED
+        # It waited in a queue of the server for as long as it might, or it was not answered.
+        late = isinstance(error, asyncio.TimeoutError) or (isinstance(error, ServerBusy) and LATE in str(error))
+        if not (late or isinstance(error, DetectionError)):
+            logger.error("a request failed in an unexpected way", exc_info=error)
         for frame in frames:
-            self._release(frame, reason, str(error))
+            if (frame.camera, frame.capture.number) not in self._held:
+                continue
+            if late or (isinstance(error, ServerBusy) and self._is_late(frame)):
+                self._release(frame, Reason.LATE)
+            else:
+                self._release(frame, Reason.SERVER_AWAY if away else Reason.REFUSED, str(error) or repr(error))
         if away and not self.away:
             self.away = str(error)
             logger.warning("%s; frames are dropped until it is back", error)
             self._probe = asyncio.ensure_future(self._wait_for_server())
 
+    def _is_late(self, frame: Frame) -> bool:
+        return time.monotonic_ns() - frame.capture.monotonic_ns > self._deadline and not self._waits(frame)
+
+    def _waits(self, frame: Frame) -> bool:
+        """Whether a frame's camera has time."""
+        return self._cameras[frame.camera].waits
+
     async def _wait_for_server(self) -> None:
         while True:
             await asyncio.sleep(PROBE_SECONDS)
             try:
-                await asyncio.wait_for(self._detector.protocol.call(server_metadata()), 2.0)
-                await self._detector.labels("detect_frames")  # the models are loaded after the port is open
+                # Not what the detector remembers: the models are loaded after the port is open, and may be others.
+                await asyncio.wait_for(self._detector.protocol.call(model_config("detect_frames")), 2.0)
+                self._detector._models.clear()
                 break
             except (DetectionError, asyncio.TimeoutError):
                 continue
@@ -316,7 +378,7 @@ class Collector:
 
     def _answered(self, frame: Frame, detections: Detections) -> None:
         latency = time.monotonic_ns() - frame.capture.monotonic_ns
-        if latency > self._deadline(frame.camera):
+        if self._is_late(frame):
             self._release(frame, Reason.LATE)
         else:
             self._release(frame, None, "", latency / 1e6, detections)
@@ -345,10 +407,6 @@ class Collector:
         self._statistics(verdict.camera).judged(verdict)
         self._order(verdict.camera).add(verdict)
 
-    def _deadline(self, camera: str) -> int:
-        """Return how long after its capture a frame of a camera is late, in nanoseconds."""
-        return PATIENCE_NS if self._cameras[camera].waits else int(self._line.deadline_ms * 1e6)
-
     def _order(self, camera: str) -> Order:
         if camera not in self._orders:
             self._orders[camera] = Order(self._emit)
@@ -365,10 +423,13 @@ class Collector:
         for camera in self._cameras:
             if any(seat.alive for seat in camera.seats) and camera.state != "running":
                 continue  # its process has just died: what it had is settled first
+            if time.monotonic() < self._unreadable.get(camera.name, 0.0):
+                continue
             try:
                 missing = camera.account().missing
-            except TimeoutError:
-                continue  # its process was interrupted in a change, or has died
+            except TimeoutError:  # its process was interrupted in a change, or has died: finding that out takes long
+                self._unreadable[camera.name] = time.monotonic() + UNREADABLE_SECONDS
+                continue
             taken = sum(seat.taken for seat in camera.seats)
             if (missing or taken != held.get(camera.name, 0)) and not self.unbalanced:
                 self.unbalanced = (
@@ -386,4 +447,5 @@ class Collector:
             judged = sum(self._statistics(camera.name).states.values())
             if judged != account.captured and not self.unbalanced:
                 self.unbalanced = f"camera {camera.name}: {judged} verdicts on {account.captured} frames"
+        self._unreadable.clear()
         self._check()

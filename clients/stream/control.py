@@ -8,6 +8,7 @@ The answer is {"ok": true}, {"error": "..."} or the report.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from triton_yolo.clients.stream.errors import LineError
+from triton_yolo.errors import TritonYoloError
 
 LARGEST = 64 * 1024  # bytes of a request
 
@@ -33,6 +35,7 @@ class Control:
         """
         self._path, self._handle = path, handle
         self._server: asyncio.AbstractServer | None = None
+        self._inode = 0
 
     async def open(self) -> None:
         """Listen.
@@ -42,9 +45,11 @@ class Control:
         """
         old = os.umask(0o177)
         try:
-            if self._path.is_socket() and not await _answers(self._path):
-                self._path.unlink()  # of a line that has died
+            # asyncio would take the path of any socket away, also of one that somebody listens to.
+            if self._path.is_socket() and await _answers(self._path):
+                raise LineError(f"--control {self._path}: another line listens there")
             self._server = await asyncio.start_unix_server(self._serve, self._path, limit=LARGEST)
+            self._inode = self._path.stat().st_ino
         except OSError as error:
             raise LineError(f"--control {self._path}: {error.strerror or error}") from None
         finally:
@@ -54,7 +59,9 @@ class Control:
         """Stop listening, and remove the socket."""
         if self._server:
             self._server.close()
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                if self._path.stat().st_ino == self._inode:  # nobody has put another there
+                    self._path.unlink()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -72,7 +79,7 @@ class Control:
             if not isinstance(content, dict) or len(content) != 1:
                 raise ValueError("one of add, remove and report")
             return await self._handle(content)
-        except (ValueError, LineError) as error:
+        except (ValueError, RecursionError, TritonYoloError) as error:
             return {"error": f"{error}"}
 
 

@@ -18,7 +18,7 @@ NAME = r"^[A-Za-z0-9][\w.-]{0,63}$"
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class CameraConfig(_Strict):
@@ -29,7 +29,7 @@ class CameraConfig(_Strict):
         uri: what to open; ``sources.FORMS`` lists the forms.
         fps: frames a second; the source's own rate if None.
         size: HxW that the camera must deliver; not checked if None.
-        silent_after: seconds without a frame after which a camera that comes back is opened anew.
+        silent_after: seconds without a frame after which a camera is opened anew; .inf for one that is triggered.
         options: further options of its kind.
     """
 
@@ -37,7 +37,7 @@ class CameraConfig(_Strict):
     uri: str
     fps: Annotated[float, Field(gt=0, le=10_000)] | None = None
     size: str | None = None
-    silent_after: float = Field(default=5.0, gt=0)
+    silent_after: float = Field(default=5.0, gt=0, allow_inf_nan=True)
     options: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("uri")
@@ -80,7 +80,7 @@ class Line(_Strict):
     name: str = Field(pattern=NAME)
     url: str = "127.0.0.1:8001"
     memory: Literal["system", "cuda", "plain"] = "system"
-    deadline_ms: float = Field(default=500, gt=0)
+    deadline_ms: float = Field(default=500, gt=0, le=3_600_000)
     window_ms: float = Field(default=5, ge=0, le=1000)
     in_flight: int = Field(default=2, ge=1, le=64)
     backlog: int = Field(default=2, ge=1)
@@ -107,7 +107,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
-        for key, _ in node.value:
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
                     problem = f"the key {key.value!r} stands twice"
@@ -137,7 +137,8 @@ def read_line(path: Path) -> Line:
         raise LineError(f"{path}: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise LineError(f"{path}: a line is a mapping with the key 'cameras'; got {type(content).__name__}")
-    return checked({"name": re.sub(r"[^\w.-]", "-", path.stem), **content}, str(path))
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem).lstrip("_.-")[:64]
+    return checked({"name": name or "line", **content}, str(path))
 
 
 def line_of(uris: Iterable[str], **settings: Any) -> Line:

@@ -13,7 +13,9 @@ from typing import Any
 
 from triton_yolo.clients.async_detector import AsyncDetector
 from triton_yolo.clients.errors import DetectionError
+from triton_yolo.clients.memory.registration import unregister
 from triton_yolo.clients.memory.ring import clear_leftovers
+from triton_yolo.clients.protocols.base import Protocol
 from triton_yolo.clients.protocols.connect import connect
 from triton_yolo.clients.stream.cameras import Cameras
 from triton_yolo.clients.stream.carriers import carrier
@@ -27,6 +29,7 @@ from triton_yolo.clients.stream.sinks.base import Sink
 from triton_yolo.clients.stream.view import View
 
 TIMEOUT = 30.0  # seconds, of requests beside inference
+REGISTER_SECONDS = 5.0  # for the server to take notice of a ring, and to forget it
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +57,7 @@ class Stream:
         self.table: Any = None
         self._start = time.monotonic()
         self._jobs: set[asyncio.Task[None]] = set()
+        self._reading = asyncio.Lock()
 
     async def run(self, seconds: float | None, control: Path | None, shown: bool) -> None:
         """Run until the cameras are at their ends, the time is over, or a signal says so.
@@ -68,12 +72,11 @@ class Stream:
             DetectionError: the server cannot be reached, or refuses the ring.
         """
         line = self._line
-        for path in clear_leftovers():
-            logger.info("removed %s, whose line has died", path)
         loop = asyncio.get_running_loop()
-        registrar = connect(AsyncDetector(line.url).address, TIMEOUT)
         async with AsyncDetector(line.url, timeout=TIMEOUT) as detector:
             await detector.labels("detect_frames")  # fails here where no server answers
+            registrar = connect(detector.address, REGISTER_SECONDS)
+            await asyncio.to_thread(_clear, registrar)
             self._cameras = Cameras(line.name, line.slots, line.huge_pages, lambda: self._collector.wake())
             self._collector = Collector(line, self._cameras, detector, carrier(line.memory, registrar), self._emit)
             self._view = View(self._cameras, self._collector.statistics, line.slots)
@@ -109,7 +112,8 @@ class Stream:
                 for job in self._jobs:
                     job.cancel()
                 await asyncio.gather(*self._jobs, return_exceptions=True)
-                await asyncio.to_thread(self._collector.detach)
+                await self._cameras.kill()
+                await self._collector.detach()
                 await self._cameras.close()
                 registrar.close()
 
@@ -139,6 +143,11 @@ class Stream:
 
     async def _read_line(self) -> None:
         """Read the line's file once more; only its cameras may have changed."""
+        async with self._reading:  # one after the other
+            with self._cameras.changing():
+                await self._change_cameras()
+
+    async def _change_cameras(self) -> None:
         assert self._read_again
         try:
             line = await asyncio.to_thread(self._read_again)
@@ -150,7 +159,13 @@ class Stream:
                 if not camera.over and wanted.get(camera.name) != camera.config:
                     await self._cameras.remove(camera.name)
                     logger.warning("camera %s is removed", camera.name)
-            there = {camera.name for camera in self._cameras if not camera.over}
+            # Those that have come to their end by themselves are done, unless they are others now.
+            there = {
+                camera.name
+                for camera in self._cameras
+                if not camera.over
+                or (camera.state == "ended" and not camera.stopping and wanted.get(camera.name) == camera.config)
+            }
             for name, config in wanted.items():
                 if name not in there:
                     self._cameras.add(config)
@@ -171,6 +186,14 @@ class Stream:
         else:
             raise LineError("send add with a camera, remove with a name, or report")
         return {"ok": True}
+
+
+def _clear(registrar: Protocol) -> None:
+    """Remove the rings of lines that have died, and let the server forget them."""
+    for path in clear_leftovers():
+        logger.info("removed %s, whose line has died", path)
+        with contextlib.suppress(DetectionError):  # it may be another server that knew it
+            unregister(registrar, "system", path.name)
 
 
 def run(
@@ -197,9 +220,12 @@ def run(
         DetectionError: the server cannot be reached, or refuses the ring.
     """
     stream = Stream(line, sinks, read_again)
+    # As Ctrl-C until the line runs, which hears both: its processes and its memory are cleared away.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         asyncio.run(stream.run(seconds, control, shown))
     finally:
+        signal.signal(signal.SIGTERM, before)
         for sink in sinks:
             with contextlib.suppress(Exception):
                 sink.close()

@@ -76,7 +76,7 @@ class View:
             table.add_column(name, no_wrap=name != "dropped", justify="left" if name in WORDS else "right")
         seconds = time.monotonic() - self._start
         for camera in self._cameras:
-            account = _account(camera)
+            account = camera.known_account()
             rate = account.answered / seconds if whole else self._rates.get(camera.name, 0.0)
             table.add_row(camera.name, camera.state, f"{rate:.1f}", *self._measured(camera, account))
         return table
@@ -93,23 +93,16 @@ class View:
     def _measure(self) -> None:
         now = time.monotonic()
         for camera in self._cameras:
-            answered = _account(camera).answered
+            answered = camera.known_account().answered
             then, before = self._before.get(camera.name, (self._start, 0))
             self._before[camera.name] = (now, answered)
             self._rates[camera.name] = (answered - before) / max(now - then, 1e-6)
 
     def _line(self, away: str) -> str:
-        accounts = {camera.name: _account(camera) for camera in self._cameras}
+        accounts = {camera.name: camera.known_account() for camera in self._cameras}
         answered = sum(account.answered for account in accounts.values())
         dropped = sum(sum(account.dropped.values()) for account in accounts.values())
         rate = sum(self._rates.values())
         troubled = [f"{camera.name} {camera.state}" for camera in self._cameras if camera.state != "running"]
         parts = [f"{answered} frames inspected, {rate:.1f} a second", f"{dropped} not inspected", *troubled]
         return "; ".join([*parts, *([away] if away else [])])
-
-
-def _account(camera: Camera) -> Account:
-    try:
-        return camera.account()
-    except TimeoutError:  # its process has just died in the middle of a change
-        return Account()

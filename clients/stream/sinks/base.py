@@ -33,7 +33,7 @@ class Sink(ABC):
         """
         self.missed = 0
         self._room, self._queue = room, deque[Verdict]()
-        self._told, self._closing, self._closed = threading.Condition(), False, False
+        self._told, self._closing, self._closed, self._writes = threading.Condition(), False, False, False
         self._thread = threading.Thread(target=self._run, name=f"sink-{self.kind}", daemon=True)
         self._thread.start()
 
@@ -63,7 +63,7 @@ class Sink(ABC):
             self._told.notify()
         self._thread.join(CLOSE_SECONDS)
         with self._told:
-            self.missed += len(self._queue)
+            self.missed += len(self._queue) + self._writes  # also the one in its hands
             self._queue.clear()
         if self.missed:
             logger.warning("%s: %d verdicts were not taken", self.kind, self.missed)
@@ -71,16 +71,17 @@ class Sink(ABC):
     def _run(self) -> None:
         while True:
             with self._told:
+                self._writes = False
                 while not self._queue and not self._closing:
                     self._told.wait()
                 if not self._queue:
                     return
-                verdict = self._queue.popleft()
+                verdict, self._writes = self._queue.popleft(), True
             try:
                 self.write(verdict)
             except OSError as error:
                 with self._told:
-                    self._closing = True  # so that later ones are missed
+                    self._closing, self._writes = True, False  # so that later ones are missed
                     self.missed += 1 + len(self._queue)
                     self._queue.clear()
                 logger.warning("%s: %s", self.kind, error)
