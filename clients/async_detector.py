@@ -158,7 +158,7 @@ class AsyncDetector(BaseDetector[AsyncProtocol]):
             return self._models[name]
 
     async def run(self, request: Request) -> list[Detections]:
-        """Run a request that was made elsewhere, and return one Detections for each image of its batch; see Detector."""
+        """Run a request that was made elsewhere; see Detector."""
         try:
             model = await self._model(request.model)
             model.check_batch(request.tensor.shape[0])
