@@ -67,6 +67,14 @@ class Aravis(Source):
         except SourceError as error:
             raise SourceError(f"cannot open {self._said}: {error}") from None
         self._said = f"camera {self._camera.name}"
+        try:
+            return self._configured()
+        except SourceError:
+            self._camera.close()  # else it would refuse everybody until it misses this process
+            raise
+
+    def _configured(self) -> FrameFormat:
+        """Configure the camera, and return what it delivers then."""
         self._configure()
         self._genicam = self._camera.pixel_format
         ours = "rgb" if self._genicam in CONVERTED else FORMATS.get(self._genicam)

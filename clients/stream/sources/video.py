@@ -1,11 +1,4 @@
-"""Video files, and cameras that speak RTSP: decoded by FFmpeg through PyAV.
-
-What leaves the decoder is nearly always planar 4:2:0. Where its colours are those that the server's conversion of NV12
-assumes (BT.601, limited range, as OpenCV assumes too), it goes as NV12: half the bytes of RGB, and one pass that writes
-luma and interleaved chroma straight into the slot. HD video that says it is BT.709, full-range video such as motion
-JPEG, other subsamplings and odd sizes would come out in wrong colours or not at all, so swscale makes RGB of them with
-the matrix that the stream names. PyAV's swscale makes pictures of its own, so that is one copy more.
-"""
+"""Video files, and cameras that speak RTSP: decoded by FFmpeg through PyAV."""
 
 from __future__ import annotations
 
@@ -19,20 +12,15 @@ from queue import Empty, Full, Queue
 from typing import Any, ClassVar, Literal, cast
 
 import av
-import cv2
-import numpy as np
-import numpy.typing as npt
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from triton_yolo.clients.memory.ring import Reason
 from triton_yolo.clients.pixel_formats import pixel_format
 from triton_yolo.clients.stream.errors import SourceError
 from triton_yolo.clients.stream.frames import FrameFormat
 from triton_yolo.clients.stream.sources.base import Outlet, Source, now
+from triton_yolo.clients.stream.sources.pictures import Converter, is_nv12_in_planes
 
-# Numbers of AVColorSpace (libavutil/pixfmt.h); video that names none is BT.601 for swscale and OpenCV, and here.
-MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M, 9: Colorspace.BT2020}
-PLANAR, CHOICES = "yuv420p", ("auto", "nv12", "rgb")
+CHOICES = ("auto", "nv12", "rgb")  # of pixel_format
 WAITING_PACKETS = 300  # between network and decoder: ten seconds of a camera, then the camera has to wait
 
 
@@ -55,7 +43,6 @@ class _Video(Source):
         self._choice = self.options.get("pixel_format", "auto")
         if self._choice not in CHOICES:
             raise SourceError(f"pixel_format is one of {', '.join(CHOICES)}; got {self._choice!r}")
-        self._reformatter = VideoReformatter()
 
     @classmethod
     def known_options(cls) -> frozenset[str]:
@@ -86,9 +73,10 @@ class _Video(Source):
         even = height % 2 == 0 and width % 2 == 0
         name = self._choice
         if name == "auto":
-            name = "nv12" if even and _is_nv12_in_planes(frame) else "rgb"
+            name = "nv12" if even and is_nv12_in_planes(frame) else "rgb"
         if name == "nv12" and not even:
             raise SourceError(f"{self._shown} is {height}x{width}: nv12 needs even sides, so use pixel_format rgb")
+        self._converter = Converter(name)
         return FrameFormat(name, height, width, pixel_format(name).nbytes(height, width))
 
     def _open(self) -> None:
@@ -144,36 +132,7 @@ class _Video(Source):
             raise SourceError(
                 f"{self._shown} was {wanted.height}x{wanted.width}, and is {frame.height}x{frame.width} now"
             )
-        outlet.write(lambda slot: self._fill(frame, slot), captured=_arrival(frame))
-
-    def _fill(self, frame: av.VideoFrame, slot: npt.NDArray[np.uint8]) -> int:
-        """Write a picture into a slot, and return its size in bytes."""
-        height, width, nbytes = frame.height, frame.width, self._delivers.nbytes
-        if self._delivers.pixel_format == "rgb":
-            shown = self._reformatted(frame, "rgb24", ColorRange.JPEG)
-            slot[:nbytes].reshape(height, width * 3)[:] = _plane(shown, 0, width * 3)
-            return nbytes
-        rows = slot[:nbytes].reshape(height * 3 // 2, width)
-        if _is_nv12_in_planes(frame):
-            chroma = _plane(frame, 1, width // 2), _plane(frame, 2, width // 2)
-            cv2.merge(chroma, rows[height:].reshape(height // 2, width // 2, 2))
-        else:
-            frame = self._reformatted(frame, "nv12", ColorRange.MPEG)
-            rows[height:] = _plane(frame, 1, width)
-        rows[:height] = _plane(frame, 0, width)
-        return nbytes
-
-    def _reformatted(self, frame: av.VideoFrame, name: str, color_range: ColorRange) -> av.VideoFrame:
-        """Return a picture in another format, with BT.601 where that has luma and chroma."""
-        return self._reformatter.reformat(
-            frame,
-            format=name,
-            src_colorspace=_matrix(frame),
-            dst_colorspace=Colorspace.ITU601,
-            src_color_range=ColorRange.JPEG if _has_full_range(frame) else ColorRange.MPEG,
-            dst_color_range=color_range,
-            threads=1,  # there are as many processes as cameras already
-        )
+        outlet.write(lambda slot: self._converter.write(frame, slot), captured=_arrival(frame))
 
 
 class VideoFile(_Video):
@@ -329,31 +288,9 @@ class Rtsp(_Video):
             self._container.close()
 
 
-def _is_nv12_in_planes(frame: av.VideoFrame) -> bool:
-    """Whether a picture is NV12 but for the order of its bytes, in the colours that the server assumes."""
-    return frame.format.name == PLANAR and _matrix(frame) == Colorspace.ITU601 and not _has_full_range(frame)
-
-
 def _arrival(frame: av.VideoFrame) -> tuple[int, int] | None:
     """When it arrived, as ``now`` returns it; None for pictures of files, which arrive when they are asked for."""
     return cast("tuple[int, int] | None", frame.opaque)
-
-
-def _matrix(frame: av.VideoFrame) -> Colorspace:
-    return MATRICES.get(frame.colorspace, Colorspace.ITU601)
-
-
-def _has_full_range(frame: av.VideoFrame) -> bool:
-    return frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
-
-
-def _plane(frame: av.VideoFrame, number: int, width: int) -> npt.NDArray[np.uint8]:
-    """Return a plane of a picture without the ends of its rows, uint8 [rows, width], without a copy."""
-    plane = frame.planes[number]
-    rows = np.frombuffer(memoryview(plane), np.uint8, plane.line_size * plane.height).reshape(
-        plane.height, plane.line_size
-    )
-    return rows[:, :width]
 
 
 def _words(error: av.FFmpegError) -> str:

@@ -50,8 +50,8 @@ class CameraProcess:
             pass_fds=(write, self._ready, self._freed),
         )
         os.close(write)
-        self._answers, self._heard = os.fdopen(read), dict[str, Any]()
-        self._tell({"kind": kind, "uri": uri, "fps": fps, "options": options})
+        self._answers = os.fdopen(read)
+        self._tell({"kind": kind, "uri": uri, "fps": fps, "size": None, "options": options})
         try:
             answer = self._answer()
         except CameraFailed:
@@ -85,13 +85,16 @@ class CameraProcess:
             CameraFailed: the source was lost.
             TimeoutError: nothing came in time.
         """
-        last = -1
-        while True:
-            ended = not select.select([self._ready, self._answers], [], [], timeout)[0]
-            if ended:
+        last, ended = -1, False
+        while not ended:
+            heard, _, _ = select.select([self._ready, self._answers], [], [], timeout)
+            if not heard:
                 raise TimeoutError(f"no frame within {timeout} s; {self.counts()}")
-            waiting = self.reader.ready()
-            for capture in waiting:
+            if self._ready in heard:
+                os.eventfd_read(self._ready)  # before looking: what comes later says so again
+            else:
+                ended = True
+            for capture in self.reader.ready():
                 if self.reader.take(capture):
                     assert capture.number > last
                     last = capture.number
@@ -99,15 +102,7 @@ class CameraProcess:
                     self.reader.release(capture)
                     self.counts()
                     yield capture, pixels
-            if waiting:
-                continue
-            if select.select([self._ready], [], [], 0)[0]:
-                os.eventfd_read(self._ready)
-            elif self._heard or select.select([self._answers], [], [], 0)[0]:
-                self._heard = self._heard or self._answer()
-                if not self.reader.ready():
-                    assert self._heard == {"ended": True}
-                    return
+        assert self._answer() == {"ended": True}
 
     def counts(self) -> Counts:
         """Return the account, in which nothing is missing."""
