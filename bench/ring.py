@@ -80,6 +80,7 @@ def cost(rounds: int) -> dict[str, Any]:
                     for part, microseconds in taken["without_copy"].items():
                         steps.setdefault(part, []).append(microseconds)
         return {
+            "load_average": round(os.getloadavg()[0], 1),  # copies are slower where others use the memory too
             "formats": {name: _summary(HEIGHT * WIDTH * CHANNELS[name], ways) for name, ways in times.items()},
             "steps_us": {part: round(statistics.median(values), 2) for part, values in steps.items() if part != "copy"},
         }

@@ -203,7 +203,7 @@ def torture(frames: int, kills: int, seed: int, progress: Callable[[], None] = l
     Raises:
         BenchError: a frame was torn, lost or answered twice; a slot, a file or a descriptor is left.
     """
-    descriptors, start = len(os.listdir("/proc/self/fd")), time.monotonic()
+    before, start = _descriptors(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         run = Torture(frames, kills, seed, Path(folder))
         try:
@@ -213,7 +213,7 @@ def torture(frames: int, kills: int, seed: int, progress: Callable[[], None] = l
             path = run._ring.path
             run.close()
             killed, run = run.killed, None  # type: ignore[assignment]  # its map is a descriptor
-    leaked = {"files": int(path.exists()), "descriptors": len(os.listdir("/proc/self/fd")) - descriptors}
+    leaked = {"files": int(path.exists()), "descriptors": len(_descriptors() - before)}
     if any(leaked.values()):
         raise BenchError(f"the ring has left {leaked}")
     return {
@@ -224,6 +224,12 @@ def torture(frames: int, kills: int, seed: int, progress: Callable[[], None] = l
         "leaked": leaked,
         "seconds": round(time.monotonic() - start),
     }
+
+
+def _descriptors() -> set[tuple[str, str]]:
+    """Return what is open, by number and name."""
+    folder = Path("/proc/self/fd")
+    return {(file, os.readlink(folder / file)) for file in os.listdir(folder) if (folder / file).is_symlink()}
 
 
 def _close(process: subprocess.Popen[str]) -> None:

@@ -70,7 +70,7 @@ class AsyncDetector(BaseDetector[AsyncProtocol]):
     ) -> Detections:
         """Detect on one image; see Detector."""
         parameters = request_parameters(score_threshold, iou_threshold, priority, queue_timeout)
-        return (await self._run(await asyncio.to_thread(image_request, image, parameters)))[0]  # it may read a file
+        return (await self.run(await asyncio.to_thread(image_request, image, parameters)))[0]  # it may read a file
 
     async def frames(self, count: int, height: int, width: int, *, pixel_format: PixelFormatName = "rgb") -> Frames:
         """Return memory for a batch of frames; see Detector.
@@ -94,8 +94,8 @@ class AsyncDetector(BaseDetector[AsyncProtocol]):
         """Detect on a batch of frames with one request; see Detector, whose frames are taken too."""
         parameters = request_parameters(score_threshold, iou_threshold, priority, queue_timeout)
         if isinstance(frames, Frames) and frames.may_wait:
-            return await self._run(await asyncio.to_thread(frames_request, frames, parameters, count, pixel_format))
-        return await self._run(frames_request(frames, parameters, count, pixel_format))
+            return await self.run(await asyncio.to_thread(frames_request, frames, parameters, count, pixel_format))
+        return await self.run(frames_request(frames, parameters, count, pixel_format))
 
     @overload
     def detect_many(
@@ -140,7 +140,7 @@ class AsyncDetector(BaseDetector[AsyncProtocol]):
 
         async def detect(image: Image) -> Detections | DetectionError:
             try:
-                return (await self._run(await asyncio.to_thread(image_request, image, parameters)))[0]
+                return (await self.run(await asyncio.to_thread(image_request, image, parameters)))[0]
             except DetectionError as error:
                 if errors == "raise":
                     raise
@@ -157,7 +157,8 @@ class AsyncDetector(BaseDetector[AsyncProtocol]):
                 self._models[name] = ModelInfo.from_configs(ensemble, step)
             return self._models[name]
 
-    async def _run(self, request: Request) -> list[Detections]:
+    async def run(self, request: Request) -> list[Detections]:
+        """Run a request that was made elsewhere; see Detector."""
         try:
             model = await self._model(request.model)
             model.check_batch(request.tensor.shape[0])

@@ -69,6 +69,10 @@ class BaseDetector(ABC, Generic[AnyProtocol]):
         """Return the protocol that registers memory; synchronous: memory is freed outside of event loops too."""
         return connect(self.address, self.timeout)
 
+    def forget_models(self) -> None:
+        """Ask the server anew for what its models are, which one that was started in its place may have changed."""
+        self._models.clear()
+
     def _check_open(self) -> None:
         if self._closed:
             raise DetectionError("this detector has been closed")

@@ -80,7 +80,7 @@ class Detector(BaseDetector[Protocol]):
             queue_timeout: longest time that the request may wait in a queue of the server, in seconds; the server's
                 own limit where None or where that is shorter.
         """
-        return self._run(
+        return self.run(
             image_request(image, request_parameters(score_threshold, iou_threshold, priority, queue_timeout))
         )[0]
 
@@ -131,7 +131,7 @@ class Detector(BaseDetector[Protocol]):
             One Detections for each frame.
         """
         parameters = request_parameters(score_threshold, iou_threshold, priority, queue_timeout)
-        return self._run(frames_request(frames, parameters, count, pixel_format))
+        return self.run(frames_request(frames, parameters, count, pixel_format))
 
     @overload
     def detect_many(
@@ -193,7 +193,7 @@ class Detector(BaseDetector[Protocol]):
 
         def detect(image: Image) -> Detections | DetectionError:
             try:
-                return self._run(image_request(image, parameters))[0]
+                return self.run(image_request(image, parameters))[0]
             except DetectionError as error:
                 if errors == "raise":
                     raise
@@ -210,7 +210,15 @@ class Detector(BaseDetector[Protocol]):
                 self._models[name] = ModelInfo.from_configs(ensemble, step)
             return self._models[name]
 
-    def _run(self, request: Request) -> list[Detections]:
+    def run(self, request: Request) -> list[Detections]:
+        """Run a request that was made elsewhere, such as one whose tensor lies in memory that was registered there.
+
+        Args:
+            request: for an ensemble of the server that detects.
+
+        Returns:
+            One Detections for each image of its batch.
+        """
         try:
             model = self._model(request.model)
             model.check_batch(request.tensor.shape[0])

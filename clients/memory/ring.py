@@ -168,9 +168,7 @@ class Ring:
         """Map an open file; use ``create`` or ``open``."""
         self.path, self.name, self.leases, self._owner = path, path.name, leases, owner
         self.nbytes = os.fstat(leases.file).st_size
-        file = os.open(
-            f"/proc/self/fd/{leases.file}", os.O_RDWR | os.O_CLOEXEC
-        )  # the map keeps this one open, see Leases
+        file = os.open(f"/proc/self/fd/{leases.file}", os.O_RDWR | os.O_CLOEXEC)  # which the map keeps open: see Leases
         try:
             self._map = mmap.mmap(file, self.nbytes)
         finally:
@@ -192,7 +190,8 @@ class Ring:
             rows: slots of a column.
             columns: slots of a row.
             slot_bytes: size of the largest frame in bytes; slots begin at pages.
-            huge_pages: ask for pages of 2 MiB, which the system gives where it allows them.
+            huge_pages: ask for pages of 2 MiB, which the system gives where the mount of /dev/shm allows them, as after
+                ``mount -o remount,huge=advise /dev/shm``; ``huge_bytes`` says whether it did.
 
         Raises:
             DetectionError: the name cannot be used, belongs to somebody else or to a ring in use, or there is no room.
@@ -490,8 +489,7 @@ class Writer:
     def unreserve(self, row: int) -> None:
         """Give a reserved slot back without a frame."""
         self._check(row, State.RESERVED)
-        with self._change:
-            self._states[row] = State.FREE
+        self._states[row] = State.FREE
         self._let_go(row)
 
     def begin_in(self, row: int, monotonic_ns: int, wall_ns: int) -> Capture:
@@ -530,8 +528,7 @@ class Writer:
             raise ValueError(f"a frame of {nbytes} bytes in a slot of {self._ring.stride}")
         record = self._ring._record(capture.row, self._column)
         _SIZES.pack_into(self._map, record + _SIZES_AT, nbytes, height, width, pixel_format)
-        with self._change:
-            self._states[capture.row] = State.READY
+        self._states[capture.row] = State.READY  # no change of the account: it was in flight before
         self._let_go(capture.row)
         os.eventfd_write(self._ready, 1)
 
@@ -753,9 +750,7 @@ def remove_leftover(path: Path) -> bool:
         leases.acquire(REMOVAL_LEASE, wait=True)
         if not leases.acquire(OWNER_LEASE):
             raise DetectionError(_in_use(path))
-        if _is_at(
-            path, leases.file
-        ):  # else somebody removed it and perhaps made another, before this one had the lease
+        if _is_at(path, leases.file):  # else somebody has removed it meanwhile, and perhaps made another
             path.unlink()
         return True
     finally:

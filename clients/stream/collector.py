@@ -285,13 +285,13 @@ class Collector:
         rings = [self._held[frame.camera, frame.capture.number][0].ring for frame in parcel.frames]
         known = {ring.name: self._attached.get(ring.name) for ring in rings}
         try:
-            return await self._detector._run(parcel.request)
+            return await self._detector.run(parcel.request)
         except UnknownRegion:  # the server was started anew
             for name, registration in known.items():
                 if self._attached.get(name) == registration:  # else another request has seen to it meanwhile
                     self._attached.pop(name, None)
             await self._attach(rings)
-            return await self._detector._run(parcel.request)
+            return await self._detector.run(parcel.request)
 
     async def _attach(self, rings: list[Ring]) -> None:
         for ring in {ring.name: ring for ring in rings}.values():
@@ -368,7 +368,7 @@ class Collector:
             try:
                 # Not what the detector remembers: the models are loaded after the port is open, and may be others.
                 await asyncio.wait_for(self._detector.protocol.call(model_config("detect_frames")), 2.0)
-                self._detector._models.clear()
+                self._detector.forget_models()
                 break
             except (DetectionError, asyncio.TimeoutError):
                 continue

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.server.processes import stubs
 from tests.server.rounding import rounding_otherwise
 from tests.server.sensors import BAYER, CODES, VIDEO, converted, inputs, model, noise
 from tests.server.test_preprocess import assert_letterboxed
@@ -163,3 +164,16 @@ def test_bad_frames_fail_alone_among_requests_of_one_batch(cells: Client, name: 
 
     assert all(concurrently(send, range(48)))
     assert cells.ready()
+
+
+def test_a_pipeline_is_built_when_its_first_frame_comes(fresh: TritonServer) -> None:
+    def has_dali(name: str) -> bool:
+        [stub] = [p for p in stubs(fresh.running.pid) if any(f"/{name}/" in part for part in p.cmdline())]
+        return any("libdali" in mapped.path for mapped in stub.memory_maps())
+
+    client = Client(fresh.addresses)
+    assert has_dali("preprocess"), "an encoded image does not wait"
+    for name in ("rgb", "bayer_rggb", *VIDEO):
+        assert not has_dali(model(name))
+        client.ask(model(name), **inputs(name, noise(name, 4, 4)))
+        assert has_dali(model(name))

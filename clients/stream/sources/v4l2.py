@@ -9,6 +9,7 @@ import re
 import select
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from ctypes import c_int32
 from fractions import Fraction
 from typing import Any
 
@@ -110,7 +111,7 @@ class V4l2(Source):
         """See Source."""
         with self._explained("cannot start"):
             queue = self._queue(outlet)
-            api.call(self._file, api.STREAMON, api.c_int32(api.VIDEO_CAPTURE))
+            api.call(self._file, api.STREAMON, c_int32(api.VIDEO_CAPTURE))
         with self._explained("was lost"):
             expected: int | None = None
             while happened := outlet.wait(self._file, select.POLLIN | select.POLLPRI):
@@ -154,8 +155,8 @@ class V4l2(Source):
 
     def _choose_input(self) -> None:
         if self._input is not None:
-            api.call(self._file, api.S_INPUT, api.c_int32(self._input))
-        current = api.tried(self._file, api.G_INPUT, api.c_int32(), (errno.ENOTTY, errno.EINVAL))
+            api.call(self._file, api.S_INPUT, c_int32(self._input))
+        current = api.tried(self._file, api.G_INPUT, c_int32(), (errno.ENOTTY, errno.EINVAL))
         # A grabber keeps the timings of the last signal until it is told those of this one.
         timings = api.tried(self._file, api.QUERY_DV_TIMINGS, api.DvTimings(), (errno.ENOTTY, errno.ENODATA))
         if timings is not None:

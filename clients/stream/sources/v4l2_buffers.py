@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 from abc import ABC, abstractmethod
+from ctypes import c_int32
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,7 +116,7 @@ class Queue(ABC):
     def empty(self) -> None:
         """Take all buffers away from the driver, which stops."""
         if self._requested:
-            api.call(self._file, api.STREAMOFF, api.c_int32(api.VIDEO_CAPTURE))
+            api.call(self._file, api.STREAMOFF, c_int32(api.VIDEO_CAPTURE))
             self._request(0)
 
     def _request(self, count: int) -> int:
