@@ -255,7 +255,7 @@ class _Missing:
         """Begin with no frame."""
         self._camera, self._writer = camera, writer
         self._last: int | None = None  # number of the last whole frame, as the camera counts
-        self._gaps = self._failed = self._full = self._unseen = 0
+        self._failed = self._underruns = 0
 
     def failed(self) -> None:
         """Count a frame that is damaged: packets of it are missing."""
@@ -263,23 +263,18 @@ class _Missing:
         self._writer.miss(Reason.SOURCE_LOST)
 
     def before(self, number: int) -> None:
-        """Count what is missing between a whole frame of this number and the one before it.
+        """Count what is missing between a whole frame of this number and the one before it, beside damaged ones.
 
-        That is damaged frames, frames for which there was no buffer, and frames of which no packet arrived.
+        That is frames for which there was no buffer, or else frames of which no packet arrived.
         """
+        underruns = self._camera.underruns  # says whether there were any: several may be of one frame
         if self._last is not None:
             step = number - self._last
             if step <= 0 and self._last < 1 << 16:
                 step += (1 << 16) - 1  # GigE Vision counts from 1 to 65535
-            self._gaps += step - 1 if 1 <= step <= WIDEST_GAP else 0
-        self._last = number
-        underruns = self._camera.underruns
-        while self._full < underruns:
-            self._full += 1
-            self._writer.miss(Reason.RING_FULL)
-        while self._unseen < self._gaps - self._failed - underruns:
-            self._unseen += 1
-            self._writer.miss(Reason.SOURCE_LOST)
+            for _ in range(step - 1 - self._failed if step <= WIDEST_GAP else 0):
+                self._writer.miss(Reason.RING_FULL if underruns > self._underruns else Reason.SOURCE_LOST)
+        self._last, self._failed, self._underruns = number, 0, underruns
 
 
 def _arrival(image: Image) -> tuple[int, int]:

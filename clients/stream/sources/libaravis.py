@@ -148,6 +148,7 @@ class Camera:
         self._handler = LOST(self._lose)  # kept, since the library calls it later
         device = self._library.arv_camera_get_device(self._camera)
         self._library.g_signal_connect_data(device, b"control-lost", self._handler, None, None, 0)
+        self._stop()  # what a process that was killed has started: settings are refused meanwhile, and frames go to it
 
     def _lose(self, *_: object) -> None:
         self.control_lost = True
@@ -264,23 +265,27 @@ class Camera:
 
     @property
     def underruns(self) -> int:
-        """How many frames came when there was no buffer for them."""
+        """How often there was no buffer for what came."""
         completed, failed, underruns = U64(), U64(), U64()
         self._library.arv_stream_get_statistics(self._stream, *map(ctypes.byref, (completed, failed, underruns)))
         return underruns.value
 
     def close(self) -> None:
         """Stop it, and give it free; no buffer is written to afterwards."""
-        stream, camera, self._stream, self._camera = self._stream, self._camera, None, None
+        stream, self._stream = self._stream, None
         if self.control_lost:  # whatever is said to it would wait for an answer; the process ends soon
             if stream:
                 self._library.arv_stream_stop_thread(stream, 1)
             return
         if stream:
-            try:
-                _call("arv_camera_stop_acquisition", camera)
-            except SourceError:
-                LOG.debug("the camera does not stop", exc_info=True)
+            self._stop()
             self._library.g_object_unref(stream)  # ends its thread, and waits for that
-        if camera:
-            self._library.g_object_unref(camera)
+        if self._camera:
+            self._library.g_object_unref(self._camera)
+            self._camera = None
+
+    def _stop(self) -> None:
+        try:
+            _call("arv_camera_stop_acquisition", self._camera)
+        except SourceError:
+            LOG.debug("the camera does not stop", exc_info=True)

