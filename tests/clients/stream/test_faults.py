@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -64,9 +65,7 @@ def test_the_numbers_of_a_camera_that_is_killed_again_and_again_go_on(tmp_path: 
         for restart in range(1, 4):
             line.wait_for_more("sick", 2)
             line.cameras()["sick"].kill()
-            line.wait_for(
-                "sick", lambda row: row["restarts"] == restart and row["state"] == "running", "is opened anew"
-            )  # noqa: B023
+            line.wait_for("sick", lambda row, times=restart: row["restarts"] == times, "is opened anew")
         line.wait_for_more("sick", 2)
         line.end()
     line.untouched("well")
@@ -215,7 +214,7 @@ def test_a_full_dev_shm_at_the_start_is_said_in_one_line(tmp_path: Path, server:
     ) as line:
         assert line.process.wait(PATIENCE) == 2
     [said] = line.log.read_text().splitlines()
-    assert said.startswith("triton-yolo stream: no room for a ring of 8 MB in /dev/shm: No space left on device")
+    assert said.startswith("triton-yolo stream: no room for a ring of 2 MB in /dev/shm: No space left on device")
 
 
 def test_a_full_dev_shm_costs_the_camera_that_comes_and_no_other(tmp_path: Path, server: TritonServer) -> None:
@@ -248,15 +247,14 @@ def test_clocks_that_jump_make_nothing_late_or_lost(tmp_path: Path, server: Trit
         "FAKETIME_NO_CACHE": "1",
         "DONT_FAKE_MONOTONIC": "1",
     }
-    with RunningLine(tmp_path, [camera("a"), camera("b")], url=grpc_url(server), environment=faked) as line:
+    with RunningLine(tmp_path, [camera("a", fps=2)], url=grpc_url(server), environment=faked) as line:
         for offset in ("+0", "-5h", "+7h"):
             clock.write_text(offset)
-            line.wait_for_more("a")
-            line.wait_for_more("b")
+            line.wait_for_more("a", 3)
         report = line.end()
-    line.untouched("a", "b")
+    line.untouched("a")
     times = [verdict["captured"] for verdict in line.verdicts if verdict["camera"] == "a"]
-    steps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    steps = [later - earlier for earlier, later in pairwise(times)]
     assert min(steps) < -4 * 3600
     assert max(steps) > 11 * 3600
     assert 0 < report["total"]["latency_ms"]["p50"] <= report["total"]["latency_ms"]["p99"] < DEADLINE_MS
@@ -323,7 +321,8 @@ def test_a_second_line_of_the_same_name_or_socket_is_refused(tmp_path: Path, ser
         words = [*other, "--camera", "synthetic:photo", "--url", grpc_url(server)]
         third = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE)
         assert third.returncode == 2
-        assert third.stderr == f"triton-yolo stream: --control {line.socket}: another line listens there\n"
+        *_, said = third.stderr.splitlines()
+        assert said == f"triton-yolo stream: --control {line.socket}: another line listens there"
         line.wait_for_more("a")
         line.end()
     line.untouched("a")
@@ -335,6 +334,7 @@ def test_an_account_that_does_not_balance_ends_with_status_3(tmp_path: Path, ser
         [path] = line.rings()
         with Ring.open(path) as ring:
             ring.column_records[0]["answered"] += 1
+            line.wait_for_more("b", 1)
         line.process.send_signal(signal.SIGINT)
         assert line.process.wait(PATIENCE) == 3
     *_, last = line.log.read_text().splitlines()
