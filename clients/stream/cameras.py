@@ -603,7 +603,7 @@ class Cameras:
             if camera.seat or camera.trouble:
                 await camera.rest(wait)
                 wait = min(2 * wait, LONGEST_WAIT)
-                camera.restarts += 1
+                camera.restarts += not camera.stopping
             if camera.stopping:
                 break
             try:
