@@ -73,6 +73,7 @@ def says(what: str) -> str:
 
 
 DEVICE, FILE = FORMAT % ("false", "true"), FORMAT % ("false", "false")
+LARGE = DEVICE.replace("8,", "64,").replace("192", str(64 * 64 * 3))
 ENDED = '{"ended": true}'
 PATIENT = FORMAT % ("true", "false")  # a file that is read as fast as it is taken
 
@@ -242,6 +243,34 @@ def test_a_source_that_ends_with_an_error_is_opened_anew_only_if_it_comes_back(
         await cameras.start([config("file"), config("device")])
         await until(lambda: cameras["file"].over and cameras["device"].restarts > 1)
         assert (cameras["file"].state, cameras["file"].restarts) == ("failed", 0)
+        await cameras.stop()
+
+    run(body)
+
+
+def test_a_camera_that_changes_its_size_gets_a_ring_where_it_needs_one(
+    processes: Callable[[str], None], tmp_path: Path
+) -> None:
+    lost = says('{"error": "it was 8x8, and is 64x64 now", "comes_back": true}')
+    sizes = [DEVICE, LARGE, DEVICE]
+    turns = "".join(f"{number}) {says(size)};;\n" for number, size in enumerate(sizes))
+    # Each start is the next turn; the last one stays.
+    processes(f"echo >>{tmp_path}/turns; n=$(($(wc -l <{tmp_path}/turns) - 1))\ncase $n in\n{turns}esac\n"
+              f"[ $n = 2 ] && exec sleep 1000\nsleep 0.2; {lost}")  # fmt: skip
+
+    async def body(cameras: Cameras) -> None:
+        await cameras.start([config()])
+        [first] = cameras["a"].seats
+        await until(lambda: cameras["a"].restarts == 1 and cameras["a"].state == "running")
+        assert cameras["a"].trouble.endswith("it was 8x8, and is 64x64 now")
+        [old, new] = cameras["a"].seats
+        assert old is first
+        assert new.ring.stride >= 64 * 64 * 3 > old.ring.stride
+        assert cameras.tidy() == [old.ring]  # nothing of it is left
+        cameras.close_ring(old.ring)
+        assert not old.ring.path.exists()
+        await until(lambda: cameras["a"].restarts == 2 and cameras["a"].state == "running")
+        assert cameras["a"].seats == [new]  # smaller frames fit where larger ones were
         await cameras.stop()
 
     run(body)
