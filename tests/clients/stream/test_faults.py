@@ -284,7 +284,8 @@ def test_sigterm_while_cameras_are_opened_leaves_nothing_behind(tmp_path: Path, 
     with RunningLine(tmp_path, [slow], url=grpc_url(server)) as line:
         cameras = until(line.cameras, "the camera's process")
         line.process.terminate()
-        assert line.process.wait(PATIENCE) in (1, 130)
+        assert line.process.wait(PATIENCE) == 130
+        assert line.log.read_text() == "triton-yolo stream: interrupted\n"
         assert not line.rings()
         until(lambda: not any(process.is_running() for process in cameras.values()), "no process is left")
 
