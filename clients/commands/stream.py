@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from triton_yolo.cli.exits import leave
+from triton_yolo.cli.exits import INTERRUPTED, leave
 from triton_yolo.clients.errors import DetectionError
+from triton_yolo.clients.stream.aside import AsideHandler
 from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.clients.stream.line import Line, checked, line_of, read_line
 from triton_yolo.clients.stream.report import as_json
@@ -76,7 +77,8 @@ def main(
 
     Ends with status 0 when every frame is accounted for, 1 when a camera failed, 3 when an account did not balance.
     """
-    logging.basicConfig(level=logging.WARNING, format=f"{COMMAND}: %(message)s")
+    said = AsideHandler()
+    logging.basicConfig(level=logging.WARNING, format=f"{COMMAND}: %(message)s", handlers=[said])
     settings: dict[str, Any] = {"url": url, "memory": memory, "deadline_ms": deadline}
     given = {name: value for name, value in settings.items() if value is not None}
     if seconds is not None and not math.isfinite(seconds):
@@ -88,7 +90,11 @@ def main(
         sinks: list[Sink] = [JsonLines(os.dup(1))] if json else []
         stream = run(wanted, sinks, seconds=seconds, control=control, shown=True, read_again=read_again)
     except (LineError, DetectionError) as error:
+        said.flush()
         leave(COMMAND, str(error))
+    except KeyboardInterrupt:  # before the line ran
+        leave(COMMAND, "interrupted", INTERRUPTED)
+    said.flush()
     if not json:
         Console().print(stream.table)
     if report:

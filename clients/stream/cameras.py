@@ -590,8 +590,8 @@ class Cameras:
 
     async def _run(self, camera: Camera) -> None:
         wait = FIRST_WAIT
-        while not camera.stopping:
-            if camera.state == "running":
+        while True:
+            if camera.state == "running":  # also where it was stopped already: its account is settled
                 began = time.monotonic()
                 end = await self._watched(camera)
                 if camera.stopping or not end.trouble:
@@ -603,7 +603,7 @@ class Cameras:
             if camera.seat or camera.trouble:
                 await camera.rest(wait)
                 wait = min(2 * wait, LONGEST_WAIT)
-                camera.restarts += 1
+                camera.restarts += not camera.stopping
             if camera.stopping:
                 break
             try:

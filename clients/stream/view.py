@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from triton_yolo.clients.stream.aside import Aside
 from triton_yolo.clients.stream.cameras import Account, Camera, Cameras
 from triton_yolo.clients.stream.statistics import CameraStatistics
 
@@ -31,6 +32,7 @@ class View:
         self._cameras, self._statistics, self._slots = cameras, statistics, slots
         self._console = Console(stderr=True)
         self._live: Live | None = None
+        self._aside = Aside(1)  # what is shown late is wrong: it is left out
         self._start, self._before = time.monotonic(), dict[str, tuple[float, int]]()
         self._rates: dict[str, float] = {}
 
@@ -51,16 +53,21 @@ class View:
         """
         self._measure()
         if not self._console.is_terminal:
-            self._console.print(self._line(away), markup=False, highlight=False, soft_wrap=True)
+            line = self._line(away)
+            self._aside.do(lambda: self._console.print(line, markup=False, highlight=False, soft_wrap=True))
             return
+        table = self.table(away)
+        self._aside.do(lambda: self._show(table))
+
+    def _show(self, table: Table) -> None:
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
-        self._live.update(self.table(away), refresh=True)
+        self._live.update(table, refresh=True)
 
     def close(self) -> None:
         """Take the table away."""
-        if self._live is not None:
+        if self._aside.flush() and self._live is not None:
             self._live.stop()
             self._live = None
 

@@ -33,7 +33,7 @@ def grpc_url(server: TritonServer) -> str:
     return f"{server.addresses.host}:{server.addresses.grpc}"
 
 
-def camera(name: str, fps: float = 3, size: str = "240x320", **more: Any) -> dict[str, Any]:
+def camera(name: str, fps: float = 2, size: str = "240x320", **more: Any) -> dict[str, Any]:
     """Return a camera of small frames at a low rate."""
     return {"name": name, "uri": "synthetic:photo", "fps": fps, "options": {"size": size, "frames": 3}, **more}
 

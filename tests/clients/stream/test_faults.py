@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -59,14 +60,19 @@ def test_a_camera_that_vanishes_or_freezes_comes_back(
     assert f"camera sick: {trouble}" in line.log.read_text()
 
 
+@pytest.mark.slow
 def test_the_numbers_of_a_camera_that_is_killed_again_and_again_go_on(tmp_path: Path, server: TritonServer) -> None:
     with RunningLine(tmp_path, [camera("sick", fps=6), camera("well")], url=grpc_url(server)) as line:
         for restart in range(1, 4):
             line.wait_for_more("sick", 2)
             line.cameras()["sick"].kill()
+<<<<<<< HEAD
             line.wait_for(
                 "sick", lambda row: row["restarts"] == restart and row["state"] == "running", "is opened anew"
             )
+=======
+            line.wait_for("sick", lambda row, times=restart: row["restarts"] == times, "is opened anew")
+>>>>>>> faults
         line.wait_for_more("sick", 2)
         line.end()
     line.untouched("well")
@@ -139,6 +145,7 @@ def test_a_server_that_is_killed_and_started_again_is_found(tmp_path: Path) -> N
     assert all(reason.startswith(away) for reason in reasons)
 
 
+@pytest.mark.slow
 def test_a_line_ends_at_ctrl_c_though_its_server_is_frozen_or_gone(tmp_path: Path) -> None:
     with TritonServer(REPOSITORY, free_addresses(), log=lambda line: None) as mine:
         mine.wait_until_ready()
@@ -166,10 +173,11 @@ def test_a_consumer_that_stops_reading_misses_verdicts_and_slows_nobody(tmp_path
         fcntl.fcntl(line.process.stdout, fcntl.F_SETPIPE_SZ, 4096)
         line.wait_for("a", lambda row: row["answered"] > 40, "goes on")
         report = line.end()
-        line.process.stdout.close()
+        taken = line.process.stdout.read().splitlines()
     line.untouched("a")
     [sink] = report["sinks"]
-    assert 0 < sink["missed"] <= report["total"]["captured"]
+    assert sink["missed"] > 0
+    assert len(taken) + sink["missed"] == report["total"]["captured"]
     assert f"{sink['missed']} verdicts were not taken" in line.log.read_text()
 
 
@@ -215,7 +223,7 @@ def test_a_full_dev_shm_at_the_start_is_said_in_one_line(tmp_path: Path, server:
     ) as line:
         assert line.process.wait(PATIENCE) == 2
     [said] = line.log.read_text().splitlines()
-    assert said.startswith("triton-yolo stream: no room for a ring of 8 MB in /dev/shm: No space left on device")
+    assert said.startswith("triton-yolo stream: no room for a ring of 2 MB in /dev/shm: No space left on device")
 
 
 def test_a_full_dev_shm_costs_the_camera_that_comes_and_no_other(tmp_path: Path, server: TritonServer) -> None:
@@ -248,15 +256,14 @@ def test_clocks_that_jump_make_nothing_late_or_lost(tmp_path: Path, server: Trit
         "FAKETIME_NO_CACHE": "1",
         "DONT_FAKE_MONOTONIC": "1",
     }
-    with RunningLine(tmp_path, [camera("a"), camera("b")], url=grpc_url(server), environment=faked) as line:
+    with RunningLine(tmp_path, [camera("a", fps=2)], url=grpc_url(server), environment=faked) as line:
         for offset in ("+0", "-5h", "+7h"):
             clock.write_text(offset)
-            line.wait_for_more("a")
-            line.wait_for_more("b")
+            line.wait_for_more("a", 3)
         report = line.end()
-    line.untouched("a", "b")
+    line.untouched("a")
     times = [verdict["captured"] for verdict in line.verdicts if verdict["camera"] == "a"]
-    steps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    steps = [later - earlier for earlier, later in pairwise(times)]
     assert min(steps) < -4 * 3600
     assert max(steps) > 11 * 3600
     assert 0 < report["total"]["latency_ms"]["p50"] <= report["total"]["latency_ms"]["p99"] < DEADLINE_MS
@@ -283,7 +290,8 @@ def test_sigterm_while_cameras_are_opened_leaves_nothing_behind(tmp_path: Path, 
     with RunningLine(tmp_path, [slow], url=grpc_url(server)) as line:
         cameras = until(line.cameras, "the camera's process")
         line.process.terminate()
-        assert line.process.wait(PATIENCE) in (1, 130)
+        assert line.process.wait(PATIENCE) == 130
+        assert line.log.read_text() == "triton-yolo stream: interrupted\n"
         assert not line.rings()
         until(lambda: not any(process.is_running() for process in cameras.values()), "no process is left")
 
@@ -323,7 +331,8 @@ def test_a_second_line_of_the_same_name_or_socket_is_refused(tmp_path: Path, ser
         words = [*other, "--camera", "synthetic:photo", "--url", grpc_url(server)]
         third = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE)
         assert third.returncode == 2
-        assert third.stderr == f"triton-yolo stream: --control {line.socket}: another line listens there\n"
+        *_, said = third.stderr.splitlines()
+        assert said == f"triton-yolo stream: --control {line.socket}: another line listens there"
         line.wait_for_more("a")
         line.end()
     line.untouched("a")
@@ -335,12 +344,14 @@ def test_an_account_that_does_not_balance_ends_with_status_3(tmp_path: Path, ser
         [path] = line.rings()
         with Ring.open(path) as ring:
             ring.column_records[0]["answered"] += 1
+            line.wait_for_more("b", 1)
         line.process.send_signal(signal.SIGINT)
         assert line.process.wait(PATIENCE) == 3
     *_, last = line.log.read_text().splitlines()
     assert last.startswith("triton-yolo stream: the account does not balance: camera a: -1 frames are nowhere")
 
 
+@pytest.mark.slow
 def test_cameras_hold_no_more_slots_than_there_are(tmp_path: Path, server: TritonServer) -> None:
     # Of three slots one may be taken, while two requests may be in flight: the second waits, and nothing spins.
     settings = {"slots": 3, "backlog": 1, "in_flight": 2, "url": grpc_url(server)}
@@ -366,23 +377,27 @@ def test_no_file_of_a_folder_is_late(tmp_path: Path, server: TritonServer) -> No
 
 def test_sighup_takes_over_the_cameras_of_the_file(tmp_path: Path, server: TritonServer) -> None:
     first, changed = camera("changed"), camera("changed", size="120x160")
-    with RunningLine(tmp_path, [camera("stays"), first, camera("goes")], url=grpc_url(server)) as line:
+    cv2.imwrite(str(tmp_path / "board.png"), draw_board(1, 160, 120).image)
+    done = {"name": "done", "uri": f"folder:{tmp_path}"}
+    with RunningLine(tmp_path, [camera("stays"), first, camera("goes"), done], url=grpc_url(server)) as line:
+        line.wait_for("done", lambda row: row["state"] == "ended", "comes to its end")
         for name in ("stays", "changed", "goes"):
             line.wait_for_more(name, 2)
         stays = line.cameras()["stays"].pid
         line.file.write_text("cameras: [{name: broken")
         line.process.send_signal(signal.SIGHUP)
         until(lambda: "the line goes on as it is" in line.log.read_text(), "the broken file is refused")
-        assert {row["state"] for row in line.report().values()} == {"running"}
-        line.write([camera("stays"), changed, camera("comes")])
+        assert {row["state"] for row in line.report().values()} == {"running", "ended"}
+        line.write([camera("stays"), changed, camera("comes"), done])
         line.process.send_signal(signal.SIGHUP)
         line.wait_for("goes", lambda row: row["state"] == "ended", "is removed")
         line.wait_for("comes", lambda row: row["answered"] > 2, "is added")
         line.wait_for("changed", lambda row: row["state"] == "running" and len(line.rings()) == 3, "is opened anew")
         line.wait_for_more("changed", 2)
         assert line.cameras()["stays"].pid == stays
-        line.end()
-    line.untouched("stays", "changed", "goes", "comes")
+        report = line.end()
+    line.untouched("stays", "changed", "goes", "comes", "done")
+    assert [row["captured"] for row in report["cameras"] if row["name"] == "done"] == [1]  # not once more
 
 
 def test_a_line_survives_a_change_of_its_only_camera(tmp_path: Path, server: TritonServer) -> None:

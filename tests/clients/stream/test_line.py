@@ -100,7 +100,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(LineError, match="No such file"):
         read_line(tmp_path / "none.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"name: \xe4")
-    with pytest.raises(LineError, match="latin.yaml: no text in UTF-8"):
+    with pytest.raises(LineError, match=r"latin\.yaml: no text in UTF-8"):
         read_line(tmp_path / "latin.yaml")
 
 
