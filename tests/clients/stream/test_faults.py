@@ -66,13 +66,7 @@ def test_the_numbers_of_a_camera_that_is_killed_again_and_again_go_on(tmp_path: 
         for restart in range(1, 4):
             line.wait_for_more("sick", 2)
             line.cameras()["sick"].kill()
-<<<<<<< HEAD
-            line.wait_for(
-                "sick", lambda row: row["restarts"] == restart and row["state"] == "running", "is opened anew"
-            )
-=======
             line.wait_for("sick", lambda row, times=restart: row["restarts"] == times, "is opened anew")
->>>>>>> faults
         line.wait_for_more("sick", 2)
         line.end()
     line.untouched("well")
