@@ -19,12 +19,14 @@ from triton_yolo.clients.errors import LATE, DetectionError, RegionInUse, Server
 from triton_yolo.clients.memory.ring import Capture, Reason, Ring
 from triton_yolo.clients.protocols.calls import model_config
 from triton_yolo.clients.request import request_parameters
-from triton_yolo.clients.stream.cameras import Camera, Cameras, Seat
+from triton_yolo.clients.stream.accounts import Seat
+from triton_yolo.clients.stream.cameras import Cameras
 from triton_yolo.clients.stream.carriers import Carrier, Parcel, Slot
 from triton_yolo.clients.stream.frames import FORMATS, STATES, Frame, Verdict, VerdictState
 from triton_yolo.clients.stream.line import Line
 from triton_yolo.clients.stream.order import Order
 from triton_yolo.clients.stream.statistics import CameraStatistics
+from triton_yolo.clients.stream.supervised import Camera
 from triton_yolo.clients.stream.window import Window
 
 GRACE = 0.25  # seconds that an answer may take longer than the deadline before the request is given up

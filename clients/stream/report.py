@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from triton_yolo.clients.stream.cameras import Account, Cameras
+from triton_yolo.clients.stream.accounts import Account
+from triton_yolo.clients.stream.cameras import Cameras
 from triton_yolo.clients.stream.collector import Collector
 from triton_yolo.clients.stream.sinks.base import Sink
 from triton_yolo.clients.stream.statistics import CameraStatistics, Latencies

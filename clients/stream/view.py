@@ -9,9 +9,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from triton_yolo.clients.stream.accounts import Account
 from triton_yolo.clients.stream.aside import Aside
-from triton_yolo.clients.stream.cameras import Account, Camera, Cameras
+from triton_yolo.clients.stream.cameras import Cameras
 from triton_yolo.clients.stream.statistics import CameraStatistics
+from triton_yolo.clients.stream.supervised import Camera
 
 REFRESH_SECONDS, LOG_SECONDS = 0.5, 15.0
 COLUMNS = ("camera", "state", "fps", "p50", "p99", "std", "answered", "dropped", "kB", "ring")  # ms; kB a frame

@@ -12,10 +12,12 @@ import pytest
 
 from tests.clients.stream.lines import PATIENCE
 from triton_yolo.clients.memory.ring import FOLDER, PREFIX
-from triton_yolo.clients.stream import cameras as module
-from triton_yolo.clients.stream.cameras import Camera, Cameras
-from triton_yolo.clients.stream.errors import CameraError
+from triton_yolo.clients.stream import cameras as many
+from triton_yolo.clients.stream import supervised as module
+from triton_yolo.clients.stream.cameras import Cameras
+from triton_yolo.clients.stream.errors import CameraError, LineError
 from triton_yolo.clients.stream.line import CameraConfig
+from triton_yolo.clients.stream.supervised import Camera
 
 FORMAT = '{"format": {"pixel_format": "rgb", "height": 8, "width": 8, "nbytes": 192}, "waits": %s, "comes_back": %s}'
 Body = Callable[[Cameras], Awaitable[None]]
@@ -36,8 +38,8 @@ def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
 
     monkeypatch.setattr(module.sys, "executable", str(script))
     monkeypatch.setattr(module, "STOP_SECONDS", 0.1)
-    monkeypatch.setattr(module, "FIRST_WAIT", 0.05)
-    monkeypatch.setattr(module, "LONGEST_WAIT", 0.4)
+    monkeypatch.setattr(many, "FIRST_WAIT", 0.05)
+    monkeypatch.setattr(many, "LONGEST_WAIT", 0.4)
     yield become
     assert not list(FOLDER.glob(f"{PREFIX}{os.getuid()}-{name_of_line()}*"))
     assert not [child for child in psutil.Process().children() if str(script) in child.cmdline()]
@@ -282,7 +284,7 @@ def test_a_line_that_ends_takes_no_camera(processes: Callable[[str], None]) -> N
     async def body(cameras: Cameras) -> None:
         await cameras.start([config()])
         await cameras.stop()
-        with pytest.raises(module.LineError, match="camera b: the line ends"):
+        with pytest.raises(LineError, match="camera b: the line ends"):
             cameras.add(config("b"))
         assert cameras.over
 

@@ -18,11 +18,13 @@ from triton_yolo.clients.errors import DetectionError, ServerBusy, ServerUnavail
 from triton_yolo.clients.memory.ring import Ring, Writer
 from triton_yolo.clients.request import Request
 from triton_yolo.clients.stream import collector as module
-from triton_yolo.clients.stream.cameras import Camera, Cameras, Seat
+from triton_yolo.clients.stream.accounts import Seat
+from triton_yolo.clients.stream.cameras import Cameras
 from triton_yolo.clients.stream.carriers import SystemCarrier
 from triton_yolo.clients.stream.collector import Collector
 from triton_yolo.clients.stream.frames import FORMATS, Verdict
 from triton_yolo.clients.stream.line import Line
+from triton_yolo.clients.stream.supervised import Camera
 
 HEIGHT, WIDTH = 8, 16
 SIZE = HEIGHT * WIDTH * 3
@@ -52,14 +54,17 @@ class PlayedDetector:
     """Answers each request as the test says."""
 
     def __init__(self, answer: Callable[[Request], Awaitable[int]]) -> None:
-        self.answer, self._models = answer, dict[str, Any]()
+        self.answer = answer
         self.protocol = self
         self.is_there = True
 
-    async def _run(self, request: Request) -> list[Detections]:
+    async def run(self, request: Request) -> list[Detections]:
         await self.answer(request)
         nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), ())
         return [nothing] * request.tensor.shape[0]
+
+    def forget_models(self) -> None:
+        """There are none."""
 
     async def call(self, call: object) -> dict[str, Any]:
         if not self.is_there:

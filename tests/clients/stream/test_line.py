@@ -50,7 +50,7 @@ def test_a_camera_that_waits_for_a_trigger_is_never_silent(tmp_path: Path) -> No
         # Keys.
         (f"cameras: [{CAMERA}]\nname: a\nname: b", ", line 3, column 1", "the key 'name' stands twice"),
         ("cameras: [{name: a, uri: 'synthetic:photo', name: b}]", ", line 1, column 45", "stands twice"),
-        (f"cameras: [{CAMERA}]\nnam: a", ": nam", "unknown key"),
+        (f"cameras: [{CAMERA}]\nlabel: a", ": label", "unknown key"),
         ("cameras: [{name: a, uri: 'synthetic:photo', port: 1}]", ": cameras[0].port", "unknown key"),
         (f"cameras: [{CAMERA}]\n1: a", ": ", "eys should be strings"),
         (f"cameras: [{CAMERA}]\n? [1]\n: a", ", line 2, column 3", "unhashable"),

@@ -52,7 +52,7 @@ def test_files_that_are_missing_or_given_with_cameras_are_refused(tmp_path: Path
     assert "give LINE.yaml or --camera" in refusal(file, "--camera", "synthetic:photo")
     file.write_text(f"cameras: [{CAMERA}]")
     assert "--fps is for --camera" in refusal(file, "--fps", 5)
-    assert "is no camera" in refusal("--camera", "foto:1")
+    assert "is no camera" in refusal("--camera", "drawing:1")
 
 
 @pytest.mark.parametrize(
