@@ -141,6 +141,8 @@ class Cameras:
     def tidy(self) -> list[Ring]:
         """Return each ring once when no camera uses it any more; it is to be closed by ``close_ring``."""
         for camera in self:
+            if camera.over and camera.seat and not camera.seat.alive:
+                camera.retire()
             camera.forget_empty()
         used = {id(seat.ring) for camera in self for seat in camera.seats}
         unused = [reader for reader in self._rings.values() if id(reader.ring) not in used]

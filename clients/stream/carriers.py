@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,10 +65,20 @@ class Parcel:
 
 
 def shape_of(frame: Frame) -> tuple[int, ...]:
-    """Return the shape of a frame as a tensor without the batch dimension."""
+    """Return the shape of a frame as a tensor without the batch dimension.
+
+    Raises:
+        DetectionError: its format has no such frames, or it is not as large as its picture.
+    """
     if frame.pixel_format == ENCODED:
         return (frame.capture.nbytes,)
-    return PIXEL_FORMATS[frame.pixel_format].shape(frame.capture.height, frame.capture.width)
+    height, width = frame.capture.height, frame.capture.width
+    shape = PIXEL_FORMATS[frame.pixel_format].shape(height, width)
+    if math.prod(shape) != frame.capture.nbytes:
+        raise DetectionError(
+            f"a {frame.pixel_format} frame of {height}x{width} has {math.prod(shape)} bytes; got {frame.capture.nbytes}"
+        )
+    return shape
 
 
 def order_of(frame: Frame) -> tuple[str, tuple[int, ...], int, int]:

@@ -21,7 +21,7 @@ from triton_yolo.clients.protocols.calls import model_config
 from triton_yolo.clients.request import request_parameters
 from triton_yolo.clients.stream.accounts import Seat
 from triton_yolo.clients.stream.cameras import Cameras
-from triton_yolo.clients.stream.carriers import Carrier, Parcel, Slot
+from triton_yolo.clients.stream.carriers import Carrier, Parcel, Slot, shape_of
 from triton_yolo.clients.stream.frames import FORMATS, STATES, Frame, Verdict, VerdictState
 from triton_yolo.clients.stream.line import Line
 from triton_yolo.clients.stream.order import Order
@@ -78,7 +78,7 @@ class Collector:
         self._window = Window(line.window_ms)
         self._ticks: set[asyncio.Task[None]] = set()
         self._probe: asyncio.Task[None] | None = None
-        self._attached: dict[str, int] = {}  # rings that the server knows: the how manieth registration that was
+        self._attached: dict[str, int] = {}  # rings that the server knows: the number of that registration
         self._attaching: dict[str, asyncio.Task[None]] = {}
         self._detaching: set[asyncio.Task[bool]] = set()
         self._registrations = 0
@@ -146,7 +146,7 @@ class Collector:
             if not self._cameras[name].waits
         ]
         wake_ns = min(late_ns, default=None)
-        if waiting and len(self._ticks) < self._line.in_flight:
+        if waiting and not self.away and len(self._ticks) < self._line.in_flight:
             now = time.monotonic_ns()
             oldest = min(captures[0].monotonic_ns for _, captures in waiting.values())
             pause = self._window.wait_ns(now, oldest, waiting.keys())
@@ -213,10 +213,11 @@ class Collector:
         """Drop what is late, what a camera has outrun, and everything while the server is away; return the rest."""
         now, left = time.monotonic_ns(), dict[str, Ready]()
         for name, (seat, captures) in ((name, one) for name, seats in ready.items() for one in seats):
-            if self.away:
-                old, why = captures, Reason.SERVER_AWAY
-            elif self._cameras[name].waits:
+            camera = self._cameras[name]
+            if camera.waits and not (self.away and camera.stopping):
                 old, why = [], Reason.LATE  # files have time
+            elif self.away:
+                old, why = captures, Reason.SERVER_AWAY
             else:
                 keep = [c for c in captures if now - c.monotonic_ns < self._deadline]
                 keep = keep[-1:] if len(keep) > self._line.backlog else keep
@@ -258,6 +259,9 @@ class Collector:
 
     async def _tick(self, frames: list[Frame]) -> None:
         """Send frames, and give each its verdict."""
+        frames = [frame for frame in frames if self._has_a_shape(frame)]
+        if not frames:
+            return
         now = time.monotonic_ns()
         begins = [now if self._waits(frame) else frame.capture.monotonic_ns for frame in frames]
         end = min(begins) + self._deadline
@@ -272,6 +276,15 @@ class Collector:
             return
         self.requests += len(parcels)
         await asyncio.gather(*(self._ask(parcel, left) for parcel in parcels))
+
+    def _has_a_shape(self, frame: Frame) -> bool:
+        """Refuse a frame that cannot be sent, and none of those beside it."""
+        try:
+            shape_of(frame)
+        except DetectionError as error:
+            self._fail([frame], error)
+            return False
+        return True
 
     async def _ask(self, parcel: Parcel, seconds: float) -> None:
         try:

@@ -90,6 +90,8 @@ class Stream:
                     loop.add_signal_handler(number, self._stop)
                 if self._read_again:
                     loop.add_signal_handler(signal.SIGHUP, self._reload)
+                elif signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # not under nohup
+                    loop.add_signal_handler(signal.SIGHUP, self._stop)  # its terminal is closed
                 self._start = time.monotonic()
                 self._view.begin()
                 if seconds is not None:
@@ -105,7 +107,7 @@ class Stream:
                 self.failed = [camera.name for camera in self._cameras if camera.state == "failed"]
             finally:
                 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                    loop.remove_signal_handler(number)
+                    loop.remove_signal_handler(number)  # those that were added
                 self._view.close()
                 if listener:
                     await listener.close()
@@ -220,12 +222,16 @@ def run(
         DetectionError: the server cannot be reached, or refuses the ring.
     """
     stream = Stream(line, sinks, read_again)
-    # As Ctrl-C until the line runs, which hears both: its processes and its memory are cleared away.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Until the line runs, which hears them: as Ctrl-C, so that its processes and its memory are cleared away, and what
+    # would make it read its file once more is nothing yet.
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, signal.default_int_handler)}
+    if read_again:
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: None)
     try:
         asyncio.run(stream.run(seconds, control, shown))
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         for sink in sinks:
             with contextlib.suppress(Exception):
                 sink.close()

@@ -109,12 +109,12 @@ class Played:
         assert seat
         return seat
 
-    def capture(self, name: str = "a", age: float = 0.0) -> None:
+    def capture(self, name: str = "a", age: float = 0.0, height: int = HEIGHT) -> None:
         """Capture a frame, so many seconds ago."""
         writer = self.writers[name]
         capture = writer.begin(time.monotonic_ns() - int(age * 1e9), time.time_ns())
         if capture:
-            writer.publish(capture, SIZE, HEIGHT, WIDTH, FORMATS.index("rgb"))
+            writer.publish(capture, SIZE, height, WIDTH, FORMATS.index("rgb"))
 
     def end(self) -> None:
         """Let the cameras end."""
@@ -257,6 +257,49 @@ def test_files_that_wait_for_their_reader_are_never_late() -> None:
     line.cameras["a"].waits = True
     line.run(body)
     assert line.states() == ["inspected"] * 6
+
+
+def test_files_wait_for_a_server_that_is_away_until_they_are_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PROBE_SECONDS", 0.02)
+
+    async def answer(request: Request) -> None:
+        if not line.detector.is_there:
+            raise ServerUnavailable("nobody answers")
+
+    async def body(line: Played) -> None:
+        for is_back in (True, False):
+            line.detector.is_there = False
+            for _ in range(4):
+                line.capture()
+            while not line.collector.away:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            line.detector.is_there = is_back
+            if is_back:
+                await line.judged(4)
+        line.cameras["a"]._stop.set()
+        line.collector.wake()
+        await line.judged(8)
+
+    line = Played(answer, in_flight=1)
+    line.cameras["a"].waits = True
+    line.run(body)
+    away = ["server away: nobody answers"]
+    assert line.states() == [*away, *["inspected"] * 3, *away, *["server away"] * 3]
+
+
+def test_a_frame_that_cannot_be_sent_costs_no_other() -> None:
+    async def body(line: Played) -> None:
+        for number in range(3):
+            line.capture("a", height=HEIGHT + 1)  # larger than what was written
+            line.capture("b")
+            await line.judged(number + 1, "a")
+            await line.judged(number + 1, "b")
+
+    line = Played(at_once, "ab")
+    line.run(body)
+    assert line.states("b") == ["inspected"] * 3
+    assert set(line.states("a")) == {"refused: a rgb frame of 9x16 has 432 bytes; got 384"}
 
 
 def test_a_camera_whose_slots_are_all_taken_is_waited_for_in_peace() -> None:

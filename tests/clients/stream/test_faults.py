@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.clients.stream.lines import DEADLINE_MS, PATIENCE, RunningLine, camer
 from tests.conftest import REPOSITORY, ROOT
 from triton_yolo.boards import draw_board
 from triton_yolo.clients import Detector
-from triton_yolo.clients.memory.ring import Reason, Ring
+from triton_yolo.clients.memory.ring import FOLDER, PREFIX, Reason, Ring
 from triton_yolo.clients.protocols.base import Call
 from triton_yolo.server.process import TritonServer, free_addresses
 
@@ -392,6 +393,22 @@ def test_sighup_takes_over_the_cameras_of_the_file(tmp_path: Path, server: Trito
         report = line.end()
     line.untouched("stays", "changed", "goes", "comes", "done")
     assert [row["captured"] for row in report["cameras"] if row["name"] == "done"] == [1]  # not once more
+
+
+def test_a_line_without_a_file_ends_with_its_terminal(tmp_path: Path, server: TritonServer) -> None:
+    report, socket = tmp_path / "report.json", tmp_path / "socket"
+    words = ["--camera", "synthetic:photo", "--fps", "1", "--url", grpc_url(server), "--deadline", str(DEADLINE_MS)]
+    command = [sys.executable, "-m", "triton_yolo", "stream", *words, "--report", str(report), "--control", str(socket)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            until(lambda: socket.exists() or process.poll() is not None, "it runs")
+            process.send_signal(signal.SIGHUP)
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+    total = json.loads(report.read_text())["total"]
+    assert total["captured"] == total["answered"] + sum(total["dropped"].values())
+    assert not list(FOLDER.glob(f"{PREFIX}{os.getuid()}-line-{process.pid}*"))
 
 
 def test_a_line_survives_a_change_of_its_only_camera(tmp_path: Path, server: TritonServer) -> None:
