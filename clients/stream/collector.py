@@ -84,6 +84,7 @@ class Collector:
         self._registrations = 0
         self._unreadable: dict[str, float] = {}  # until when an account is left alone that could not be read
         self._deadline = int(line.deadline_ms * 1e6)
+        self._moved = False  # whether a frame was taken or released since the last check
         self._awake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -154,7 +155,9 @@ class Collector:
                 wake_ns = now + pause
             elif self._send(waiting):
                 self._awake.set()  # look again: there may be more
-        self._check()
+        if self._moved:
+            self._moved = False
+            self._check()
         for ring in self._cameras.tidy():
             job = asyncio.ensure_future(self._detach(ring))
             self._detaching.add(job)
@@ -236,6 +239,7 @@ class Collector:
         numbered = capture._replace(number=seat.base + capture.number)
         frame = Frame(camera, numbered, FORMATS[capture.format], Slot(seat.ring, capture))
         self._held[camera, numbered.number] = (seat, frame)
+        self._moved = True
         self._seen[camera] = max(self._seen.get(camera, 0), numbered.number + 1)
         self._statistics(camera).seen(capture.nbytes)
         return frame
@@ -409,6 +413,7 @@ class Collector:
         """Give a frame's slot back, count it, and pass its verdict on."""
         number, wall = frame.capture.number, frame.capture.wall_ns
         seat, _ = self._held.pop((frame.camera, number))
+        self._moved = True
         seat.reader.release(frame.capture._replace(number=number - seat.base), reason)
         state = STATES[reason] if reason is not None else None
         if state is None:
