@@ -84,6 +84,7 @@ class Collector:
         self._registrations = 0
         self._unreadable: dict[str, float] = {}  # until when an account is left alone that could not be read
         self._deadline = int(line.deadline_ms * 1e6)
+        self._done = False  # whether ``run`` has ended
         self._moved = False  # whether a frame was taken or released since the last check
         self._awake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -107,6 +108,7 @@ class Collector:
             loop.remove_reader(self._cameras.ready)
             if self._timer:
                 self._timer.cancel()
+            self._done = True
             tasks = (*self._ticks, *([self._probe] if self._probe else []))
             for task in tasks:
                 task.cancel()
@@ -382,7 +384,7 @@ class Collector:
         return self._cameras[frame.camera].waits
 
     async def _wait_for_server(self) -> None:
-        while True:
+        while not self._done:  # before Python 3.12 wait_for can lose a cancellation
             await asyncio.sleep(PROBE_SECONDS)
             try:
                 # Not what the detector remembers: the models are loaded after the port is open, and may be others.
