@@ -47,11 +47,13 @@ class Started:
     """A server started from the command line, in a folder that is not the project's."""
 
     def __init__(self, folder: Path, *options: str, **rest: Any) -> None:
-        """Start it; ``rest`` is for ``command``."""
+        """Start it; ``environment`` is added to this one's, and ``rest`` is for ``command``."""
         self.addresses = rest.pop("addresses", None) or free_addresses()
+        environment = os.environ | rest.pop("environment", {})
         self.process = subprocess.Popen(
             command(self.addresses, *options, **rest),
             cwd=folder,
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -170,16 +172,20 @@ def test_a_killed_stub_ends_the_server_with_an_error_and_leaves_nothing(tmp_path
 def test_a_killed_server_takes_tritonserver_with_it_and_the_next_start_clears_its_remains(
     tmp_path: Path, light: tuple[str, str]
 ) -> None:
-    with started(tmp_path, *light) as server:
+    own = tmp_path / "tmp"  # where a server of another test, which clears remains too, does not look
+    own.mkdir()
+    environment = {"TMPDIR": str(own)}
+    with started(tmp_path, *light, environment=environment) as server:
         server.wait_until_ready()
         family = psutil.Process(server.process.pid).children(recursive=True)
         server.process.kill()
         server.process.wait(SECONDS)
         _, alive = psutil.wait_procs(family, timeout=30)
         assert not alive
-        assert remains(server.process.pid)
-    with started(tmp_path, *light) as following:
+        [left] = own.iterdir()
+    with started(tmp_path, *light, environment=environment) as following:
         following.wait_until_ready()
+        assert not left.exists()
         assert remains(server.process.pid) == []
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 from collections.abc import Iterator
 from ctypes import c_char, c_int32, c_int64, c_uint8, c_uint32, c_uint64
 from typing import TypeVar
@@ -290,6 +289,8 @@ def call(file: int, request: int, argument: Argument) -> Argument:
     Raises:
         OSError: the driver refuses.
     """
+    import fcntl  # which other systems lack
+
     fcntl.ioctl(file, request, argument, True)
     return argument
 
