@@ -82,7 +82,7 @@ class Camera:
         os.close(theirs)
         os.close(their_stdin)
         self.answers = os.fdopen(answers)
-        self._tell({"kind": "v4l2", "uri": uri, "fps": fps, "options": {"input": 0} | options})
+        self._tell({"kind": "v4l2", "uri": uri, "fps": fps, "size": None, "options": {"input": 0} | options})
         self.first = json.loads(self.answers.readline())
         self.ring: Ring | None = None
         self.rows, self.noted = rows, 0  # noted: how many frames there were when a slow reader went on
