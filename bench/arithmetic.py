@@ -164,7 +164,6 @@ def _in_process(images: Path, annotations: Path) -> dict[str, Any]:
     )
     runs = {
         "int8": openvino_engine(graph),
-        "int8 rounded, multiplied in float32": openvino_engine(graph, int8=False),
         "float32": openvino_engine(without_quantisers(graph)),
         "reference (ONNX Runtime)": onnxruntime_engine(graph),
     }

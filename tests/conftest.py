@@ -12,7 +12,7 @@ import pytest
 
 from bench.float_graph import NETWORK, float_repository
 from tests.support.tiers import tiers
-from triton_yolo.calibration.runtimes import Run, openvino_engine
+from triton_yolo.calibration.runtimes import Run, onnxruntime_engine, openvino_engine
 from triton_yolo.server.process import TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,9 +33,9 @@ def has_vnni() -> bool:
     return "ONEDNN_MAX_CPU_ISA" not in os.environ and not {"avx512_vnni", "avx_vnni", "amx_int8"}.isdisjoint(flags)
 
 
-def right_openvino(model: onnx.ModelProto) -> Run:
-    """OpenVINO as it computes INT8 graphs right on this processor."""
-    return openvino_engine(model, int8=has_vnni())
+def right_engine(model: onnx.ModelProto) -> Run:
+    """The fastest that computes INT8 graphs right on this processor, as calibration chooses it."""
+    return openvino_engine(model) if has_vnni() else onnxruntime_engine(model)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,7 +13,7 @@ import pytest
 from tests.calibration.conftest import Known
 from tests.calibration.graphs import UNSORTED, example
 from tests.calibration.material import coloured, pixels_of, rows, saved, served_as
-from tests.conftest import right_openvino
+from tests.conftest import right_engine
 from triton_yolo.calibration.measure import MIN_REFERENCE, MIN_SIGNAL, Candidates, Evaluator, noise_to_signal
 from triton_yolo.calibration.pictures import Pictures
 from triton_yolo.calibration.runtimes import Run, onnxruntime_engine
@@ -79,7 +79,7 @@ def test_numbers_of_pictures_that_differ_are_an_error() -> None:
 
 
 class TestEngines:
-    @pytest.mark.parametrize("engine", [onnxruntime_engine, right_openvino], ids=["ONNX Runtime", "OpenVINO"])
+    @pytest.mark.parametrize("engine", [onnxruntime_engine, right_engine], ids=["ONNX Runtime", "fastest"])
     def test_a_later_run_leaves_what_an_earlier_one_found(self, engine: Any, colours: Pictures) -> None:
         run, (first, second, *_) = engine(example()), pixels_of(colours)
         found = run(first)
@@ -89,7 +89,7 @@ class TestEngines:
         assert (found.shape, found.dtype) == ((8, 6), np.float32)
 
     def test_they_agree_on_a_float_graph(self, colours: Pictures) -> None:
-        one, other = onnxruntime_engine(example(UNSORTED)), right_openvino(example(UNSORTED))
+        one, other = onnxruntime_engine(example(UNSORTED)), right_engine(example(UNSORTED))
         for pixels in pixels_of(colours):
             np.testing.assert_allclose(one(pixels), other(pixels), atol=1e-4)
 
@@ -229,7 +229,7 @@ class TestEvaluatorOfItself:
 
     def test_the_default_network_too(self, yolov9: Known, boards: Pictures) -> None:
         names = ("open", "short", "mousebite", "spur", "copper", "pin-hole")
-        run, few = right_openvino(yolov9.model), boards.spread(3)
+        run, few = right_engine(yolov9.model), boards.spread(3)
         evaluator = Evaluator.of_itself(run, few, served_as(few, *names))
         assert len(evaluator.annotations.boxes) > 3
         assert (

@@ -15,7 +15,7 @@ from onnx import TensorProto
 from tests.calibration.conftest import Known
 from tests.calibration.graphs import INNER, UNSORTED, example, family_graph, nodes_of, served, types_in, weights_of
 from tests.calibration.material import pixels_of
-from tests.conftest import ROOT, right_openvino
+from tests.conftest import ROOT, right_engine
 from tests.export.layouts import FAMILIES
 from tests.export.opened import run
 from triton_yolo.calibration.measure import noise_to_signal
@@ -202,12 +202,12 @@ class TestFinished:
         onnx.checker.check_model(model, full_check=True)
         one, other = (
             np.stack([engine(pixels) for pixels in pixels_of(colours)])
-            for engine in (onnxruntime_engine(model), right_openvino(model))
+            for engine in (onnxruntime_engine(model), right_engine(model))
         )
         # ONNX Runtime computes float16 where OpenVINO on the CPU takes float32.
         assert np.abs(one - other).mean() < (0.02 if rest == "fp16" else 1e-3) * one.std()
 
-    @pytest.mark.parametrize("engine", [onnxruntime_engine, right_openvino], ids=["ONNX Runtime", "OpenVINO"])
+    @pytest.mark.parametrize("engine", [onnxruntime_engine, right_engine], ids=["ONNX Runtime", "fastest"])
     def test_the_default_network_finds_nearly_the_same(
         self, rest: str, engine: object, yolov9: Known, int8_yolov9: onnx.ModelProto, boards: Pictures
     ) -> None:

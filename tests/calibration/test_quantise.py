@@ -12,7 +12,7 @@ from onnx import TensorProto
 from tests.calibration.conftest import Known
 from tests.calibration.graphs import INNER, UNSORTED, example, nodes_of, served, weights_of
 from tests.calibration.material import pixels_of
-from tests.conftest import right_openvino
+from tests.conftest import right_engine
 from triton_yolo.calibration.measure import noise_to_signal
 from triton_yolo.calibration.pictures import Pictures
 from triton_yolo.calibration.quantise import quantised, quantised_in, readers
@@ -162,7 +162,7 @@ def test_channels_of_zeros_and_tensors_of_zeros_are_quantised_without_harm(colou
     weights.raw_data = bytes(4 * 3 * 5) + weights.raw_data[4 * 3 * 5 :]
     result = quantised(model, {"x": (0.0, 1.0), "none": (0.0, 0.0), "b": (0.0, 0.0)}, ["a", "b", "raw"])
     pixels = next(iter(colours))[0]
-    for engine in (onnxruntime_engine, right_openvino):
+    for engine in (onnxruntime_engine, right_engine):
         np.testing.assert_array_equal(engine(result)(pixels), onnxruntime_engine(model)(pixels))
 
 
@@ -184,7 +184,7 @@ def test_openvino_and_onnx_runtime_agree_on_a_quantised_graph(
     names: Collection[str], measured: Values, colours: Pictures
 ) -> None:
     model = quantised(example(UNSORTED), measured, names)
-    one, other = answers(onnxruntime_engine(model), colours), answers(right_openvino(model), colours)
+    one, other = answers(onnxruntime_engine(model), colours), answers(right_engine(model), colours)
     # Where sums end near the middle of two steps, another order of addition rounds to the other one.
     assert np.abs(one - other).mean() < 1e-3 * one.std()
 

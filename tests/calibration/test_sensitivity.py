@@ -12,7 +12,7 @@ import pytest
 from tests.calibration.conftest import Known
 from tests.calibration.graphs import INNER, UNSORTED, as_read, example
 from tests.calibration.material import pixels_of, served_as
-from tests.conftest import has_vnni, right_openvino
+from tests.conftest import has_vnni
 from triton_yolo.calibration.behind import Changed, computed
 from triton_yolo.calibration.behind import alone as changed_by
 from triton_yolo.calibration.layers import convolutions
@@ -21,11 +21,11 @@ from triton_yolo.calibration.measurements import Measurements
 from triton_yolo.calibration.pictures import Pictures
 from triton_yolo.calibration.quantise import quantised
 from triton_yolo.calibration.ranges import collect
-from triton_yolo.calibration.runtimes import RUNTIMES, Part, Runtime, openvino_engine, openvino_part
+from triton_yolo.calibration.runtimes import RUNTIMES, Part, Runtime, openvino_engine
 from triton_yolo.calibration.sensitivity import Sensitivity, sensitivity
 from triton_yolo.contract import OUTPUT
 
-RIGHT = Runtime("OpenVINO", right_openvino, partial(openvino_part, int8=has_vnni()))
+RIGHT = RUNTIMES[0] if has_vnni() else RUNTIMES[-1]
 
 
 @pytest.mark.parametrize("runtime", [RIGHT, RUNTIMES[-1]], ids=lambda runtime: runtime.name)

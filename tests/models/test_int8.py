@@ -14,7 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from tests.conftest import REPOSITORY, ROOT, right_openvino
+from tests.conftest import REPOSITORY, ROOT, right_engine
 from tests.models.test_default_model import evaluate
 from triton_yolo.calibration.layers import convolutions, read_float_graph
 from triton_yolo.calibration.measure import Evaluator
@@ -114,5 +114,5 @@ def test_a_depthwise_network_stays_within_one_percent_by_leaving_more_in_float(d
     labelled, served = read_annotations(deeppcb / "val.json"), served_model_of(model, depthwise)
     ids = annotated(labelled, deeppcb / "images")
     evaluator = Evaluator.of_annotations(labelled, ids, read_pictures(list(ids), served.letterbox, len(ids)), served)
-    whole, int8 = (evaluator.precision(right_openvino(one)).overall.ap50_95 for one in (model, graph))
+    whole, int8 = (evaluator.precision(right_engine(one)).overall.ap50_95 for one in (model, graph))
     assert int8 >= whole * (1 - BOUND)
