@@ -40,8 +40,13 @@ def right_engine(model: onnx.ModelProto) -> Run:
 
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c() -> None:
-    """Let programs that the tests start end on Ctrl-C, also where these run in the background, which ignores it."""
+    """Let programs that the tests start hear Ctrl-C and SIGHUP, also where these run in the background or with nohup.
+
+    What is ignored is inherited; what has a handler is not.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
 @pytest.fixture(scope="session")

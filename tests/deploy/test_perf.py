@@ -44,6 +44,7 @@ def environment(measured: MeasuredServer, tmp_path_factory: pytest.TempPathFacto
     }
 
 
+@pytest.mark.slow
 def test_jpegs_and_frames_leave_a_table_and_json_each(environment: dict[str, str], tmp_path: Path) -> None:
     command = ["bash", SCRIPT]
     result = subprocess.run(

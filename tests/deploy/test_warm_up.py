@@ -44,6 +44,7 @@ def warmed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return repository
 
 
+@pytest.mark.slow
 def test_models_are_ready_after_a_real_jpeg_a_real_frame_and_noise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,6 +53,7 @@ def test_models_are_ready_after_a_real_jpeg_a_real_frame_and_noise(
         running.wait_until_ready()
 
 
+@pytest.mark.slow
 def test_a_model_that_its_warm_up_fails_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = warmed(tmp_path, monkeypatch)
     jpeg = repository / "preprocess" / "warmup" / "board.jpg"

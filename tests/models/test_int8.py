@@ -95,6 +95,7 @@ def test_openvino_computes_just_the_quantised_convolutions_in_int8() -> None:
     assert kinds.total() == whole
 
 
+@pytest.mark.slow
 def test_int8_loses_at_most_one_percent_through_the_server(
     server: TritonServer, float_server: TritonServer, deeppcb: Path, tmp_path: Path
 ) -> None:

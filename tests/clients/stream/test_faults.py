@@ -24,6 +24,8 @@ from triton_yolo.clients.memory.ring import FOLDER, PREFIX, Reason, Ring
 from triton_yolo.clients.protocols.base import Call
 from triton_yolo.server.process import TritonServer, free_addresses
 
+pytestmark = pytest.mark.slow
+
 
 def regions(server: TritonServer) -> set[str]:
     """Return the shared memory that a server knows."""
