@@ -94,6 +94,7 @@ def test_memory_that_the_server_refuses_is_freed(tmp_path: Path) -> None:
     assert set(SHARED_MEMORY.iterdir()) <= before
 
 
+@pytest.mark.slow
 def test_frames_outlive_a_server_that_is_restarted(tmp_path: Path) -> None:
     addresses, repository = free_addresses(), copy_with_cells(REPOSITORY, tmp_path / "repository")  # quick to load
 

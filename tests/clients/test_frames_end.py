@@ -232,6 +232,7 @@ def when_it_answers(detect: Callable[[], list[Detections]]) -> list[Detections]:
     return detect()
 
 
+@pytest.mark.slow
 def test_frames_outlive_a_server_that_is_restarted(left, tmp_path: Path) -> None:
     addresses, repository = free_addresses(), copy_with_cells(REPOSITORY, tmp_path / "repository")  # quick to load
     with Detector(f"127.0.0.1:{addresses.grpc}", memory="system") as detector:

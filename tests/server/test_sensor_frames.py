@@ -66,6 +66,7 @@ def test_cameras_with_different_patterns_share_a_batch(cells: Client) -> None:
         np.testing.assert_array_equal(together["images"][i], alone["images"][0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounding", ["down", "up"])
 def test_sizes_are_rounded_as_the_repository_says(rounding: str, cells_repository: Path, tmp_path: Path) -> None:
     repository = rounding_otherwise(cells_repository, tmp_path / "repository", rounding)

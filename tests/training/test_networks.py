@@ -48,6 +48,7 @@ def test_the_command_line_names_the_networks_that_there_are() -> None:
     assert [network.value for network in Network] == list(NETWORKS)
 
 
+@pytest.mark.slow
 @EACH
 def test_a_network_learns_a_board_that_it_sees_again_and_again(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from training import schedule
