@@ -29,7 +29,8 @@ def main(answers: int, stdin: int = 0) -> int:
 
     Args:
         answers: descriptor for answers: {"format": ..., "waits": ..., "comes_back": ...}, {"ended": true} and
-            {"error": ..., "comes_back": ...}.
+            {"error": ..., "comes_back": ...}; the last two with how many frames were "published" and how often they
+            were "copied" before, if there were any.
         stdin: descriptor that the lines are read from.
 
     Returns:
@@ -60,14 +61,15 @@ def main(answers: int, stdin: int = 0) -> int:
     with Ring.open(Path(place["ring"])) as ring:
         waits = place["freed"] is not None
         writer = Writer(ring, place["column"], place["ready"], place["freed"], place["row"])
+        outlet = Outlet(writer, delivers, stdin, waits)
         try:
-            source.run(Outlet(writer, delivers, stdin, waits))
+            source.run(outlet)
         except (TritonYoloError, OSError, ValueError) as error:
-            return _lost(answers, str(error), comes_back)
+            return _lost(answers, str(error), comes_back, outlet)
         finally:
             source.close()
             writer.close()
-    _say(answers, {"ended": True})
+    _say(answers, {"ended": True, **_delivered(outlet)})
     return 0
 
 
@@ -86,9 +88,13 @@ def _say(answers: int, content: dict[str, Any]) -> None:
     os.write(answers, f"{json.dumps(content)}\n".encode())
 
 
-def _lost(answers: int, why: str, comes_back: bool) -> int:
-    _say(answers, {"error": why, "comes_back": comes_back})
+def _lost(answers: int, why: str, comes_back: bool, outlet: Outlet | None = None) -> int:
+    _say(answers, {"error": why, "comes_back": comes_back, **(_delivered(outlet) if outlet else {})})
     return LOST
+
+
+def _delivered(outlet: Outlet) -> dict[str, int]:
+    return {"published": outlet.published, "copied": outlet.copied} if outlet.published else {}
 
 
 if __name__ == "__main__":

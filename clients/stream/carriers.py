@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -104,7 +105,13 @@ def runs(frames: Sequence[Frame]) -> list[tuple[Frame, ...]]:
 
 
 class Carrier(ABC):
-    """Makes requests of frames; the methods that ask the server wait for it."""
+    """Makes requests of frames; the methods that ask the server wait for it.
+
+    Attributes:
+        copies: how often it copies a frame on its way from the ring to the server.
+    """
+
+    copies: ClassVar[int] = 0
 
     def __init__(self, protocol: Protocol) -> None:
         """Prepare.
@@ -149,6 +156,8 @@ class Carrier(ABC):
 
 class PlainCarrier(Carrier):
     """Requests carry the bytes."""
+
+    copies = 2  # to bytes, and into the message
 
     def parcels(self, frames: Sequence[Frame], parameters: Mapping[str, float | int]) -> list[Parcel]:
         """See Carrier."""

@@ -47,6 +47,7 @@ class Collector:
         unbalanced: what was wrong with an account, the first time that one did not balance; empty if all did.
         checks: how often all accounts were compared.
         requests: how many were sent.
+        copies: how often a frame is copied between the ring and the server.
         statistics: of each camera, by name.
     """
 
@@ -69,7 +70,7 @@ class Collector:
         """
         self._line, self._cameras, self._detector, self._carrier, self._emit = line, cameras, detector, carrier, emit
         self.away, self.unbalanced, self.checks = "", "", 0
-        self.requests = 0
+        self.requests, self.copies = 0, carrier.copies
         self.statistics: dict[str, CameraStatistics] = {}
         self._orders: dict[str, Order] = {}
         self._seen: dict[str, int] = {}  # the highest number of each camera that was taken once, and 1

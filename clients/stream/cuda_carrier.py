@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 class CudaCarrier(Carrier):
     """Requests name the place in a region of CUDA memory, which the server has mapped."""
 
+    copies = 1  # by the GPU
+
     def __init__(self, protocol: Protocol) -> None:
         """See Carrier.
 

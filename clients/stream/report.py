@@ -34,6 +34,7 @@ def report(cameras: Cameras, collector: Collector, sinks: Iterable[Sink], second
                 "name": camera.name,
                 **_counts(account),
                 **measured.as_dict(),
+                "copies_per_frame": {"to_ring": camera.copies, "to_server": collector.copies},
                 "state": camera.state,
                 "restarts": camera.restarts,
                 **({"trouble": camera.trouble} if camera.trouble else {}),

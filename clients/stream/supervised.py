@@ -69,6 +69,7 @@ class Camera:
         self._log: asyncio.Future[None] | None = None
         self._format: FrameFormat | None = None
         self._silent = False
+        self._published = self._copied = 0
 
     def renew(self, config: CameraConfig) -> None:
         """Begin again after the end, with another configuration; the numbers of frames go on."""
@@ -90,6 +91,11 @@ class Camera:
     def over(self) -> bool:
         """Whether no frames will come any more."""
         return self.state in ("ended", "failed")
+
+    @property
+    def copies(self) -> float | None:
+        """How often a frame was copied on the host before it was in the ring; None until a process has said so."""
+        return round(self._copied / self._published, 2) if self._published else None
 
     @property
     def stopping(self) -> bool:
@@ -257,6 +263,8 @@ class Camera:
             answer = await asyncio.wait_for(self._answer(), LAST_WORDS_SECONDS)
         except asyncio.TimeoutError:
             answer = {}
+        self._published += int(answer.get("published", 0))
+        self._copied += int(answer.get("copied", 0))
         await self._let_go()
         if self.seat:
             lost = self.seat.ring.recover(self.seat.column)

@@ -21,6 +21,8 @@ class Outlet:
 
     Attributes:
         writer: the column; sources that own their buffers reserve slots there.
+        published: frames that were handed over.
+        copied: how often frames were copied on the host on their way from where they arrived to their slots.
     """
 
     def __init__(self, writer: Writer, frame_format: FrameFormat, stop: int, waits: bool) -> None:
@@ -33,6 +35,7 @@ class Outlet:
             waits: whether the source waits for a free slot, and no frame is dropped.
         """
         self.writer, self._format, self._stop, self._waits = writer, frame_format, stop, waits
+        self.published = self.copied = 0
 
     @property
     def stopped(self) -> bool:
@@ -81,6 +84,7 @@ class Outlet:
         height: int = 0,
         width: int = 0,
         captured: tuple[int, int] | None = None,
+        copies: int = 1,
     ) -> None:
         """Let a frame be written into the ring.
 
@@ -89,6 +93,7 @@ class Outlet:
             height: height of the picture, in pixels, if it is not the format's.
             width: width of the picture, in pixels, if it is not the format's.
             captured: times of capture, as ``now`` returns them; this moment if None.
+            copies: how often the frame is copied until it is in the slot.
         """
         if self._waits:
             row = self._free_slot()
@@ -105,7 +110,7 @@ class Outlet:
         except BaseException:
             self.writer.abandon(capture, Reason.SOURCE_LOST)
             raise
-        self.publish(capture, nbytes, height, width)
+        self.publish(capture, nbytes, height, width, copies)
 
     def _free_slot(self) -> int | None:
         """Wait for a slot, and lease it before the frame gets its number; None if the source is to stop.
@@ -121,8 +126,11 @@ class Outlet:
             if self.stopped:
                 return None
 
-    def publish(self, capture: Capture, nbytes: int | None = None, height: int = 0, width: int = 0) -> None:
+    def publish(
+        self, capture: Capture, nbytes: int | None = None, height: int = 0, width: int = 0, copies: int = 0
+    ) -> None:
         """Hand over a frame that lies in the ring; what is left out is as the format says."""
+        self.published, self.copied = self.published + 1, self.copied + copies
         self.writer.publish(
             capture,
             self._format.nbytes if nbytes is None else nbytes,

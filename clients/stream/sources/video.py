@@ -132,7 +132,9 @@ class _Video(Source):
             raise SourceError(
                 f"{self._shown} was {wanted.height}x{wanted.width}, and is {frame.height}x{frame.width} now"
             )
-        outlet.write(lambda slot: self._converter.write(frame, slot), captured=_arrival(frame))
+        # PyAV converts into memory of its own; where only bytes change their order, they do so on the way to the slot.
+        copies = 1 if wanted.pixel_format == "nv12" and is_nv12_in_planes(frame) else 2
+        outlet.write(lambda slot: self._converter.write(frame, slot), captured=_arrival(frame), copies=copies)
 
 
 class VideoFile(_Video):

@@ -102,7 +102,12 @@ class CameraProcess:
                     self.reader.release(capture)
                     self.counts()
                     yield capture, pixels
-        assert self._answer() == {"ended": True}
+        self._check_end()
+
+    def _check_end(self) -> None:
+        answer = self._answer()
+        assert answer and answer.pop("ended") is True
+        self.copies = answer["copied"] / answer["published"] if answer else None
 
     def counts(self) -> Counts:
         """Return the account, in which nothing is missing."""
@@ -118,7 +123,7 @@ class CameraProcess:
         self.process.wait(ENDS_WITHIN)
         assert time.monotonic() - begun < ENDS_WITHIN
         assert self.process.returncode == 0
-        assert self._answer() == {"ended": True}
+        self._check_end()
         assert self.counts().in_flight == sum(1 for _ in self.reader.ready())
 
     def kill(self) -> None:

@@ -85,6 +85,7 @@ def test_each_frame_has_a_verdict_in_order_and_the_report_adds_up(server: Triton
         assert camera["captured"] >= 3
         assert camera["in_flight"] == 0
         assert camera["bytes_per_frame"] == HEIGHT * WIDTH * 3
+        assert camera["copies_per_frame"] == {"to_ring": 1, "to_server": 0}
         inspected = [one for one in found[camera["name"]] if one["state"] == "inspected"]
         assert len(inspected) == camera["answered"]
         assert all(one["latency_ms"] > 0 for one in inspected)
