@@ -118,7 +118,8 @@ class TestDrivers:
         size = PIXEL_FORMATS[name].nbytes(480, 640)
         assert result["first"]["format"] == {"pixel_format": name, "height": 480, "width": 640, "nbytes": size}
         assert result["sizes"] == [[size, 480, 640, NUMBERS.index(name)]] * 8
-        assert result["last"] == {"ended": True}
+        assert result["last"]["ended"]
+        assert result["last"]["copied"] == (0 if way == "slots" else result["last"]["published"])
         assert result["status"] == 0
         assert result["account"]["answered"] == 8
         check_account(result)
