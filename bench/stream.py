@@ -153,8 +153,9 @@ class Bench:
                 report,
             ):
                 start = time.monotonic()
-                for _ in tracked(range(int(seconds // 10)), int(seconds // 10), "samples of 10 s"):
-                    time.sleep(10)
+                count = max(4, int(seconds // 10) - 1)  # the last one before the line ends
+                for _ in tracked(range(count), count, "samples"):
+                    time.sleep((seconds - 10) / count)
                     if process.poll() is not None:
                         break
                     samples.append(
@@ -166,11 +167,13 @@ class Bench:
                             "account_missing": _missing(control),
                         }
                     )
-            content = json.loads(report.read_text())
-        half = samples[len(samples) // 6 :]  # without the start
+                process.wait()
+                content = json.loads(report.read_text())
+        steady = samples[len(samples) // 6 :]  # without the start
+        quarter = max(1, len(steady) // 4)
         ends = {
-            key: statistics.median(s[key] for s in half[-len(half) // 4 :])
-            / statistics.median(s[key] for s in half[: len(half) // 4])
+            key: statistics.median(s[key] for s in steady[-quarter:])
+            / statistics.median(s[key] for s in steady[:quarter])
             for key in ("line_bytes", "server_bytes", "files")
         }
         return {
