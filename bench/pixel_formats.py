@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ import numpy as np
 import typer
 
 from bench.counting_proxy import CountingProxy
-from bench.memory import descendants
+from bench.processor_time import processor_seconds
 from triton_yolo.boards import draw_board
 from triton_yolo.boards.sensor import as_sensor
 from triton_yolo.cli.exits import leave
@@ -32,7 +31,6 @@ ROOT = Path(__file__).resolve().parents[1]
 COUNT, HEIGHT, WIDTH = 8, 960, 1280  # one frame of each of 8 cameras
 FORMATS: tuple[PixelFormatName, ...] = ("rgb", "bayer_rggb", "nv12", "yuyv")  # the four patterns cost the same
 WARM_UP = 3  # requests of each format that are not measured
-TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
 
 
 def main(
@@ -64,9 +62,9 @@ def measure(repository: Path, rounds: int) -> dict[str, Any]:
         detector = stack.enter_context(Detector(_grpc(server.addresses)))
         for number in tracked(range(-WARM_UP, rounds), rounds + WARM_UP, "requests"):
             for name, batch in batches.items():
-                before = time.perf_counter(), time.process_time(), _processor(server.running.pid)
+                before = time.perf_counter(), time.process_time(), processor_seconds(server.running.pid)
                 detector.detect_frames(batch, pixel_format=name)
-                after = time.perf_counter(), time.process_time(), _processor(server.running.pid)
+                after = time.perf_counter(), time.process_time(), processor_seconds(server.running.pid)
                 first.setdefault(name, 1000 * (after[0] - before[0]))
                 if number >= 0:
                     spent[name].append(tuple(b - a for a, b in zip(before, after, strict=True)))  # type: ignore[arg-type]
@@ -101,12 +99,6 @@ def _figures(
 
 def _grpc(at: Addresses) -> str:
     return f"{at.host}:{at.grpc}"
-
-
-def _processor(pid: int) -> float:
-    """Return seconds of the processor that a server and its Python models have taken (utime, stime of proc(5))."""
-    texts = (Path(f"/proc/{process}/stat").read_text() for process in (pid, *descendants(pid)))
-    return TICK * sum(sum(map(int, text.rpartition(")")[2].split()[11:13])) for text in texts)
 
 
 def _carried(at: Addresses, name: PixelFormatName, batch: np.ndarray) -> int:

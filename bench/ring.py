@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
@@ -15,8 +15,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.progress import Progress, TimeElapsedColumn
 
 from bench.ring_torture import torture
 from triton_yolo.cli.exits import leave
@@ -45,8 +43,7 @@ def main(
     a frame of 1280x960 through the ring, against one copy of it in ordinary memory. Takes some three minutes.
     """
     try:
-        with _killed(kills) as step:
-            tortured = torture(frames, kills, seed, step)
+        tortured = torture(frames, kills, seed, lambda moments: tracked(moments, kills, "killed"))
         result = {
             "measured_on": {**describe_machine(), "kernel": platform.release(), "date": date.today().isoformat()},
             "torture": {"seed": seed, **tortured},
@@ -156,15 +153,6 @@ def _lane(nbytes: int) -> Iterator[Lane]:
             yield Lane(ring, again, ready, nbytes)
     finally:
         os.close(ready)
-
-
-@contextmanager
-def _killed(kills: int) -> Iterator[Callable[[], None]]:
-    """Show how many processes have been killed, as ``tracked`` does."""
-    columns = (*Progress.get_default_columns(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("killed", total=kills)
-        yield lambda: progress.advance(task)
 
 
 if __name__ == "__main__":

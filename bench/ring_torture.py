@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from bench.ring_processes import ENTRY, LATE_EACH, NBYTES, ROWS
 from triton_yolo.clients.memory.ring import ANSWERED, Reason, Ring, State
 
 WAITING = (True, True, False)  # of each writer: whether it waits for a free slot, or the newest frame wins
+Shown = Callable[[list[float]], Iterable[float]]
 LOOK = 0.004  # seconds between two looks at how far the frames are
 
 
@@ -48,11 +49,11 @@ class Torture:
         self._writers: dict[int, subprocess.Popen[str]] = {}
         self.killed, self.unsure = Counter[str](), 0
 
-    def run(self, progress: Callable[[], None]) -> None:
+    def run(self, shown: Shown) -> None:
         """Let the frames flow, and kill.
 
         Args:
-            progress: called after each kill.
+            shown: passes on the moments of the kills, and may show how many are over.
 
         Raises:
             BenchError: a process has failed, or a reader has journalled more than it answered.
@@ -60,11 +61,10 @@ class Torture:
         self._start_reader()
         for column in range(len(WAITING)):
             self._start_writer(column)
-        for at in sorted(self._random.uniform(0, self._frames) for _ in range(self._kills)):
+        for at in shown(sorted(self._random.uniform(0, self._frames) for _ in range(self._kills))):
             self._wait_for(at)
             time.sleep(self._random.uniform(0, LOOK))  # else it would follow the looks
             self._kill()
-            progress()
         self._wait_for(self._frames)
         for writer in self._writers.values():
             self._end(writer)
@@ -191,14 +191,14 @@ class Torture:
             os.close(file)
 
 
-def torture(frames: int, kills: int, seed: int, progress: Callable[[], None] = lambda: None) -> dict[str, Any]:
+def torture(frames: int, kills: int, seed: int, shown: Shown = iter) -> dict[str, Any]:
     """Torture a ring, and return what became of the frames.
 
     Args:
         frames: frames that are to be answered, at least.
         kills: how many processes are to be killed.
         seed: seed of everything that is random.
-        progress: called after each kill.
+        shown: passes on the moments of the kills, and may show how many are over.
 
     Raises:
         BenchError: a frame was torn, lost or answered twice; a slot, a file or a descriptor is left.
@@ -207,7 +207,7 @@ def torture(frames: int, kills: int, seed: int, progress: Callable[[], None] = l
     with tempfile.TemporaryDirectory() as folder:
         run = Torture(frames, kills, seed, Path(folder))
         try:
-            run.run(progress)
+            run.run(shown)
             found = run.account()
         finally:
             path = run._ring.path

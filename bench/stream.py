@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ from PIL import Image
 
 from bench.errors import BenchError
 from bench.memory import descendants, resident_bytes
+from bench.processor_time import processor_seconds
 from triton_yolo.boards.line import Line
 from triton_yolo.cli.exits import leave
 from triton_yolo.cli.progress import tracked
@@ -34,7 +34,6 @@ from triton_yolo.server.process import TritonServer, free_addresses
 ROOT = Path(__file__).resolve().parents[1]
 HEIGHT, WIDTH, QUALITY = 960, 1280, 90
 SHORT, LONG = 6.0, 26.0  # seconds of two runs whose difference is what frames cost, without start and end
-TICKS = os.sysconf("SC_CLK_TCK")
 # How the frames of one camera travel: memory of the line, and the camera.
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "ring, RGB": ("system", {"uri": "synthetic:photo"}),
@@ -185,7 +184,7 @@ class Bench:
         }
 
     def _spent(self, cameras: list[dict[str, Any]], memory: str, seconds: float) -> dict[str, float]:
-        server = _processor_seconds(self._server.running.pid)
+        server = processor_seconds(self._server.running.pid)
         with self._line(cameras, memory, seconds) as (process, report):
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -194,7 +193,7 @@ class Bench:
             "frames": total["answered"],
             "bytes": total["bytes_per_frame"],
             "line": usage.ru_utime + usage.ru_stime,
-            "server": _processor_seconds(self._server.running.pid) - server,
+            "server": processor_seconds(self._server.running.pid) - server,
         }
 
     def _report(
@@ -248,15 +247,6 @@ def _missing(control: Path) -> int:
 
 def _tree(pid: int) -> list[int]:
     return [pid, *descendants(pid)]
-
-
-def _processor_seconds(pid: int) -> float:
-    """Return the processor time that a process and its living descendants have used (proc(5))."""
-    total = 0
-    for process in _tree(pid):
-        fields = re.sub(r"^.*\) ", "", Path(f"/proc/{process}/stat").read_text()).split()
-        total += sum(int(value) for value in fields[11:15])  # utime, stime, and those of children that have ended
-    return total / TICKS
 
 
 if __name__ == "__main__":

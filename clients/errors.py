@@ -58,6 +58,11 @@ class ServerUnavailable(DetectionError):
 class ServerBusy(ServerUnavailable):
     """The server's queue is full, or the request has waited in it for longer than it may."""
 
+    @property
+    def timed_out(self) -> bool:
+        """Whether the request has waited for longer than it may."""
+        return LATE in str(self)
+
     def of(self, source: str) -> DetectionError:
         """See DetectionError: the next request may get an answer."""
         return DetectionError.of(self, source)

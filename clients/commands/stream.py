@@ -18,7 +18,7 @@ from triton_yolo.cli.exits import INTERRUPTED, leave
 from triton_yolo.clients.errors import DetectionError
 from triton_yolo.clients.stream.aside import AsideHandler
 from triton_yolo.clients.stream.errors import LineError
-from triton_yolo.clients.stream.line import Line, checked, line_of, read_line
+from triton_yolo.clients.stream.line import Line, line_of, read_line
 from triton_yolo.clients.stream.report import as_json
 from triton_yolo.clients.stream.run import run
 from triton_yolo.clients.stream.sinks.base import Sink
@@ -120,10 +120,5 @@ def _line(file: Path | None, uris: list[str], fps: float | None, given: dict[str
         return line_of(uris, name=name, fps=fps, **given), None
     if fps is not None:
         raise LineError("--fps is for --camera: write fps for each camera into the line's file")
-    read = partial(_read, file, given)
+    read = partial(read_line, file, **given)
     return read(), read
-
-
-def _read(file: Path, given: dict[str, Any]) -> Line:
-    line = read_line(file)
-    return checked({**line.model_dump(), **given}, "")

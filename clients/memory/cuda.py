@@ -25,10 +25,6 @@ class CudaFrames(SharedFrames):
 
     kind = "cuda"
     may_wait = True
-    demands = (
-        "a server that uses the same GPU (containers: with the host's pid namespace) and allows shared memory of "
-        "clients"
-    )
 
     def __init__(self, shape: Shape, protocol: Protocol) -> None:
         """Allocate.

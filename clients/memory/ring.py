@@ -48,9 +48,7 @@ PAGE, HUGE_PAGE = mmap.PAGESIZE, 2 * 1024 * 1024
 POPULATE_WRITE = 23  # MADV_POPULATE_WRITE (madvise(2)), Linux 5.14: an error where there is no room, and no SIGBUS
 OWNER_LEASE = 1 << 20  # number of the lease of whoever made the file; behind those of any slot
 REMOVAL_LEASE = OWNER_LEASE + 1  # of whoever finds out whether the owner lives, and removes the file if it does not
-PATIENCE = (
-    1.0  # seconds to wait for a writer that is in the middle of a change, which takes microseconds, unless stopped
-)
+PATIENCE = 1.0  # seconds to wait for a writer in the middle of a change, which takes microseconds, unless stopped
 
 
 class State(IntEnum):
@@ -83,23 +81,8 @@ _HEADER = np.dtype([("magic", "u8"), ("rows", "u8"), ("columns", "u8"), ("stride
 # Places of words in the record of a column.
 VERSION, CAPTURED, DROPPED_BY_WRITER = 0, 1, 2  # the writer's; the version is odd while it changes them
 ANSWERED, DROPPED_BY_READER = 16, 17  # the reader's
-_COLUMN = np.dtype(
-    {
-        "names": ["version", "captured", "dropped_by_writer", "answered", "dropped_by_reader"],
-        "formats": ["u8", "u8", ("u8", 8), "u8", ("u8", 8)],
-        "offsets": [8 * word for word in (VERSION, CAPTURED, DROPPED_BY_WRITER, ANSWERED, DROPPED_BY_READER)],
-        "itemsize": 256,
-    }
-)
-_SLOT = np.dtype(
-    {
-        "names": ["state", "number", "monotonic_ns", "wall_ns", "nbytes", "height", "width", "format"],
-        "formats": ["u4", "u8", "u8", "u8", "u8", "u4", "u4", "u4"],
-        "offsets": [0, 8, 16, 24, 32, 40, 44, 48],
-        "itemsize": 64,
-    }
-)
-# Parts of the same for access to single values, which takes NumPy ten times as long.
+COLUMN_BYTES, SLOT_BYTES = 256, 64  # of a column's record, and of a slot's
+# A slot's record begins with its state, a uint32; these are its other parts, and where they begin.
 _TIMES, _TIMES_AT = struct.Struct("@QQQ"), 8  # number, monotonic_ns, wall_ns
 _SIZES, _SIZES_AT = struct.Struct("@QIII"), 32  # nbytes, height, width, format
 _FIELDS = struct.Struct("@QQQQIII")  # both, from _TIMES_AT on
@@ -176,9 +159,6 @@ class Ring:
         header = np.frombuffer(self._map, _HEADER, 1)[0]
         self.rows, self.columns, self.stride = (int(header[name]) for name in ("rows", "columns", "stride"))
         self._data = int(header["data"])
-        self.column_records = np.frombuffer(self._map, _COLUMN, self.columns, PAGE)
-        records = np.frombuffer(self._map, _SLOT, self.rows * self.columns, self._record(0, 0))
-        self.slot_records = records.reshape(self.rows, self.columns)
         self._bytes = np.frombuffer(self._map, np.uint8)
 
     @classmethod
@@ -208,7 +188,7 @@ class Ring:
         remove_leftover(path)
         stride = -(-slot_bytes // PAGE) * PAGE
         align = HUGE_PAGE if huge_pages else PAGE
-        records = PAGE + _COLUMN.itemsize * columns + _SLOT.itemsize * rows * columns
+        records = PAGE + COLUMN_BYTES * columns + SLOT_BYTES * rows * columns
         data = -(-records // align) * align
         leases = _nameless()
         try:
@@ -336,8 +316,8 @@ class Ring:
 
     def account(self, column: int) -> memoryview:
         """Return the words of a column's record, to be used by the places ``VERSION`` ... ``DROPPED_BY_READER``."""
-        start = PAGE + _COLUMN.itemsize * column
-        return memoryview(self._map)[start : start + _COLUMN.itemsize].cast("Q")
+        start = PAGE + COLUMN_BYTES * column
+        return memoryview(self._map)[start : start + COLUMN_BYTES].cast("Q")
 
     def states(self, column: int) -> memoryview:
         """Return the state words of a column by row."""
@@ -346,11 +326,11 @@ class Ring:
     def _states(self) -> memoryview:
         """Return all state words, by the numbers of their slots."""
         start, end = self._record(0, 0), self._record(self.rows, 0)
-        return memoryview(self._map)[start:end].cast("I")[:: _SLOT.itemsize // 4]
+        return memoryview(self._map)[start:end].cast("I")[:: SLOT_BYTES // 4]
 
     def _record(self, row: int, column: int) -> int:
         """Return where a slot's record begins in the file, in bytes."""
-        return PAGE + _COLUMN.itemsize * self.columns + _SLOT.itemsize * self.index(row, column)
+        return PAGE + COLUMN_BYTES * self.columns + SLOT_BYTES * self.index(row, column)
 
     def _capture(self, row: int, column: int) -> Capture:
         return Capture(column, row, *_FIELDS.unpack_from(self._map, self._record(row, column) + _TIMES_AT))
@@ -372,7 +352,7 @@ class Ring:
         if self._owner and _is_at(self.path, self.leases.file):
             self.path.unlink()
         self.leases.close()
-        del self.column_records, self.slot_records, self._bytes, self._map
+        del self._bytes, self._map
 
 
 class Writer:

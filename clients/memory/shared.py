@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from triton_yolo.clients.errors import DetectionError, RegionInUse, ServerUnavailable
+from triton_yolo.clients.errors import DetectionError, RegionInUse
 from triton_yolo.clients.memory.frames import Frames, Shape
 from triton_yolo.clients.memory.registration import RegionKind, register, unregister
 from triton_yolo.clients.protocols.base import Json, Protocol
@@ -32,7 +32,6 @@ class SharedFrames(Frames):
     """
 
     kind: ClassVar[RegionKind]
-    demands: ClassVar[str]  # what the server must fulfil, for the message where it refuses the memory
 
     def __init__(
         self, shape: Shape, protocol: Protocol, name: str, view: Any, fields: Json, free: Callable[[], None]
@@ -57,12 +56,7 @@ class SharedFrames(Frames):
         Raises:
             DetectionError: the server refuses, in its words and with what to check.
         """
-        try:
-            register(self._protocol, self.kind, self.name, self._fields)
-        except ServerUnavailable:
-            raise
-        except DetectionError as error:
-            raise DetectionError(f"{error}; memory '{self.kind}' needs {self.demands}") from None
+        register(self._protocol, self.kind, self.name, self._fields)
 
     def part(self, shape: tuple[int, ...]) -> SharedTensor:
         """See Frames."""

@@ -22,10 +22,6 @@ class SystemFrames(SharedFrames):
     """Frames in a file under /dev/shm, which a client that is killed leaves behind."""
 
     kind = "system"
-    demands = (
-        "a server on this machine (containers: with the same ipc namespace and user) that allows shared memory "
-        "of clients"
-    )
 
     def __init__(self, shape: Shape, protocol: Protocol) -> None:
         """Allocate.

@@ -35,7 +35,7 @@ class Seat:
     @property
     def taken(self) -> int:
         """How many of its slots are taken."""
-        return int((self.ring.slot_records[:, self.column]["state"] == State.TAKEN).sum())
+        return self.ring.states(self.column).tolist().count(State.TAKEN)
 
 
 @dataclass
@@ -54,8 +54,8 @@ class Account:
     dropped: Counter[Reason] = field(default_factory=Counter)
     in_flight: int = 0
 
-    def add(self, counts: Counts) -> None:
-        """Add the account of a seat."""
+    def add(self, counts: Counts | Account) -> None:
+        """Add the account of a seat, or of another camera."""
         self.captured += counts.captured
         self.answered += counts.answered
         self.dropped.update(counts.dropped)

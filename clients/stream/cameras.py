@@ -173,14 +173,13 @@ class Cameras:
         for reader in (*self._rings.values(), *self._unused.values()):
             self.close_ring(reader.ring)
         for camera in self:
-            for descriptor in camera._inherited[1:]:
+            for descriptor in camera.inherited[1:]:
                 os.close(descriptor)
-            camera.inherit(())
+            camera.inherited = ()
         os.close(self.ready)
 
     def _new(self, config: CameraConfig) -> Camera:
-        camera = Camera(config)
-        camera.inherit((self.ready, os.eventfd(0, os.EFD_CLOEXEC)))
+        camera = Camera(config, (self.ready, os.eventfd(0, os.EFD_CLOEXEC)))
         self._cameras[config.name] = camera
         return camera
 
@@ -188,7 +187,7 @@ class Cameras:
         self._made += 1
         name = self._name if self._made == 1 else f"{self._name}-{self._made}"
         ring = Ring.create(name, self._slots, len(group), nbytes, self._huge)
-        freed = {column: camera._inherited[1] for column, camera in enumerate(group)}
+        freed = {column: camera.inherited[1] for column, camera in enumerate(group)}
         reader = self._rings[ring.name] = Reader(ring, freed)
         return [
             Seat(ring, reader, column, camera.account().captured, freed[column]) for column, camera in enumerate(group)

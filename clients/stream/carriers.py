@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 
 from triton_yolo.clients import request as requests
-from triton_yolo.clients.errors import DetectionError
 from triton_yolo.clients.memory.registration import register, unregister
 from triton_yolo.clients.memory.ring import Capture, Ring
 from triton_yolo.clients.pixel_formats import PIXEL_FORMATS
@@ -65,26 +63,9 @@ class Parcel:
     frames: tuple[Frame, ...]
 
 
-def shape_of(frame: Frame) -> tuple[int, ...]:
-    """Return the shape of a frame as a tensor without the batch dimension.
-
-    Raises:
-        DetectionError: its format has no such frames, or it is not as large as its picture.
-    """
-    if frame.pixel_format == ENCODED:
-        return (frame.capture.nbytes,)
-    height, width = frame.capture.height, frame.capture.width
-    shape = PIXEL_FORMATS[frame.pixel_format].shape(height, width)
-    if math.prod(shape) != frame.capture.nbytes:
-        raise DetectionError(
-            f"a {frame.pixel_format} frame of {height}x{width} has {math.prod(shape)} bytes; got {frame.capture.nbytes}"
-        )
-    return shape
-
-
 def order_of(frame: Frame) -> tuple[str, tuple[int, ...], int, int]:
     """Return what frames are sorted by: format and shape, and then their place in the ring."""
-    return frame.pixel_format, shape_of(frame), frame.capture.row, frame.capture.column
+    return frame.pixel_format, frame.shape, frame.capture.row, frame.capture.column
 
 
 def runs(frames: Sequence[Frame]) -> list[tuple[Frame, ...]]:
@@ -95,7 +76,7 @@ def runs(frames: Sequence[Frame]) -> list[tuple[Frame, ...]]:
         if (
             last is not None
             and frame.pixel_format != ENCODED
-            and (last.pixel_format, shape_of(last)) == (frame.pixel_format, shape_of(frame))
+            and (last.pixel_format, last.shape) == (frame.pixel_format, frame.shape)
             and last.place.is_followed_by(frame.place, frame.capture.nbytes)
         ):
             found[-1].append(frame)
@@ -162,7 +143,7 @@ class PlainCarrier(Carrier):
     def parcels(self, frames: Sequence[Frame], parameters: Mapping[str, float | int]) -> list[Parcel]:
         """See Carrier."""
         return [
-            Parcel(request_for(frame, frame.place.pixels((1, *shape_of(frame))), 1, parameters), (frame,))
+            Parcel(request_for(frame, frame.place.pixels((1, *frame.shape)), 1, parameters), (frame,))
             for frame in frames
         ]
 
@@ -173,13 +154,7 @@ class SystemCarrier(Carrier):
     def attach(self, ring: Ring) -> None:
         """See Carrier."""
         unregister(self._protocol, "system", ring.name)  # one that was killed may have left it there
-        try:
-            register(self._protocol, "system", ring.name, {"key": f"/{ring.name}", "byte_size": ring.nbytes})
-        except DetectionError as error:
-            raise type(error)(
-                f"{error}; memory 'system' needs a server on this machine (containers: with the same ipc namespace and "
-                "user) that allows shared memory of clients"
-            ) from None
+        register(self._protocol, "system", ring.name, {"key": f"/{ring.name}", "byte_size": ring.nbytes})
 
     def detach(self, ring: Ring) -> None:
         """See Carrier."""
@@ -188,7 +163,7 @@ class SystemCarrier(Carrier):
     def parcels(self, frames: Sequence[Frame], parameters: Mapping[str, float | int]) -> list[Parcel]:
         """See Carrier."""
         return [
-            Parcel(request_for(run[0], run[0].place.tensor(len(run), shape_of(run[0])), len(run), parameters), run)
+            Parcel(request_for(run[0], run[0].place.tensor(len(run), run[0].shape), len(run), parameters), run)
             for run in runs(frames)
         ]
 

@@ -10,18 +10,19 @@ import asyncio
 import logging
 import os
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 from triton_yolo.clients.async_detector import AsyncDetector
+from triton_yolo.clients.base import stops_everything
 from triton_yolo.clients.detections import Detections
-from triton_yolo.clients.errors import LATE, DetectionError, RegionInUse, ServerBusy, ServerUnavailable, UnknownRegion
+from triton_yolo.clients.errors import DetectionError, RegionInUse, ServerBusy, UnknownRegion
 from triton_yolo.clients.memory.ring import Capture, Reason, Ring
 from triton_yolo.clients.protocols.calls import model_config
 from triton_yolo.clients.request import request_parameters
 from triton_yolo.clients.stream.accounts import Seat
 from triton_yolo.clients.stream.cameras import Cameras
-from triton_yolo.clients.stream.carriers import Carrier, Parcel, Slot, shape_of
+from triton_yolo.clients.stream.carriers import Carrier, Parcel, Slot
 from triton_yolo.clients.stream.frames import FORMATS, STATES, Frame, Verdict, VerdictState
 from triton_yolo.clients.stream.line import Line
 from triton_yolo.clients.stream.order import Order
@@ -68,13 +69,13 @@ class Collector:
             carrier: how frames reach it.
             emit: is called with each verdict, in order for each camera.
         """
-        self._line, self._cameras, self._detector, self._carrier, self._emit = line, cameras, detector, carrier, emit
+        self._line, self._cameras, self._detector, self._carrier = line, cameras, detector, carrier
         self.away, self.unbalanced, self.checks = "", "", 0
         self.requests, self.copies = 0, carrier.copies
-        self.statistics: dict[str, CameraStatistics] = {}
-        self._orders: dict[str, Order] = {}
+        self.statistics: dict[str, CameraStatistics] = defaultdict(CameraStatistics)
+        self._orders: dict[str, Order] = defaultdict(lambda: Order(emit))
         self._seen: dict[str, int] = {}  # the highest number of each camera that was taken once, and 1
-        self._lost: dict[str, Counter[Reason]] = {}  # verdicts on frames that the process never had, by reason
+        self._lost: dict[str, Counter[Reason]] = defaultdict(Counter)  # frames that never came here, judged so far
         self._held: dict[tuple[str, int], tuple[Seat, Frame]] = {}  # frames that were taken, by camera and number
         self._window = Window(line.window_ms)
         self._ticks: set[asyncio.Task[None]] = set()
@@ -196,19 +197,19 @@ class Collector:
             if not any(seat.alive for seat in camera.seats):
                 end = camera.captured
                 self._window.forget(camera.name)
-            if self._order(camera.name).next < end:
+            if self._orders[camera.name].next < end:
                 present = [seat.base + c.number for seat, captures in ready.get(camera.name, ()) for c in captures]
                 self._lose(camera, end, present)
 
     def _lose(self, camera: Camera, end: int, present: list[int]) -> None:
         held = [number for name, number in self._held if name == camera.name]
-        for number in self._order(camera.name).unknown(end, [*present, *held]):
+        for number in self._orders[camera.name].unknown(end, [*present, *held]):
             reason = self._why_lost(camera)
             self._judge(Verdict(camera.name, number, STATES[reason], reason.words))
 
     def _why_lost(self, camera: Camera) -> Reason:
         """Return a reason that the process has counted more often than there are verdicts with it."""
-        told, counted = self._lost.setdefault(camera.name, Counter()), camera.lost()
+        told, counted = self._lost[camera.name], camera.lost()
         for reason in (Reason.RING_FULL, Reason.SOURCE_LOST):
             if counted[reason] > told[reason]:
                 told[reason] += 1
@@ -244,7 +245,7 @@ class Collector:
         self._held[camera, numbered.number] = (seat, frame)
         self._moved = True
         self._seen[camera] = max(self._seen.get(camera, 0), numbered.number + 1)
-        self._statistics(camera).seen(capture.nbytes)
+        self.statistics[camera].seen(capture.nbytes)
         return frame
 
     def _send(self, waiting: dict[str, Ready]) -> bool:
@@ -287,7 +288,7 @@ class Collector:
     def _has_a_shape(self, frame: Frame) -> bool:
         """Refuse a frame that cannot be sent, and none of those beside it."""
         try:
-            shape_of(frame)
+            _ = frame.shape
         except DetectionError as error:
             self._fail([frame], error)
             return False
@@ -360,9 +361,9 @@ class Collector:
 
     def _fail(self, frames: Sequence[Frame], error: Exception) -> None:
         """Give a verdict on those frames that have none."""
-        away = isinstance(error, ServerUnavailable) and not isinstance(error, ServerBusy)
+        away = isinstance(error, DetectionError) and stops_everything(error)
         # It waited in a queue of the server for as long as it might, or it was not answered.
-        late = isinstance(error, asyncio.TimeoutError) or (isinstance(error, ServerBusy) and LATE in str(error))
+        late = isinstance(error, asyncio.TimeoutError) or (isinstance(error, ServerBusy) and error.timed_out)
         if not (late or isinstance(error, DetectionError)):
             logger.error("a request failed in an unexpected way", exc_info=error)
         for frame in frames:
@@ -418,31 +419,19 @@ class Collector:
         seat, _ = self._held.pop((frame.camera, number))
         self._moved = True
         seat.reader.release(frame.capture._replace(number=number - seat.base), reason)
-        state = STATES[reason] if reason is not None else None
-        if state is None:
+        if reason is None:
             self._judge(Verdict(frame.camera, number, VerdictState.INSPECTED, "", wall, latency_ms, detections))
         else:
-            assert reason is not None
             why = f"{reason.words}: {words}" if words else reason.words
-            self._judge(Verdict(frame.camera, number, state, why, wall))
+            self._judge(Verdict(frame.camera, number, STATES[reason], why, wall))
 
     def _judge(self, verdict: Verdict) -> None:
-        self._statistics(verdict.camera).judged(verdict)
-        self._order(verdict.camera).add(verdict)
-
-    def _order(self, camera: str) -> Order:
-        if camera not in self._orders:
-            self._orders[camera] = Order(self._emit)
-        return self._orders[camera]
-
-    def _statistics(self, camera: str) -> CameraStatistics:
-        return self.statistics.setdefault(camera, CameraStatistics())
+        self.statistics[verdict.camera].judged(verdict)
+        self._orders[verdict.camera].add(verdict)
 
     def _check(self) -> None:
         """Compare captured with answered, dropped and in flight, and the ring's words with what is held here."""
-        held: dict[str, int] = {}
-        for name, _ in self._held:
-            held[name] = held.get(name, 0) + 1
+        held = Counter(name for name, _ in self._held)
         for camera in self._cameras:
             if any(seat.alive for seat in camera.seats) and camera.state != "running":
                 continue  # its process has just died: what it had is settled first
@@ -454,10 +443,10 @@ class Collector:
                 self._unreadable[camera.name] = time.monotonic() + UNREADABLE_SECONDS
                 continue
             taken = sum(seat.taken for seat in camera.seats)
-            if (missing or taken != held.get(camera.name, 0)) and not self.unbalanced:
+            if (missing or taken != held[camera.name]) and not self.unbalanced:
                 self.unbalanced = (
                     f"camera {camera.name}: {missing} frames are nowhere, {taken} slots are taken for "
-                    f"{held.get(camera.name, 0)} frames: {camera.account()}"
+                    f"{held[camera.name]} frames: {camera.account()}"
                 )
                 logger.error("the account does not balance: %s", self.unbalanced)
         self.checks += 1
@@ -467,7 +456,7 @@ class Collector:
         for camera in self._cameras:
             account = camera.account()
             self._lose(camera, account.captured, [])
-            judged = sum(self._statistics(camera.name).states.values())
+            judged = sum(self.statistics[camera.name].states.values())
             if judged != account.captured and not self.unbalanced:
                 self.unbalanced = f"camera {camera.name}: {judged} verdicts on {account.captured} frames"
         self._unreadable.clear()

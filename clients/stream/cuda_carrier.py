@@ -18,7 +18,7 @@ from triton_yolo.clients.memory.cuda import CudaFrames, current_device
 from triton_yolo.clients.memory.ring import Ring
 from triton_yolo.clients.protocols.base import Protocol
 from triton_yolo.clients.request import SharedTensor
-from triton_yolo.clients.stream.carriers import Carrier, Parcel, order_of, request_for, runs, shape_of
+from triton_yolo.clients.stream.carriers import Carrier, Parcel, order_of, request_for, runs
 from triton_yolo.clients.stream.frames import ENCODED, Frame
 
 logger = logging.getLogger(__name__)
@@ -71,12 +71,12 @@ class CudaCarrier(Carrier):
             group = tuple(alike)
             if group[0].pixel_format == ENCODED:
                 for frame in group:
-                    pixels = frame.place.pixels((1, *shape_of(frame)))
+                    pixels = frame.place.pixels((1, *frame.shape))
                     found.append(Parcel(request_for(frame, pixels, 1, parameters), (frame,)))
                 continue
             region = self._region(len(group) * group[0].capture.nbytes)
             self._copy(region, group)
-            shape = (len(group), *shape_of(group[0]))
+            shape = (len(group), *group[0].shape)
             tensor = SharedTensor(region.name, int(np.prod(shape)), 0, shape)
             found.append(Parcel(request_for(group[0], tensor, len(group), parameters), group))
             self._busy[region.name] = region
@@ -112,7 +112,7 @@ class CudaCarrier(Carrier):
         offset, _ = 0, current_device()
         for run in runs(group):
             nbytes = sum(frame.capture.nbytes for frame in run)
-            source = run[0].place.pixels(shape_of(run[0])).ctypes.data
+            source = run[0].place.pixels(run[0].shape).ctypes.data
             [code] = runtime.cudaMemcpyAsync(
                 region.address + offset, source, nbytes, runtime.cudaMemcpyKind.cudaMemcpyHostToDevice, 0
             )

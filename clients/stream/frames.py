@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 from triton_yolo.clients.detections import Detections
+from triton_yolo.clients.errors import DetectionError
 from triton_yolo.clients.memory.ring import Capture, Reason
 from triton_yolo.clients.pixel_formats import PIXEL_FORMATS
 from triton_yolo.clients.request import Pixels, SharedTensor
@@ -77,6 +80,24 @@ class Frame:
     capture: Capture
     pixel_format: str
     place: Place
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape as a tensor without the batch dimension.
+
+        Raises:
+            DetectionError: its format has no such frames, or it is not as large as its picture.
+        """
+        if self.pixel_format == ENCODED:
+            return (self.capture.nbytes,)
+        height, width = self.capture.height, self.capture.width
+        shape = PIXEL_FORMATS[self.pixel_format].shape(height, width)
+        if math.prod(shape) != self.capture.nbytes:
+            raise DetectionError(
+                f"a {self.pixel_format} frame of {height}x{width} has {math.prod(shape)} bytes; got "
+                f"{self.capture.nbytes}"
+            )
+        return shape
 
 
 class VerdictState(str, Enum):

@@ -117,8 +117,12 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
         return found
 
 
-def read_line(path: Path) -> Line:
+def read_line(path: Path, **given: Any) -> Line:
     """Read a line's file.
+
+    Args:
+        path: of the file.
+        given: attributes of Line, in place of what the file says.
 
     Raises:
         LineError: says in one line what is wrong with it, and where.
@@ -138,7 +142,7 @@ def read_line(path: Path) -> Line:
     if not isinstance(content, dict):
         raise LineError(f"{path}: a line is a mapping with the key 'cameras'; got {type(content).__name__}")
     name = re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem).lstrip("_.-")[:64]
-    return checked({"name": name or "line", **content}, str(path))
+    return checked({"name": name or "line", **content, **given}, str(path))
 
 
 def line_of(uris: Iterable[str], **settings: Any) -> Line:

@@ -26,9 +26,7 @@ def report(cameras: Cameras, collector: Collector, sinks: Iterable[Sink], second
     for camera in cameras:
         measured = statistics.get(camera.name, CameraStatistics())
         account = camera.known_account()
-        for name in ("captured", "answered", "in_flight"):
-            setattr(total, name, getattr(total, name) + getattr(account, name))
-        total.dropped.update(account.dropped)
+        total.add(account)
         rows.append(
             {
                 "name": camera.name,

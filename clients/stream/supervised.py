@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from typing import Any, NamedTuple
 
-from triton_yolo.clients.memory.ring import Reason
+from triton_yolo.clients.memory.ring import CAPTURED, DROPPED_BY_WRITER, Reason
 from triton_yolo.clients.stream.accounts import Account, Seat
 from triton_yolo.clients.stream.errors import CameraError
 from triton_yolo.clients.stream.frames import FrameFormat
@@ -51,10 +51,17 @@ class Camera:
         old_seats: where its frames were before, as long as there are any.
         waits: whether it waits for free slots, so that its frames are never late; known once it was opened.
         comes_back: whether it may be opened later where it cannot be now; known once it was opened.
+        inherited: descriptors that its processes get.
     """
 
-    def __init__(self, config: CameraConfig) -> None:
-        """Prepare; nothing is started."""
+    def __init__(self, config: CameraConfig, inherited: tuple[int, ...] = ()) -> None:
+        """Prepare; nothing is started.
+
+        Args:
+            config: as the line's file has it.
+            inherited: descriptors that its processes get.
+        """
+        self.inherited = inherited
         self.config, self.state, self.trouble, self.restarts = config, "opening", "", 0
         self.seat: Seat | None = None
         self.old_seats: list[Seat] = []
@@ -133,14 +140,14 @@ class Camera:
     @property
     def captured(self) -> int:
         """How many frames have a number."""
-        return self._past.captured + sum(int(s.ring.column_records[s.column]["captured"]) for s in self.seats)
+        return self._past.captured + sum(seat.ring.account(seat.column)[CAPTURED] for seat in self.seats)
 
     def lost(self) -> Counter[Reason]:
         """Return how many frames its processes have dropped, by reason."""
         lost = Counter({reason: self._past.dropped[reason] for reason in (Reason.RING_FULL, Reason.SOURCE_LOST)})
         for seat in self.seats:
-            by_writer = seat.ring.column_records[seat.column]["dropped_by_writer"]
-            lost.update({reason: int(by_writer[reason]) for reason in lost})
+            words = seat.ring.account(seat.column)
+            lost.update({reason: words[DROPPED_BY_WRITER + reason] for reason in lost})
         return lost
 
     def retire(self) -> None:
@@ -200,7 +207,7 @@ class Camera:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
-                pass_fds=(write, *self._inherited),
+                pass_fds=(write, *self.inherited),
                 start_new_session=True,  # Ctrl-C is for the line's process alone
             )
         finally:
@@ -236,12 +243,6 @@ class Camera:
             for task in (answer, stopped):
                 task.cancel()
             await asyncio.gather(answer, stopped, return_exceptions=True)
-
-    _inherited: tuple[int, ...] = ()
-
-    def inherit(self, descriptors: tuple[int, ...]) -> None:
-        """Say which descriptors the process gets."""
-        self._inherited = descriptors
 
     def begin(self, seat: Seat, ready: int, row: int) -> None:
         """Let the source deliver into a seat.
@@ -292,11 +293,10 @@ class Camera:
     async def watch(self) -> None:
         """End the process when no frame has come for too long; it may be stopped or stuck."""
         assert self.seat
-        record, last, looks = self.seat.ring.column_records[self.seat.column], -1, 0
+        words, last, looks = self.seat.ring.account(self.seat.column), -1, 0
         while looks < LOOKS:  # counted and not timed: where the whole machine was asleep, so was the camera
             await asyncio.sleep(self.silence / LOOKS)
-            captured = int(record["captured"])
-            last, looks = captured, looks + 1 if captured == last else 0
+            last, looks = words[CAPTURED], looks + 1 if words[CAPTURED] == last else 0
         self._silent = True
         self.kill_now()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,13 @@ from triton_yolo.clients.memory.ring import ANSWERED, CAPTURED, Capture
 
 def test_a_ring_loses_nothing_while_writers_and_readers_are_killed() -> None:
     deaths = []
-    found = torture(3000, 12, 1, lambda: deaths.append(1))
+
+    def shown(moments: list[float]) -> Iterator[float]:
+        for moment in moments:
+            yield moment
+            deaths.append(moment)
+
+    found = torture(3000, 12, 1, shown)
     assert len(deaths) == found["killed"]["total"] == 12
     assert found["answered"] >= 3000
     assert found["captured"] == found["answered"] + sum(found["dropped"].values())

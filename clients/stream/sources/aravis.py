@@ -111,7 +111,7 @@ class Aravis(Source):
             if name in options:
                 self._set(name, setter, options[name])
         if self.fps is not None:
-            self._set("fps", camera.set_frame_rate, self.fps)
+            self._set("fps", lambda value: setattr(camera, "frame_rate", value), self.fps)
         if "size" in options and camera.size != size_of(options["size"]):
             height, width = camera.size
             raise SourceError(f"{self._said} does not take size {options['size']}: it made {height}x{width} of it")
@@ -272,8 +272,9 @@ class _Missing:
             step = number - self._last
             if step <= 0 and self._last < 1 << 16:
                 step += (1 << 16) - 1  # GigE Vision counts from 1 to 65535
-            for _ in range(step - 1 - self._failed if step <= WIDEST_GAP else 0):
-                self._writer.miss(Reason.RING_FULL if underruns > self._underruns else Reason.SOURCE_LOST)
+            missing = step - 1 - self._failed
+            if missing > 0 and step <= WIDEST_GAP:
+                self._writer.miss(Reason.RING_FULL if underruns > self._underruns else Reason.SOURCE_LOST, missing)
         self._last, self._failed, self._underruns = number, 0, underruns
 
 

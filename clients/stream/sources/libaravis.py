@@ -42,6 +42,7 @@ _ARAVIS: Mapping[str, tuple[Any, list[Any]]] = {
     "arv_camera_dup_available_pixel_formats_as_strings": (POINTER, [POINTER, ctypes.POINTER(UINT), _ERROR]),
     "arv_camera_get_region": (None, [POINTER, _OUT_INT, _OUT_INT, _OUT_INT, _OUT_INT, _ERROR]),
     "arv_camera_set_region": (None, [POINTER, INT, INT, INT, INT, _ERROR]),
+    "arv_camera_get_frame_rate": (DOUBLE, [POINTER, _ERROR]),
     "arv_camera_set_frame_rate": (None, [POINTER, DOUBLE, _ERROR]),
     "arv_camera_set_exposure_time": (None, [POINTER, DOUBLE, _ERROR]),
     "arv_camera_set_gain": (None, [POINTER, DOUBLE, _ERROR]),
@@ -181,8 +182,13 @@ class Camera:
     def size(self, size: tuple[int, int]) -> None:
         _call("arv_camera_set_region", self._camera, -1, -1, size[1], size[0])  # -1: where it is
 
-    def set_frame_rate(self, fps: float) -> None:
-        """Set the frames a second."""
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second that it is set to."""
+        return float(_call("arv_camera_get_frame_rate", self._camera))
+
+    @frame_rate.setter
+    def frame_rate(self, fps: float) -> None:
         _call("arv_camera_set_frame_rate", self._camera, fps)
 
     def set_exposure(self, microseconds: float) -> None:

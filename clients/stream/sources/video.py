@@ -116,8 +116,8 @@ class _Video(Source):
 
     def _count_damaged(self, outlet: Outlet) -> None:
         """Count what could not be decoded since the last call."""
-        for _ in range(self._damaged):
-            outlet.writer.miss(Reason.SOURCE_LOST)
+        if self._damaged:
+            outlet.writer.miss(Reason.SOURCE_LOST, self._damaged)
         self._damaged = 0
 
     def _put(self, frame: av.VideoFrame, outlet: Outlet) -> None:

@@ -146,7 +146,7 @@ class Camera:
             "dropped": {reason.words: count for reason, count in counts.dropped.items()},
             "in flight": counts.in_flight,
             "missing": counts.missing,
-            "reserved": int((self.ring.slot_records["state"] == State.RESERVED).sum()),
+            "reserved": self.ring.states(0).tolist().count(State.RESERVED),
         }
 
     def close(self) -> None:
@@ -257,7 +257,7 @@ class Trials:
         result: dict[str, Any] = {"status": os.waitstatus_to_exitcode(os.waitpid(one.process, 0)[1])}
         ring = one.ring
         assert ring is not None
-        result["reserved"] = int((ring.slot_records["state"] == State.RESERVED).sum())
+        result["reserved"] = ring.states(0).tolist().count(State.RESERVED)
         one.reader.close()
         ring.recover(0)  # before which its account may be in the middle of a change
         result["recovered"] = one.account()

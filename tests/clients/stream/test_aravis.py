@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice, pairwise
 
@@ -14,7 +14,7 @@ import pytest
 
 from tests.clients.stream.camera_process import CameraFailed, CameraProcess, run_beside
 from tests.clients.stream.gige_camera import PACKAGE, is_installed
-from triton_yolo.clients.memory.ring import Reason
+from triton_yolo.clients.memory.ring import Capture, Reason, State
 from triton_yolo.clients.stream.errors import SourceError
 from triton_yolo.clients.stream.sources.libaravis import Camera
 
@@ -56,7 +56,7 @@ def camera() -> Iterator[None]:
         ("Mono8", "rgb", 200 * 600 * 3),
     ],
 )
-def test_frames_arrive_at_the_cameras_rate_and_none_is_missing(genicam: str, expected: str, nbytes: int) -> None:
+def test_frames_arrive_in_order_and_none_is_missing(genicam: str, expected: str, nbytes: int) -> None:
     with CameraProcess("aravis", URI, fps=50, rows=64, pixel_format=genicam, size="200x600") as camera:
         assert not camera.waits
         assert camera.format == {"pixel_format": expected, "height": 200, "width": 600, "nbytes": nbytes}
@@ -65,8 +65,38 @@ def test_frames_arrive_at_the_cameras_rate_and_none_is_missing(genicam: str, exp
         assert not camera.counts().dropped
         assert camera.copies == (1 if genicam == "Mono8" else 0)  # the others are received into the ring
     assert [capture.number for capture in captures] == list(range(60))
-    assert 45 < 59e9 / (captures[-1].monotonic_ns - captures[0].monotonic_ns) < 55
     assert all(later.wall_ns > earlier.wall_ns for earlier, later in pairwise(captures))
+
+
+@pytest.mark.usefixtures("camera")
+@pytest.mark.parametrize("fps", [20, 50])
+def test_the_rate_is_set_in_the_camera(fps: int) -> None:
+    with CameraProcess("aravis", URI, fps=fps) as camera:
+        next(camera.frames())
+        camera.stop()
+    found = Camera("127.0.0.1")
+    try:
+        assert found.frame_rate == fps
+    finally:
+        found.close()
+
+
+def assert_numbers_are_the_cameras(frames: Sequence[tuple[Capture, np.ndarray]]) -> None:
+    """Check that numbers count all frames that the camera sent: the colours of RGB8 go on by one with each."""
+    first, pixels = frames[0]
+    palette = pixels[0, :255]
+    for capture, shown in frames:
+        assert (shown[0, :255] == np.roll(palette, first.number - capture.number, 0)).all()
+
+
+def wait_until_passed(camera: CameraProcess, frames: int, meanwhile: Callable[[], None] = lambda: None) -> int:
+    """Wait until so many frames have found no free slot: the number of frames until then."""
+    end = time.monotonic() + 30
+    while (counts := camera.counts()).dropped.get(Reason.RING_FULL, 0) <= frames:
+        assert time.monotonic() < end, counts
+        meanwhile()
+        time.sleep(0.005)
+    return counts.captured
 
 
 def mosaic(palette: np.ndarray, phase: int, pattern: str, height: int, width: int) -> np.ndarray:
@@ -140,45 +170,37 @@ def test_a_camera_that_waits_for_a_trigger_sends_nothing_and_is_not_lost() -> No
 def test_frames_that_nobody_takes_make_room_for_newer_ones(rows: int, genicam: str) -> None:
     with CameraProcess("aravis", URI, fps=50, rows=rows, pixel_format=genicam) as camera:
         next(camera.frames())
-        time.sleep(1)
-        camera.counts()
+        passed = wait_until_passed(camera, 30)
         oldest, _ = next(camera.frames())
-        assert oldest.number > 30
-        assert time.monotonic() - oldest.monotonic_ns / 1e9 < 0.5
-        assert camera.counts().dropped[Reason.RING_FULL] > 30
+        assert oldest.number >= passed - rows
         camera.stop()
 
 
 @pytest.mark.usefixtures("camera")
 def test_frames_for_which_there_is_no_slot_are_counted_while_the_reader_holds_all_of_them() -> None:
-    with CameraProcess("aravis", URI, fps=50, rows=4, pixel_format="BayerRG8") as camera:
-        next(camera.frames())
-        begun, held = time.monotonic(), []
-        while time.monotonic() < begun + 2:
-            held += [capture for capture in camera.reader.ready() if camera.reader.take(capture)]
-            time.sleep(0.005)
+    with CameraProcess("aravis", URI, fps=50, rows=4, pixel_format="RGB8", size="200x300") as camera:
+        first = next(camera.frames())
+        held: list[Capture] = []
+
+        def hold() -> None:
+            held.extend(capture for capture in camera.reader.ready() if camera.reader.take(capture))
+
+        wait_until_passed(camera, 40, hold)
+        assert len(held) == camera.reader.limit
         for capture in held:
             camera.reader.release(capture)
-        assert len(held) == camera.reader.limit
-        frames = camera.frames()
-        after, _ = [next(frames) for _ in range(5)][-1]
-        expected = 50 * (after.monotonic_ns / 1e9 - begun)
-        assert 0.7 < after.number / expected < 1.2  # none is forgotten; the camera itself may be late
-        assert camera.counts().dropped[Reason.RING_FULL] > 40
+        assert_numbers_are_the_cameras([first, *islice(camera.frames(), 5)])
 
 
 def test_frames_that_lost_packets_are_counted_and_not_delivered() -> None:
     with (
         fake_camera(lost=5),
-        CameraProcess("aravis", URI, fps=50, pixel_format="BayerRG8", size="200x600") as camera,
+        CameraProcess("aravis", URI, fps=50, rows=32, pixel_format="RGB8", size="200x300") as camera,
     ):
-        captures = [capture for capture, _ in islice(camera.frames(), 30)]
+        frames = list(islice(camera.frames(), 30))
         counts = camera.counts()
-    assert counts.dropped.keys() == {Reason.SOURCE_LOST}
     assert counts.dropped[Reason.SOURCE_LOST] > 5
-    first, last = captures[0], captures[-1]
-    rate = (last.number - first.number) / (last.monotonic_ns - first.monotonic_ns) * 1e9
-    assert 45 < rate < 55  # frames that are delivered and lost
+    assert_numbers_are_the_cameras(frames)
 
 
 def test_a_camera_that_goes_is_lost_and_one_that_comes_back_is_found() -> None:
@@ -212,7 +234,7 @@ def test_a_process_that_is_killed_leaves_a_balanced_account_and_the_camera_can_b
         next(camera.frames())
         camera.kill()
         camera.counts()
-        assert not (camera.ring.slot_records["state"] == 1).any()  # none stays reserved
+        assert State.RESERVED not in camera.ring.states(0).tolist()  # none stays reserved
     deadline = time.monotonic() + LOST_WITHIN  # until the camera misses its controller
     while True:
         try:

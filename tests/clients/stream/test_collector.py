@@ -15,7 +15,7 @@ import pytest
 
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.errors import DetectionError, ServerBusy, ServerUnavailable, UnknownRegion
-from triton_yolo.clients.memory.ring import Ring, Writer
+from triton_yolo.clients.memory.ring import ANSWERED, VERSION, Ring, Writer
 from triton_yolo.clients.request import Request
 from triton_yolo.clients.stream import collector as module
 from triton_yolo.clients.stream.accounts import Seat
@@ -486,14 +486,14 @@ def test_a_camera_whose_frames_grow_leaves_its_ring_when_the_last_one_is_judged(
 
 def test_an_account_that_cannot_be_read_costs_no_time() -> None:
     async def body(line: Played) -> None:
-        record = line.seat_of("a").ring.column_records[0]
-        record["version"] += 1  # its process is stopped in the middle of a change
+        words = line.seat_of("a").ring.account(0)
+        words[VERSION] += 1  # its process is stopped in the middle of a change
         began = time.monotonic()
         for number in range(20):
             line.capture("b")
             await line.judged(number + 1, "b")
         assert line.collector._unreadable["a"] > began
-        record["version"] += 1
+        words[VERSION] += 1
 
     line = Played(at_once, "ab")
     line.run(body)
@@ -506,11 +506,11 @@ def test_an_account_that_does_not_balance_is_found() -> None:
     async def body(line: Played) -> None:
         line.capture()
         await line.judged(1)
-        line.seat_of("a").ring.column_records[0]["answered"] += 1
+        line.seat_of("a").ring.account(0)[ANSWERED] += 1
         line.capture()
         await line.judged(2)
         assert line.collector.unbalanced.startswith("camera a: -1 frames are nowhere")
-        line.seat_of("a").ring.column_records[0]["answered"] -= 1
+        line.seat_of("a").ring.account(0)[ANSWERED] -= 1
         line.collector.unbalanced = ""
 
     line.run(body)

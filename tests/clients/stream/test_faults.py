@@ -20,7 +20,7 @@ from tests.clients.stream.lines import DEADLINE_MS, PATIENCE, RunningLine, camer
 from tests.conftest import REPOSITORY, ROOT
 from triton_yolo.boards import draw_board
 from triton_yolo.clients import Detector
-from triton_yolo.clients.memory.ring import FOLDER, PREFIX, Reason, Ring
+from triton_yolo.clients.memory.ring import ANSWERED, FOLDER, PREFIX, Reason, Ring
 from triton_yolo.clients.protocols.base import Call
 from triton_yolo.server.process import TritonServer, free_addresses
 
@@ -340,7 +340,7 @@ def test_an_account_that_does_not_balance_ends_with_status_3(tmp_path: Path, ser
         line.wait_for_more("a")
         [path] = line.rings()
         with Ring.open(path) as ring:
-            ring.column_records[0]["answered"] += 1
+            ring.account(0)[ANSWERED] += 1
             line.wait_for_more("b", 1)
         line.process.send_signal(signal.SIGINT)
         assert line.process.wait(PATIENCE) == 3

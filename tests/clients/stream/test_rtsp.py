@@ -46,22 +46,20 @@ def url(film: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_frames_arrive_in_order_and_in_time_and_the_camera_stops_when_told(url: str, transport: str) -> None:
+def test_frames_arrive_in_order_and_the_camera_stops_when_told(url: str, transport: str) -> None:
     with CameraProcess("rtsp", url, rows=64, transport=transport) as camera:
         assert not camera.waits
         assert camera.format == {"pixel_format": "nv12", "height": 96, "width": 192, "nbytes": 96 * 192 * 3 // 2}
-        seen, times = [], []
-        for capture, pixels in camera.frames():
+        seen = []
+        for _, pixels in camera.frames():
             frame = rgb_of(pixels)
             assert colour_error(frame) <= COLOUR_TOLERANCE
             seen.append(number_of(frame))
-            times.append(capture.monotonic_ns / 1e9)
             if len(seen) == 75:
                 break
         camera.stop()
         assert not camera.counts().dropped
     assert seen == list(range(seen[0], seen[0] + 75))
-    assert 24 < 74 / (times[-1] - times[0]) < 26  # frames a second, of 25
 
 
 def test_a_rate_leaves_frames_out_at_regular_distances(url: str) -> None:
