@@ -33,6 +33,7 @@ from triton_yolo.server.process import TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
 HEIGHT, WIDTH, QUALITY = 960, 1280, 90
+READY = 300.0  # seconds: a server on a GPU runs every batch size while it starts
 SHORT, LONG = 6.0, 26.0  # seconds of two runs whose difference is what frames cost, without start and end
 # How the frames of one camera travel: memory of the line, and the camera.
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -53,6 +54,7 @@ def main(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the result.")] = ROOT / "bench" / "results",
     device: Annotated[Literal["cpu", "gpu"], typer.Option(help="Device of the server.")] = "cpu",
+    backends: Annotated[Path | None, typer.Option(help="Folder with Triton's native DALI backend, to use it.")] = None,
     memory: Annotated[Literal["system", "cuda"], typer.Option(help="Of rate: how frames reach the server.")] = "system",
     cameras: Annotated[int, typer.Option(min=1, help="Of rate and soak: number of cameras.")] = 4,
     fps: Annotated[float, typer.Option(min=0.1, help="Frames a second of each camera.")] = 2.0,
@@ -64,8 +66,8 @@ def main(
     Leaves stream-WHAT-DEVICE.json.
     """
     try:
-        with TritonServer(ROOT / "model_repository", free_addresses(), lambda line: None, device) as server:
-            server.wait_until_ready()
+        with TritonServer(ROOT / "model_repository", free_addresses(), lambda line: None, device, backends) as server:
+            server.wait_until_ready(READY)
             bench = Bench(server, fps)
             if what == "cost":
                 result = bench.cost(rounds)

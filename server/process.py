@@ -203,18 +203,23 @@ class TritonServer:
                 self.log(line.rstrip())
 
     def wait_until_ready(self, seconds: float = 120) -> None:
-        """Block until every model is ready.
+        """Block until every model is ready, and the metrics can be had, whose port is the last one that opens.
 
         Raises:
             ServerError: the server ended, or was not ready in time; with what it said last.
         """
-        url = f"http://{self.addresses.host}:{self.addresses.http}/v2/health/ready"
+        ready = f"http://{self.addresses.host}:{self.addresses.http}/v2/health/ready"
+        metrics = f"http://{self.addresses.host}:{self.addresses.metrics}/metrics"
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if (status := self.running.poll()) is not None:
                 self.reader.join(5)
                 raise ServerError(f"tritonserver ended with status {status}: {self.complaint()}")
-            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2):
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(ready, timeout=2),
+                urllib.request.urlopen(metrics, timeout=2),
+            ):
                 return
             time.sleep(0.1)
         raise ServerError(f"tritonserver was not ready after {seconds:.0f} s: {self.complaint()}")

@@ -185,12 +185,13 @@ def request_for(
     return Request(form.model, "frames", tensor, parameters, others=form.inputs(count))
 
 
-def carrier(memory: str, protocol: Protocol) -> Carrier:
+def carrier(memory: str, protocol: Protocol, in_flight: int) -> Carrier:
     """Return the carrier of a kind of memory.
 
     Args:
         memory: "system", "cuda" or "plain".
         protocol: to the server.
+        in_flight: number of ticks that are sent before one is answered.
 
     Raises:
         DetectionError: the machine lacks what it needs.
@@ -198,5 +199,5 @@ def carrier(memory: str, protocol: Protocol) -> Carrier:
     if memory == "cuda":
         from triton_yolo.clients.stream.cuda_carrier import CudaCarrier
 
-        return CudaCarrier(protocol)
+        return CudaCarrier(protocol, in_flight)
     return SystemCarrier(protocol) if memory == "system" else PlainCarrier(protocol)

@@ -153,8 +153,8 @@ class Collector:
         wake_ns = min(late_ns, default=None)
         if waiting and not self.away and len(self._ticks) < self._line.in_flight:
             now = time.monotonic_ns()
-            oldest = min(captures[0].monotonic_ns for _, captures in waiting.values())
-            pause = self._window.wait_ns(now, oldest, waiting.keys())
+            behind = any(len(captures) > 1 for _, captures in waiting.values())
+            pause = 0 if behind else self._window.wait_ns(now, waiting.keys())
             if pause:
                 wake_ns = now + pause
             elif self._send(waiting):
@@ -177,12 +177,13 @@ class Collector:
             for capture in reader.ready():
                 found.setdefault((reader.ring.name, capture.column), []).append(capture)
         ready: dict[str, list[Ready]] = {}
+        now = time.monotonic_ns()
         for camera in self._cameras if found else ():
             for seat in camera.seats:
                 captures = found.get((seat.ring.name, seat.column))
                 if captures:
                     for capture in captures:
-                        self._window.captured(camera.name, capture.monotonic_ns)
+                        self._window.captured(camera.name, capture.monotonic_ns, now)
                     ready.setdefault(camera.name, []).append((seat, captures))
         return ready
 

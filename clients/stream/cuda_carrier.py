@@ -29,14 +29,20 @@ class CudaCarrier(Carrier):
 
     copies = 1  # by the GPU
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: Protocol, in_flight: int) -> None:
         """See Carrier.
+
+        Args:
+            protocol: see Carrier.
+            in_flight: number of ticks for which there are regions from the beginning.
 
         Raises:
             DetectionError: there is no GPU, or its package is not installed.
         """
         super().__init__(protocol)
         current_device()
+        self._in_flight = in_flight
+        self._known: set[str] = set()
         self._locked: dict[str, int] = {}
         self._idle: list[CudaFrames] = []
         self._busy: dict[str, CudaFrames] = {}
@@ -55,11 +61,15 @@ class CudaCarrier(Carrier):
                 logger.warning("the ring's pages cannot be locked (%s): frames are copied once more", code.name)
         for region in [*self._idle, *self._busy.values()]:
             region.register()
+        if ring.name not in self._known:  # no frame waits for memory: the first one would wait for CUDA's start, too
+            self._known.add(ring.name)
+            self._idle += [self._new_region(ring.columns * ring.stride) for _ in range(self._in_flight)]
 
     def detach(self, ring: Ring) -> None:
         """See Carrier."""
         from cuda.bindings import runtime
 
+        self._known.discard(ring.name)
         address = self._locked.pop(ring.name, None)
         if address is not None:
             runtime.cudaHostUnregister(address)
@@ -101,6 +111,9 @@ class CudaCarrier(Carrier):
             if region.nbytes >= nbytes:
                 self._idle.remove(region)
                 return region
+        return self._new_region(nbytes)
+
+    def _new_region(self, nbytes: int) -> CudaFrames:
         region = CudaFrames((1, 1, -(-nbytes // 3), 3), self._protocol)
         region.register()
         return region

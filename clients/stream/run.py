@@ -78,7 +78,9 @@ class Stream:
             registrar = connect(detector.address, REGISTER_SECONDS)
             await asyncio.to_thread(_clear, registrar)
             self._cameras = Cameras(line.name, line.slots, line.huge_pages, lambda: self._collector.wake())
-            self._collector = Collector(line, self._cameras, detector, carrier(line.memory, registrar), self._emit)
+            self._collector = Collector(
+                line, self._cameras, detector, carrier(line.memory, registrar, line.in_flight), self._emit
+            )
             self._view = View(self._cameras, self._collector.statistics, line.slots)
             listener = Control(control, self._handle) if control else None
             try:

@@ -185,4 +185,4 @@ def test_stages_and_reasons_are_told_apart(prometheus: Prometheus) -> None:
         assert models == {"nms", "preprocess", "preprocess_frames", "yolo"}, title
     failed = prometheus.query(executable(by_title["Failures a second, by reason"]))
     nonzero = {(s["metric"]["model"], s["metric"]["reason"]) for s in failed if float(s["value"][1]) > 0}
-    assert {("preprocess", "REJECTED"), ("detect", "OTHER")} <= nonzero
+    assert {("yolo", "REJECTED"), ("detect", "OTHER")} <= nonzero

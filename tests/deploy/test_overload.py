@@ -17,7 +17,7 @@ from triton_yolo.repository import read_config
 pytestmark = pytest.mark.slow
 
 PIPELINES = ["preprocess", "preprocess_bayer", "preprocess_frames", "preprocess_nv12", "preprocess_yuyv"]
-STAGES = ["nms", *PIPELINES, "yolo"]
+STAGES = [*PIPELINES, "yolo"]  # nms gets no more than yolo answers
 QUEUE = read_config(REPOSITORY / "preprocess" / "config.pbtxt").dynamic_batching.default_queue_policy.max_queue_size
 
 

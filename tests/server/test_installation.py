@@ -114,8 +114,9 @@ def test_the_library_of_another_python_is_not_taken(monkeypatch: pytest.MonkeyPa
         installation.find_libpython(VERSION)
 
 
-def test_dali_takes_its_newer_executor_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DALI_USE_EXEC2", raising=False)
-    assert find_installation().environment()["DALI_USE_EXEC2"] == "1"
-    monkeypatch.setenv("DALI_USE_EXEC2", "0")
-    assert find_installation().environment()["DALI_USE_EXEC2"] == "0"
+def test_the_environment_has_defaults_that_give_way_to_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"DALI_USE_EXEC2": "1", "MALLOC_ARENA_MAX": "2"}.items():
+        monkeypatch.delenv(name, raising=False)
+        assert find_installation().environment()[name] == value
+        monkeypatch.setenv(name, "0")
+        assert find_installation().environment()[name] == "0"

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
-from triton_yolo.server.runtimes.dali.pipeline import make_pipeline, respond
+from triton_yolo.server.runtimes.dali.pipeline import make_pipeline, make_worker, respond
 from triton_yolo.server.runtimes.dali.raw_frames import RGB, FrameError, check_blue_positions, check_frames
 
 
@@ -28,6 +28,7 @@ class TritonPythonModel:
         self.name, self.inputs = config["name"], [tensor["name"] for tensor in config["input"]]
         if self.name == RGB and args["model_instance_kind"] != "CPU":
             _ = self.pipeline
+        self.worker = make_worker(args, self.respond, "frames")
 
     @cached_property
     def pipeline(self) -> Any:
@@ -36,10 +37,16 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         """Let go of the pipeline while Python is still whole: DALI's threads may not end after that."""
+        if self.worker:
+            self.worker.close()
         if "pipeline" in vars(self):
             self.pipeline.close()
 
     def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer requests, or hand them over to the thread that does."""
+        return self.worker.execute(requests) if self.worker else self.respond(requests)
+
+    def respond(self, requests: list[Any]) -> list[Any]:
         """Letterbox the frames of all requests together; frames that are refused fail their own request alone."""
         batches = [self._samples(request) for request in requests]
         sound = [sample for batch in batches if not isinstance(batch, Exception) for sample in batch]

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
 from triton_yolo.server.runtimes.dali.encoded import ImageError, check_image
-from triton_yolo.server.runtimes.dali.pipeline import make_pipeline, respond
+from triton_yolo.server.runtimes.dali.pipeline import make_pipeline, make_worker, respond
 
 
 class TritonPythonModel:
@@ -17,12 +17,19 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Build the pipeline."""
         self.pipeline = make_pipeline(args)
+        self.worker = make_worker(args, self.respond, "image")
 
     def finalize(self) -> None:
         """Let go of the pipeline while Python is still whole: DALI's threads may not end after that."""
+        if self.worker:
+            self.worker.close()
         self.pipeline.close()
 
     def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer requests, or hand them over to the thread that does."""
+        return self.worker.execute(requests) if self.worker else self.respond(requests)
+
+    def respond(self, requests: list[Any]) -> list[Any]:
         """Decode the images of all requests together; an image that is refused fails its own request alone."""
         batches = [pb_utils.get_input_tensor_by_name(request, "image").as_numpy() for request in requests]
         answers = iter(self.decode([image for batch in batches for image in batch]))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from triton_yolo.dali_definition import DEFINITION, load_definition
+from triton_yolo.server.runtimes.handover import Worker
 
 
 def make_pipeline(args: dict[str, str]) -> Any:
@@ -38,6 +40,23 @@ def make_pipeline(args: dict[str, str]) -> Any:
 
     threads = int(config["parameters"]["num_threads"]["string_value"])  # of Triton's own DALI backend too
     return GpuPipeline(definition, sources, config["max_batch_size"], threads, int(args["model_instance_device_id"]))
+
+
+def make_worker(args: dict[str, str], respond: Callable[[list[Any]], list[Any]], source: str) -> Worker | None:
+    """Start a thread that answers requests, on the CPU alone: on a GPU, pixels hold until the next call of ``execute``.
+
+    Args:
+        args: of the model's initialize.
+        respond: makes the responses of some requests.
+        source: name of the model's input.
+    """
+    if args["model_instance_kind"] != "CPU":
+        return None
+
+    def images_of(request: Any) -> int:
+        return int(pb_utils.get_input_tensor_by_name(request, source).shape()[0])
+
+    return Worker(json.loads(args["model_config"])["name"], respond, images_of, len(os.sched_getaffinity(0)))
 
 
 def respond(answers: Sequence[Any]) -> Any:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from triton_yolo.openvino_runtime import ov
 from triton_yolo.server.runtimes.openvino.graph import read_graph
-
-Images = npt.NDArray[np.uint8]  # [N, 3, H, W]
+from triton_yolo.server.runtimes.openvino.workers import Candidates, Images, Run, Workers
 
 
 class Engine:
@@ -34,51 +32,35 @@ class Engine:
         self._graph = read_graph(self._core, path)
 
     @cached_property
-    def alone(self) -> ov.AsyncInferQueue:
-        """The queue that runs one image at a time, on all cores."""
-        return self._queue(1)
+    def alone(self) -> Run:
+        """Runs one image on all cores."""
+        return self._compiled(1)[0]
 
     @cached_property
-    def together(self) -> ov.AsyncInferQueue:
-        """The queue that runs as many images at a time as there are cores."""
-        return self._queue(self.cores)
+    def together(self) -> Sequence[Run]:
+        """One for each core: each runs one image on one core."""
+        return self._compiled(self.cores)
 
-    def _queue(self, streams: int) -> ov.AsyncInferQueue:
+    def _compiled(self, streams: int) -> list[Run]:
         # Left to itself OpenVINO takes bfloat16 where the processor has it, and boxes move by pixels.
         options = {"INFERENCE_NUM_THREADS": self.cores, "NUM_STREAMS": streams, "INFERENCE_PRECISION_HINT": "f32"}
-        queue = ov.AsyncInferQueue(self._core.compile_model(self._graph, "CPU", options), streams)
-        queue.set_callback(_store)
-        return queue
+        compiled = self._core.compile_model(self._graph, "CPU", options)
+        return [partial(_run, compiled.create_infer_request()) for _ in range(streams)]
 
-    def run(self, batches: Sequence[Images]) -> list[npt.NDArray[np.float32]]:
-        """Run the images of some requests; few for the cores go one after the other, each on all cores.
+    def workers(self) -> Workers:
+        """Start the threads that run images."""
+        return Workers(self.alone, self.together)
 
-        Args:
-            batches: of each request.
-
-        Returns:
-            float32 [N, K, 6] of each, the candidates.
-        """
-        return self._run(self.alone if sum(map(len, batches)) < self.cores else self.together, batches)
-
-    def ways(self) -> Iterator[Callable[[Images], npt.NDArray[np.float32]]]:
-        """Yield the ways in which images may be run, for the proof: images to candidates float32 [N, K, 6]."""
-        for name in ("alone", "together"):
-            queue = getattr(self, name)  # is compiled here
-            yield partial(self._one, queue)
-
-    def _one(self, queue: ov.AsyncInferQueue, images: Images) -> npt.NDArray[np.float32]:
-        return self._run(queue, [images])[0]
-
-    def _run(self, queue: ov.AsyncInferQueue, batches: Sequence[Images]) -> list[npt.NDArray[np.float32]]:
-        results: list[dict[int, Any]] = [{} for _ in batches]
-        for batch, result in zip(batches, results, strict=True):
-            for i in range(len(batch)):
-                queue.start_async({0: ov.Tensor(batch[i : i + 1], shared_memory=True)}, (result, i))
-        queue.wait_all()
-        return [np.concatenate([result[i] for i in sorted(result)]) for result in results]
+    def ways(self) -> Iterator[Run]:
+        """Yield the ways in which images may be run, for the proof: images to candidates."""
+        yield partial(_run_all, self.alone)
+        yield partial(_run_all, self.together[0])
 
 
-def _store(request: ov.InferRequest, where: tuple[dict[int, Any], int]) -> None:
-    result, i = where
-    result[i] = request.get_output_tensor(0).data.copy()
+def _run_all(run: Run, images: Images) -> Candidates:
+    return np.concatenate([run(images[i : i + 1]) for i in range(len(images))])
+
+
+def _run(request: Any, image: Images) -> Candidates:
+    request.infer({0: ov.Tensor(image, shared_memory=True)})
+    return np.array(request.get_output_tensor(0).data)  # the next image goes to the same memory

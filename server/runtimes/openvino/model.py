@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import triton_python_backend_utils as pb_utils
 
 from triton_yolo.contract import GRAPH_FILE
 from triton_yolo.export.served_proof import ServedProof, proof_of
+from triton_yolo.server.runtimes.handover import Answer, Handover, failure
 from triton_yolo.server.runtimes.openvino import FLOAT_GRAPH
 from triton_yolo.server.runtimes.openvino.engine import Engine
+from triton_yolo.server.runtimes.openvino.workers import Candidates
 from triton_yolo.server.runtimes.proved import NotProved, Trial, choose, record, show_in_metrics, try_out
 
 # Flags of processors whose INT8 instructions do not saturate (proc(5)); OpenVINO's kernels for others do.
@@ -41,15 +44,28 @@ class TritonPythonModel:
         line = record(folder, chosen, made, time.perf_counter() - start)
         pb_utils.Logger.log_info(f"{config['name']}: {line}")
         self.metrics = show_in_metrics(pb_utils.MetricFamily, config["name"], chosen)
-        self.engine = chosen.engine
+        engine: Engine = chosen.engine
+        self.handover = Handover(config["name"], 4 * engine.cores)
+        self.workers = engine.workers()
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """Run the images of all requests."""
-        batches = [pb_utils.get_input_tensor_by_name(request, "images").as_numpy() for request in requests]
-        return [
-            pb_utils.InferenceResponse([pb_utils.Tensor("candidates", candidates)])
-            for candidates in self.engine.run(batches)
-        ]
+    def finalize(self) -> None:
+        """Let the threads end."""
+        self.workers.close()
+
+    def execute(self, requests: list[Any]) -> list[None]:
+        """Hand the images of all requests over to the threads; each request is answered as soon as it is done."""
+        for request in requests:
+            images = pb_utils.get_input_tensor_by_name(request, "images").as_numpy()
+            self.workers.submit(images, partial(_respond, request, self.handover.take(request, len(images))))
+        return [None] * len(requests)
+
+
+def _respond(request: Any, answer: Answer, candidates: Candidates | Exception) -> None:
+    """Send what came of a request, which was kept for its images."""
+    if isinstance(candidates, Exception):
+        answer(failure(candidates))
+    else:
+        answer(pb_utils.InferenceResponse([pb_utils.Tensor("candidates", candidates)]))
 
 
 def _trials(folder: Path, wanted: str) -> Iterator[Trial]:
