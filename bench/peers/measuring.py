@@ -18,7 +18,7 @@ import numpy as np
 from bench.__main__ import HEIGHT, IMAGES, QUALITY, WIDTH, draw_images
 from bench.errors import BenchError
 from bench.float_graph import NETWORK, float_repository
-from bench.peers.agreement import BOXES, SCORES, Agreement, agreed, from_answer
+from bench.peers.agreement import Agreement, Tolerance, agreed, from_answer, tolerance_of
 from bench.peers.load import Job, loaded
 from bench.peers.loop import LoopJob, looped
 from bench.peers.peers import Peer, all_peers, cores, installed, request_of
@@ -84,6 +84,7 @@ class Contender:
         setting: to serve with.
         network: to serve.
         files: that are sent.
+        tolerance: how far its detections may be from this server's.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Contender:
     setting: Setting
     network: Network
     files: Sequence[Path]
+    tolerance: Tolerance
 
     def load(self, levels: Sequence[int], seconds: float) -> dict[int, Figures]:
         """Start it alone, load it, and end it."""
@@ -98,15 +100,15 @@ class Contender:
             job = self._job(address, pid, folder)
             return loaded(replace(job, levels=levels, seconds=seconds))
 
-    def answers(self) -> list[Detections]:
-        """Return its detections of the first images."""
+    def agrees(self, ours: Sequence[Detections]) -> Agreement:
+        """Hold its detections of the first images against this server's."""
         with self._started() as (_, address, _):
-            return self._answers(address)
+            return self._agreed(ours, address)
 
     def tried(self, ours: Sequence[Detections]) -> tuple[float, Agreement]:
         """Hold its detections against others, and return images a second and how far they are apart."""
         with self._started() as (pid, address, folder):
-            same = agreed(self.name, ours, self._answers(address), self.network.thresholds.score)
+            same = self._agreed(ours, address)
             job = replace(self._job(address, pid, folder), levels=[SEARCH_LEVEL], seconds=SEARCH)
             return loaded(job)[SEARCH_LEVEL]["images_per_second"], same
 
@@ -119,9 +121,10 @@ class Contender:
             with self.peer.started(self.setting, self.network, first, folder / "run") as (program, address):
                 yield program.pid, address, folder
 
-    def _answers(self, address: str) -> list[Detections]:
-        answers = (post(address, PATH, *request_of(self.setting, path.read_bytes())) for path in self.files[:COMPARED])
-        return [from_answer(answer[0] if isinstance(answer, list) else answer) for answer in answers]
+    def _agreed(self, ours: Sequence[Detections], address: str) -> Agreement:
+        answers = [post(address, PATH, *request_of(self.setting, path.read_bytes())) for path in self.files[:COMPARED]]
+        theirs = [from_answer(answer[0] if isinstance(answer, list) else answer) for answer in answers]
+        return agreed(self.name, ours, theirs, self.network.thresholds.score, self.tolerance)
 
     def _job(self, address: str, pid: int, folder: Path) -> Job:
         files, headers = [], []
@@ -221,7 +224,7 @@ def measure(
         step("this server's detections")
         proved, of_jpegs, of_frames = ours.reference()
         network = _network(repository, proved, folder)
-        contenders, tried, agreements = _best_settings(peers, network, files.jpegs, of_jpegs, step)
+        contenders, tried, agreements = _best_settings(peers, network, proved, files.jpegs, of_jpegs, step)
         loop_job = LoopJob(str(repository), proved, list(map(str, files.jpegs)), seconds)
         step(f"{LOOP}: which is the best")
         loops = looped(replace(loop_job, seconds=SEARCH))["loops"]
@@ -235,7 +238,7 @@ def measure(
             files=files.frames,
         )
         step(f"{raw.name}: detections")
-        agreements[raw.name] = agreed(raw.name, of_frames, raw.answers(), network.thresholds.score)
+        agreements[raw.name] = raw.agrees(of_frames)
 
         turns: list[tuple[str, Callable[[], Round]]] = [
             ("this server", lambda: ours.load(tuple(OURS), LEVELS, seconds, folder)),
@@ -266,8 +269,13 @@ def measure(
         },
         "arithmetic": proved,
         "seconds": seconds,
-        "tolerance": {"images": COMPARED, "boxes_px": BOXES, "scores": SCORES},
-        "agreement": {name: asdict(one) for name, one in agreements.items()},
+        "agreement": {
+            "images": COMPARED,
+            **{
+                one.name: {"tolerance": asdict(one.tolerance), "largest": asdict(agreements[one.name])}
+                for one in (*contenders, raw)
+            },
+        },
         "tried": {
             "requests_in_flight": SEARCH_LEVEL,
             "seconds": SEARCH,
@@ -368,19 +376,25 @@ def _network(repository: Path, arithmetic: str, folder: Path) -> Network:
 
 
 def _best_settings(
-    peers: Sequence[Peer], network: Network, jpegs: Sequence[Path], ours: Sequence[Detections], step: Step
+    peers: Sequence[Peer],
+    network: Network,
+    arithmetic: str,
+    jpegs: Sequence[Path],
+    ours: Sequence[Detections],
+    step: Step,
 ) -> tuple[list[Contender], dict[str, dict[str, float]], dict[str, Agreement]]:
     """Try each peer's settings; return it with the best, images a second of all, and how the detections agree."""
     contenders, tried, agreements = [], {}, {}
     for peer in peers:
-        seen: dict[str, tuple[float, Agreement]] = {}
+        seen: list[tuple[float, Agreement, Contender]] = []
         for setting in peer.settings:
             step(f"{peer.name}: {setting}")
-            seen[str(setting)] = Contender(peer.name, peer, setting, network, jpegs).tried(ours)
-        best = max(peer.settings, key=lambda setting: seen[str(setting)][0])
-        contenders.append(Contender(peer.name, peer, best, network, jpegs))
-        tried[peer.name] = {setting: speed for setting, (speed, _) in seen.items()}
-        agreements[peer.name] = seen[str(best)][1]
+            tolerance = tolerance_of(setting.engine, arithmetic)
+            contender = Contender(peer.name, peer, setting, network, jpegs, tolerance)
+            seen.append((*contender.tried(ours), contender))
+        _, agreements[peer.name], best = max(seen, key=lambda one: one[0])
+        contenders.append(best)
+        tried[peer.name] = {str(contender.setting): speed for speed, _, contender in seen}
     return contenders, tried, agreements
 
 

@@ -17,20 +17,24 @@ def tables(result: Mapping[str, Any]) -> str:
     Args:
         result: as ``bench.peers.measuring.measure`` returns it.
     """
-    on, images, agreement = result["measured_on"], result["images"], result["agreement"].values()
+    on, images, agreement = result["measured_on"], result["images"], dict(result["agreement"])
     versions = ", ".join(f"{name} {version}" for name, version in on["peers"].items())
     before = (
         f"{images['width']}x{images['height']} JPEGs of {round(images['mean_bytes'] / 1000)} kB, {on['cores']} cores "
-        f"({on['processor']}), the network in {result['arithmetic']}, {on['date']}; {versions}. Detections of "
-        f"{result['tolerance']['images']} images differ by at most {max(one['boxes_px'] for one in agreement):.2f} px "
-        f"and scores of {max(one['scores'] for one in agreement):.4f}. Medians of {result['rounds']} rounds of "
-        f"{result['seconds']:g} s for each number of requests in flight:"
+        f"({on['processor']}), the network in {result['arithmetic']}, {on['date']}; {versions}. Medians of "
+        f"{result['rounds']} rounds of {result['seconds']:g} s for each number of requests in flight:"
+    )
+    compared = agreement.pop("images")
+    apart = "; ".join(
+        f"{name}: {one['largest']['boxes_px']:.2f} px, {one['largest']['scores']:.3f}"
+        for name, one in agreement.items()
     )
     settings = "; ".join(f"{name}: {setting}" for name, setting in result["chosen"].items())
     parts = (
         _wrapped(before),
         *("\n".join(rows(result)) for rows in (_speeds, _costs, _ratios)),
         _wrapped(f"The best of the settings that were tried. {settings}."),
+        _wrapped(f"Largest differences of a box and of a score from this server's, in {compared} images. {apart}."),
     )
     return "\n\n".join(parts)
 

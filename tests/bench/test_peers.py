@@ -14,7 +14,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import pytest
 from packaging.requirements import Requirement
@@ -24,7 +23,7 @@ from bench.__main__ import draw_images
 from bench.errors import BenchError
 from bench.peers import load as load_module
 from bench.peers import peers as peers_module
-from bench.peers.agreement import agreed, from_answer
+from bench.peers.agreement import OTHER_ENGINE_INT8, SAME_ENGINE, agreed, from_answer, tolerance_of
 from bench.peers.load import Job, loaded, run
 from bench.peers.measuring import COMPARED, OURS, Contender, Round, _network, summary
 from bench.peers.peers import PYTHON, all_peers, installed, request_of
@@ -57,7 +56,7 @@ OTHER = (50.0, 20.0, 70.0, 40.0, 0.8, 2)
 
 def test_answers_within_the_tolerances_agree_in_any_order() -> None:
     near = (10.5, 20, 30, 39.25, 0.89, 1)
-    seen = agreed("peer", [found(ONE, OTHER)], [found(OTHER, near)], THRESHOLD)
+    seen = agreed("peer", [found(ONE, OTHER)], [found(OTHER, near)], THRESHOLD, SAME_ENGINE)
     assert (seen.detections, seen.boxes_px, seen.scores) == (2, 0.75, 0.01)
 
 
@@ -74,17 +73,29 @@ def test_answers_within_the_tolerances_agree_in_any_order() -> None:
 )
 def test_other_detections_are_refused_with_what_differs(theirs: list[Any], said: str) -> None:
     with pytest.raises(BenchError, match=f"peer does not detect what this server does.*{said}"):
-        agreed("peer", [found(ONE, OTHER)], [found(*theirs)], THRESHOLD)
+        agreed("peer", [found(ONE, OTHER)], [found(*theirs)], THRESHOLD, SAME_ENGINE)
 
 
 def test_a_box_just_above_the_threshold_may_be_missing_on_either_side() -> None:
     edge = (*OTHER[:4], 0.26, 2)
-    assert agreed("peer", [found(ONE, edge), found(ONE)], [found(ONE), found(ONE, edge)], THRESHOLD).detections == 2
+    assert (
+        agreed(
+            "peer", [found(ONE, edge), found(ONE)], [found(ONE), found(ONE, edge)], THRESHOLD, SAME_ENGINE
+        ).detections
+        == 2
+    )
+
+
+def test_only_another_engine_in_int8_may_be_further_away() -> None:
+    assert tolerance_of("openvino", "int8") == tolerance_of("onnxruntime", "float32") == SAME_ENGINE
+    assert tolerance_of("onnxruntime", "int8") == OTHER_ENGINE_INT8
+    further = (12.0, *ONE[1:])
+    assert agreed("peer", [found(ONE)], [found(further)], THRESHOLD, OTHER_ENGINE_INT8).boxes_px == 2
 
 
 def test_an_image_without_an_answer_is_refused() -> None:
     with pytest.raises(BenchError, match="peer answered 1 of 2 images"):
-        agreed("peer", [found(), found()], [found()], THRESHOLD)
+        agreed("peer", [found(), found()], [found()], THRESHOLD, SAME_ENGINE)
 
 
 class Answering(BaseHTTPRequestHandler):
@@ -231,8 +242,13 @@ def result() -> dict[str, Any]:
         "images": {"count": 16, "width": 1280, "height": 960, "quality": 90, "mean_bytes": 182_000},
         "arithmetic": "int8",
         "seconds": 8,
-        "tolerance": {"images": 4, "boxes_px": 1, "scores": 0.02},
-        "agreement": {"Peer": {"detections": 20, "boxes_px": 0.25, "scores": 0.001}},
+        "agreement": {
+            "images": 4,
+            "Peer": {
+                "tolerance": {"boxes_px": 1.0, "scores": 0.02},
+                "largest": {"detections": 20, "boxes_px": 0.25, "scores": 0.001},
+            },
+        },
         "chosen": {"Peer": "2 workers of 1 inference thread"},
         **summary(rounds(), ["Peer"], "Peer, raw frames"),
     }
@@ -254,6 +270,7 @@ def test_the_tables_show_every_contender_and_what_it_lacks() -> None:
     assert "| **this server, HTTP** | 30.0 | 30.0 | 30.0 | 44.0 |" in text
     assert "| loop in one process | 30.0 | - | - | 50.0 |" in text
     assert "| Peer | 20 / 30 | 20 / 30 | 25.0 | 2 % | 400 |" in text
+    assert "Peer: 0.25 px, 0.001." in text
     assert "| this server, HTTP / Peer (1.00 to 1.25) | **1.10** |" in text
     prose = [line for line in text.splitlines() if not line.startswith("|")]
     assert max(map(len, prose)) <= 120
@@ -287,8 +304,6 @@ def test_litserve_detects_what_this_server_detects_and_is_loaded(server: TritonS
         ours = [detector.detect(image) for image in images]
     peer = all_peers(2)[0]
     network = _network(REPOSITORY, server.proved()["yolo"].arithmetic, tmp_path)
-    contender = Contender(peer.name, peer, peer.settings[0], network, paths)
-    same = agreed(peer.name, ours, contender.answers(), THRESHOLD)
-    assert same.detections > 10
+    contender = Contender(peer.name, peer, peer.settings[0], network, paths, SAME_ENGINE)
+    assert contender.agrees(ours).detections > 10
     assert contender.load([2], 1.0)[2]["images_per_second"] > 1
-    assert np.isfinite(same.boxes_px)
