@@ -70,3 +70,11 @@ clean:
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target .bench tritonclient==2.50.0 || \
 	  { echo "make: perf_analyzer could not be installed; pip says why above. Run make again." >&2; exit 2; }
 	@touch $@
+
+# The servers that bench.peers holds this one against: an environment of their own, which .venv knows nothing of.
+.bench/peers: .venv/bin/pip bench/peers/requirements.txt constraints.txt
+	@echo "Installing LitServe, BentoML and Ray Serve (once, about 1 GB) into $@"
+	@rm -rf $@ && $(BIN)/python -m venv $@
+	@$@/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -r bench/peers/requirements.txt || \
+	  { rm -rf $@; $(NOT_INSTALLED); }
+	@touch $@

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import onnxruntime
 
+from bench import opencv_letterbox
 from bench.errors import BenchError
 from bench.in_process import Stages
 from bench.steady import steady
 from triton_yolo.dali_definition import load_definition
-from triton_yolo.nms.letterbox import PAD
 from triton_yolo.server.runtimes.onnxruntime_cuda.graph import gpu_graph
 
 BATCHES = (32, 128)  # images at a time; the server's largest batch, and more than it takes
@@ -76,11 +76,7 @@ def letterboxed(stages: Stages) -> Callable[[bytes], tuple[np.ndarray, np.ndarra
     letterbox = stages.served.letterbox
 
     def prepare(image: bytes) -> tuple[np.ndarray, np.ndarray]:
-        pixels = cv2.cvtColor(cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-        top, left, height, width = letterbox.place(*pixels.shape[:2])
-        canvas = np.full((letterbox.height, letterbox.width, 3), PAD, np.uint8)
-        canvas[top : top + height, left : left + width] = cv2.resize(pixels, (width, height))
-        planes = np.stack(cv2.split(canvas))  # behind each other here, on all cores, or ONNX Runtime does it on one
-        return planes, np.array(pixels.shape[:2], np.int32)
+        # The planes are put behind each other here, on all cores; ONNX Runtime would do it on one.
+        return opencv_letterbox.letterboxed(opencv_letterbox.decoded(image), letterbox)
 
     return prepare

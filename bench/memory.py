@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from triton_yolo.clients.detector import Detector
@@ -19,8 +20,9 @@ def resident_bytes(pid: int) -> int:
     """
     total = 0
     for process in (pid, *descendants(pid)):
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(KINDS))
+        with suppress(FileNotFoundError, ProcessLookupError):  # has ended meanwhile
+            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+            total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(KINDS))
     return total
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from bench.memory import descendants
@@ -14,6 +15,13 @@ def processor_seconds(pid: int) -> float:
     """Return the processor time that a process, its living descendants and its ended children have taken (proc(5))."""
     total = 0
     for process in (pid, *descendants(pid)):
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        total += sum(map(int, fields[11:15]))  # utime, stime, and those of children that have ended
+        with suppress(FileNotFoundError, ProcessLookupError):  # has ended meanwhile
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15]))  # utime, stime, and those of children that have ended
     return total / TICKS
+
+
+def idle_and_all() -> tuple[int, int]:
+    """Return what the machine's cores have idled and all that has passed on them, in ticks (proc(5))."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)  # idle and waiting for a disk; guests' time is part of the users'
