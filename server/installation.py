@@ -36,8 +36,8 @@ class Installation:
             # Triton's DALI backend asks for DALI's older executor, which is slower (docs/gpu-speed.md). DALI reads this
             # (its pull request 5528, "Executor 2.0").
             "DALI_USE_EXEC2": "1",
-            # What one thread takes another gives back, and each of some hundred has an arena of its own otherwise, which
-            # grows for thousands of requests (mallopt(3)).
+            # One thread gives back what another has taken: where each of some hundred has an arena of its own, arenas
+            # grow for thousands of requests (mallopt(3)).
             "MALLOC_ARENA_MAX": "2",
             **os.environ,
             "PATH": os.pathsep.join(paths),

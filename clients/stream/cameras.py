@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from triton_yolo.clients.errors import DetectionError
 from triton_yolo.clients.memory.ring import Reader, Ring
@@ -78,11 +78,16 @@ class Cameras:
             self._changes -= 1
             self._changed()
 
-    async def start(self, configs: Iterable[CameraConfig]) -> None:
+    async def start(self, configs: Iterable[CameraConfig], attach: Callable[[], Awaitable[None]]) -> None:
         """Open the first cameras together, so that those of one size share a ring.
+
+        Args:
+            configs: of the cameras.
+            attach: tells the server of the rings; no camera captures before that is done.
 
         Raises:
             LineError: one cannot be opened, and will not come back.
+            DetectionError: of ``attach``.
         """
         cameras = [self._new(config) for config in configs]
         found = await asyncio.gather(*(camera.open() for camera in cameras), return_exceptions=True)
@@ -96,10 +101,12 @@ class Cameras:
                 groups.setdefault(result.nbytes, []).append(camera)
             else:
                 self._note(camera, "waiting", str(result))
-        for nbytes, group in groups.items():
-            seats = self._ring(nbytes, group)
-            for camera, seat in zip(group, seats, strict=True):
-                camera.begin(seat, self.ready, self._row(camera))
+        places = [
+            place for nbytes, group in groups.items() for place in zip(group, self._ring(nbytes, group), strict=True)
+        ]
+        await attach()
+        for camera, seat in places:
+            camera.begin(seat, self.ready, self._row(camera))
         for camera in cameras:
             self._tasks[camera.name] = asyncio.ensure_future(self._keep(camera))
 

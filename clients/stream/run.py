@@ -84,8 +84,7 @@ class Stream:
             self._view = View(self._cameras, self._collector.statistics, line.slots)
             listener = Control(control, self._handle) if control else None
             try:
-                await self._cameras.start(line.cameras)
-                await self._collector.attach()
+                await self._cameras.start(line.cameras, self._collector.attach)
                 if listener:
                     await listener.open()
                 for number in (signal.SIGINT, signal.SIGTERM):

@@ -25,6 +25,10 @@ FORMAT = '{"format": {"pixel_format": "rgb", "height": 8, "width": 8, "nbytes": 
 Body = Callable[[Cameras], Awaitable[None]]
 
 
+async def attached() -> None:
+    """There is no server to tell."""
+
+
 def config(name: str = "a", **more: object) -> CameraConfig:
     return CameraConfig.model_validate({"name": name, "uri": "synthetic:photo", **more})
 
@@ -153,7 +157,7 @@ def test_children_of_a_process_that_hold_its_pipes_end_with_it(processes: Callab
     processes(f"{says(DEVICE)}; sleep 1000 & exec sleep 0.2")
 
     async def body(cameras: Cameras) -> None:
-        await cameras.start([config()])
+        await cameras.start([config()], attached)
         await until(lambda: cameras["a"].restarts > 1)
         await cameras.stop()
 
@@ -165,7 +169,7 @@ def test_any_words_on_stderr_are_read(processes: Callable[[str], None]) -> None:
     processes(f"{says(DEVICE)}; head -c 300000 /dev/zero >&2; {says(ENDED)}")
 
     async def body(cameras: Cameras) -> None:
-        await cameras.start([config()])
+        await cameras.start([config()], attached)
         await until(lambda: cameras.over)
         assert cameras["a"].state == "ended"
 
@@ -204,7 +208,7 @@ def test_silence_ends_a_process_that_does_not_wait_for_its_reader(processes: Cal
     processes(f"{says(FILE)}; exec sleep 1000")
 
     async def body(cameras: Cameras) -> None:
-        await cameras.start([config(silent_after=0.2)])
+        await cameras.start([config(silent_after=0.2)], attached)
         await until(lambda: cameras["a"].restarts > 0)
         assert cameras["a"].trouble == "no frame within 0.2 s"
         await cameras.stop()
@@ -222,7 +226,7 @@ def test_a_file_that_waits_for_its_reader_is_never_silent(processes: Callable[[s
     processes(f"{says(PATIENT)}; exec sleep 1")
 
     async def body(cameras: Cameras) -> None:
-        await cameras.start([config(silent_after=0.1)])
+        await cameras.start([config(silent_after=0.1)], attached)
         await until(lambda: cameras["a"].state != "running")
         assert cameras["a"].trouble == "its process ended"
 
@@ -235,7 +239,7 @@ def test_a_device_is_opened_for_ever_and_a_file_that_kills_its_process_is_not(
     processes(f"case $4 in file) {says(FILE)};; *) {says(DEVICE)};; esac; kill -SEGV $$")
 
     async def body(cameras: Cameras) -> None:
-        await cameras.start([config("file"), config("device")])
+        await cameras.start([config("file"), config("device")], attached)
         await until(lambda: cameras["file"].over)
         assert cameras["file"].state == "failed"
         assert cameras["file"].trouble == "its process was ended by SIGSEGV"
@@ -255,7 +259,7 @@ def test_a_source_that_ends_with_an_error_is_opened_anew_only_if_it_comes_back(
     processes(f"case $4 in file) {says(FILE)};; *) {says(DEVICE)};; esac; {lost}")
 
     async def body(cameras: Cameras) -> None:
-        await cameras.start([config("file"), config("device")])
+        await cameras.start([config("file"), config("device")], attached)
         await until(lambda: cameras["file"].over and cameras["device"].restarts > 1)
         assert (cameras["file"].state, cameras["file"].restarts) == ("failed", 0)
         await cameras.stop()
@@ -274,7 +278,7 @@ def test_a_camera_that_changes_its_size_gets_a_ring_where_it_needs_one(
               f"[ $n = 2 ] && exec sleep 1000\nsleep 0.2; {lost}")  # fmt: skip
 
     async def body(cameras: Cameras) -> None:
-        await cameras.start([config()])
+        await cameras.start([config()], attached)
         [first] = cameras["a"].seats
         await until(lambda: cameras["a"].restarts == 1 and cameras["a"].state == "running")
         assert cameras["a"].trouble.endswith("it was 8x8, and is 64x64 now")
@@ -295,7 +299,7 @@ def test_a_line_that_ends_takes_no_camera(processes: Callable[[str], None]) -> N
     processes(f"{says(DEVICE)}; exec sleep 1000")
 
     async def body(cameras: Cameras) -> None:
-        await cameras.start([config()])
+        await cameras.start([config()], attached)
         await cameras.stop()
         with pytest.raises(LineError, match="camera b: the line ends"):
             cameras.add(config("b"))
@@ -308,7 +312,7 @@ def test_a_line_whose_cameras_were_all_removed_waits_for_others(processes: Calla
     processes(f"{says(DEVICE)}; exec sleep 1000")
 
     async def body(cameras: Cameras) -> None:
-        await cameras.start([config()])
+        await cameras.start([config()], attached)
         await cameras.remove("a")
         assert cameras["a"].over
         assert not cameras.over
@@ -322,3 +326,19 @@ def test_a_line_whose_cameras_were_all_removed_waits_for_others(processes: Calla
         assert cameras.over
 
     run(body)
+
+
+def test_no_camera_captures_before_the_server_knows_its_ring() -> None:
+    captured = []
+
+    async def body(cameras: Cameras) -> None:
+        async def attach() -> None:
+            await asyncio.sleep(0.5)  # frames would come every 2 ms
+            captured.extend(camera.captured for camera in cameras)
+
+        await cameras.start([config(fps=500, options={"size": "32x32", "frames": 1})], attach)
+        await until(lambda: cameras["a"].captured > 0)
+        await cameras.stop()
+
+    run(body)
+    assert captured == [0]
