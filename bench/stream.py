@@ -56,9 +56,11 @@ def main(
     device: Annotated[Literal["cpu", "gpu"], typer.Option(help="Device of the server.")] = "cpu",
     backends: Annotated[Path | None, typer.Option(help="Folder with Triton's native DALI backend, to use it.")] = None,
     memory: Annotated[Literal["system", "cuda"], typer.Option(help="Of rate: how frames reach the server.")] = "system",
+    pixel_format: Annotated[str, typer.Option(help="Of rate: what the sensors deliver, such as bayer_rggb.")] = "rgb",
     cameras: Annotated[int, typer.Option(min=1, help="Of rate and soak: number of cameras.")] = 4,
     fps: Annotated[float, typer.Option(min=0.1, help="Frames a second of each camera.")] = 2.0,
     seconds: Annotated[float, typer.Option(min=1, help="Of rate and soak: length of a run.")] = 60.0,
+    trials: Annotated[int, typer.Option(min=0, help="Of rate: rates that are tried for the highest that holds.")] = 6,
     rounds: Annotated[int, typer.Option(min=1, help="Of cost: all ways in turn, so many times.")] = 3,
 ) -> None:
     """Measure lines of cameras: each frame of 1280x960, from its capture to its verdict.
@@ -72,7 +74,7 @@ def main(
             if what == "cost":
                 result = bench.cost(rounds)
             elif what == "rate":
-                result = bench.rate(cameras, memory, seconds)
+                result = bench.rate(cameras, memory, seconds, pixel_format, trials)
             else:
                 result = bench.soak(cameras, seconds)
     except TritonYoloError as error:
@@ -130,19 +132,27 @@ class Bench:
             },
         }
 
-    def rate(self, cameras: int, memory: str, seconds: float) -> dict[str, Any]:
+    def rate(self, cameras: int, memory: str, seconds: float, form: str, trials: int) -> dict[str, Any]:
         """Return the report at the rate asked for, and the highest rate that holds without a drop."""
-        settings = [{"uri": "synthetic:photo"}] * cameras
-        asked = self._report(settings, memory, seconds)
+        settings = [{"uri": "synthetic:photo", "options": {"pixel_format": form}}] * cameras
+        asked = self._told(settings, memory, seconds, self._fps)
         low, high = (self._fps, None) if not asked["total"]["dropped"] else (0.0, self._fps)
-        trial = min(20.0, seconds)
-        for _ in range(6):
-            fps = low * 1.5 if high is None else (low + high) / 2
-            if self._report(settings, memory, trial, fps)["total"]["dropped"]:
+        trial = min(15.0, seconds)
+        for _ in range(trials):
+            fps = round(low * 1.5 if high is None else (low + high) / 2, 1)
+            if self._told(settings, memory, trial, fps)["total"]["dropped"]:
                 high = fps
             else:
                 low = fps
-        return {"cameras": cameras, "fps": self._fps, "memory": memory, "report": asked, "highest_fps": round(low, 2)}
+        settled = {"cameras": cameras, "fps": self._fps, "memory": memory, "pixel_format": form}
+        return {**settled, "report": asked, "highest_fps": low}
+
+    def _told(self, cameras: list[dict[str, Any]], memory: str, seconds: float, fps: float) -> dict[str, Any]:
+        """Run a line, and show what came of it, on stderr: what is cut short has told something."""
+        report = self._report(cameras, memory, seconds, fps)
+        total = {key: report["total"][key] for key in ("captured", "dropped", "latency_ms", "frames_per_second")}
+        typer.echo(f"{fps:g} frames/s of each camera for {seconds:g} s: {json.dumps(total)}", err=True)
+        return report
 
     def soak(self, cameras: int, seconds: float) -> dict[str, Any]:
         """Return memory and open files of the line's and the server's processes over time."""
