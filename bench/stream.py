@@ -65,7 +65,7 @@ def main(
 ) -> None:
     """Measure lines of cameras: each frame of 1280x960, from its capture to its verdict.
 
-    Leaves stream-WHAT-DEVICE.json.
+    Leaves stream-WHAT-DEVICE.json; of rate, stream-rate-DEVICE-FORMAT.json.
     """
     try:
         with TritonServer(ROOT / "model_repository", free_addresses(), lambda line: None, device, backends) as server:
@@ -81,7 +81,8 @@ def main(
         leave("python -m bench.stream", str(error))
     machine = {**describe_machine(), **(describe_gpu() if device == "gpu" else {}), "date": date.today().isoformat()}
     text = json.dumps({"measured_on": machine, "frame": {"height": HEIGHT, "width": WIDTH}, **result}, indent=2)
-    write_whole(out / f"stream-{what}-{device}.json", f"{text}\n".encode())
+    form = f"-{pixel_format}" if what == "rate" else ""
+    write_whole(out / f"stream-{what}-{device}{form}.json", f"{text}\n".encode())
     typer.echo(text)
 
 

@@ -18,18 +18,20 @@ from triton_yolo.clients.base import stops_everything
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.errors import DetectionError, RegionInUse, ServerBusy, UnknownRegion
 from triton_yolo.clients.memory.ring import Capture, Reason, Ring
+from triton_yolo.clients.pixel_formats import PIXEL_FORMATS
 from triton_yolo.clients.protocols.calls import model_config
 from triton_yolo.clients.request import request_parameters
 from triton_yolo.clients.stream.accounts import Seat
 from triton_yolo.clients.stream.cameras import Cameras
 from triton_yolo.clients.stream.carriers import Carrier, Parcel, Slot
-from triton_yolo.clients.stream.frames import FORMATS, STATES, Frame, Verdict, VerdictState
+from triton_yolo.clients.stream.frames import ENCODED, FORMATS, STATES, Frame, Verdict, VerdictState
 from triton_yolo.clients.stream.line import Line
 from triton_yolo.clients.stream.order import Order
 from triton_yolo.clients.stream.statistics import CameraStatistics
 from triton_yolo.clients.stream.supervised import Camera
 from triton_yolo.clients.stream.window import Window
 
+FIRST_SECONDS = 30.0  # longest wait for the first answer
 GRACE = 0.25  # seconds that an answer may take longer than the deadline before the request is given up
 UNREADABLE_SECONDS = 0.5  # between two looks at an account that is in the middle of a change
 FORGET_ATTEMPTS, FORGET_SECONDS = 5, 0.3  # to have a ring forgotten that the server reads still, and between them
@@ -118,12 +120,33 @@ class Collector:
         self._finish()
 
     async def attach(self) -> None:
-        """Tell the server of the rings that there are.
+        """Tell the server of the rings that there are, and let it find something in them once, before a frame comes.
+
+        The first request of a kind takes longer than others, by half a second where a pipeline is built for it.
 
         Raises:
-            DetectionError: it refuses, or is away.
+            DetectionError: it refuses the rings, or is away.
         """
         await self._attach([reader.ring for reader in self._cameras.readers])
+        for parcel in self._carrier.parcels(self._samples(), {}):
+            try:
+                await asyncio.wait_for(self._detector.run(parcel.request), FIRST_SECONDS)
+            except (DetectionError, asyncio.TimeoutError) as error:
+                logger.info("the first request was not answered, and frames will tell why: %s", error)
+            finally:
+                self._carrier.done(parcel)
+
+    def _samples(self) -> list[Frame]:
+        """Return a frame of each camera that delivers pixels, of what lies in the ring before the first one."""
+        samples = []
+        for camera in self._cameras:
+            form, seat = camera.format, camera.seat
+            if form and seat and form.pixel_format != ENCODED:
+                nbytes = PIXEL_FORMATS[form.pixel_format].nbytes(form.height, form.width)
+                number = FORMATS.index(form.pixel_format)
+                capture = Capture(seat.column, 0, 0, 0, 0, nbytes, form.height, form.width, number)
+                samples.append(Frame(camera.name, capture, form.pixel_format, Slot(seat.ring, capture)))
+        return samples
 
     async def detach(self) -> None:
         """Let the server forget all rings; one that does not answer is asked once."""
