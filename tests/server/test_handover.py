@@ -1,0 +1,32 @@
+"""Requests are handed over by the models on a CPU, so that Triton's batcher never waits for one to be free."""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+
+from tests.server.wire import Client, concurrently
+from triton_yolo.boards import draw_board
+from triton_yolo.server.process import TritonServer
+
+
+def durations(server: TritonServer, name: str) -> dict[str, float]:
+    """Microseconds of a counter, by model."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.addresses.metrics}/metrics") as answer:
+        lines = answer.read().decode()
+    return {
+        model: float(value) for model, value in re.findall(rf'^{name}{{model="(\w+)".*}} (\S+)', lines, re.MULTILINE)
+    }
+
+
+def test_execute_returns_before_the_answer_and_a_metric_has_the_time_until_then(server: TritonServer) -> None:
+    frames = draw_board(1, 1280, 960, "photo").image[None]
+    client = Client(server.addresses)
+    concurrently(lambda number: client.ask("detect_frames", frames=frames), range(12), threads=3)
+    inside, outside = (
+        durations(server, "nv_inference_compute_infer_duration_us"),
+        durations(server, "yolo_handover_duration_us"),
+    )
+    assert outside["yolo"] > 2 * inside["yolo"], "execute computes"
+    assert outside["preprocess_frames"] > 2 * inside["preprocess_frames"]
+    assert "nms" not in outside
