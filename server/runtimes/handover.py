@@ -2,7 +2,7 @@
 
 ``execute`` that computes keeps its instance busy, and Triton's dynamic batcher can miss the moment at which it is free
 again: it waits for a consumer that is about to come, and is told of it too early
-(DynamicBatchScheduler::WaitForPayloadSlotAvailable in triton-inference-server/core, up to 26.08 at least, where queues
+(DynamicBatchScheduler::WaitForPayloadSlotAvailable in triton-inference-server/core, 24.10 to June 2026, where queues
 have a bound, a time limit or priorities). The request then waits for the next one, or half a second. So ``execute``
 hands requests over and returns, as long as there is room; the rest waits in Triton's queue, which has the bounds.
 """
@@ -61,6 +61,8 @@ class Handover:
     def _answer(self, sender: Any, images: int, since: int, response: Any) -> None:
         try:
             sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        except Exception as error:  # the thread goes on: others wait for it
+            pb_utils.Logger.log_error(f"an answer could not be sent: {error!r}")
         finally:
             with self._changed:
                 self._inside -= images
