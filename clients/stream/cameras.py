@@ -22,6 +22,8 @@ STEADY_SECONDS = 30.0  # after so long a source is taken for well again
 
 logger = logging.getLogger(__name__)
 
+Seated = tuple[Camera, Seat]
+
 
 class Cameras:
     """All cameras of a line, and their rings.
@@ -78,12 +80,13 @@ class Cameras:
             self._changes -= 1
             self._changed()
 
-    async def start(self, configs: Iterable[CameraConfig], attach: Callable[[], Awaitable[None]]) -> None:
+    async def start(self, configs: Iterable[CameraConfig], attach: Callable[[list[Seated]], Awaitable[None]]) -> None:
         """Open the first cameras together, so that those of one size share a ring.
 
         Args:
             configs: of the cameras.
-            attach: tells the server of the rings; no camera captures before that is done.
+            attach: tells the server of the rings, by the cameras and their seats there; no camera captures before that
+                is done.
 
         Raises:
             LineError: one cannot be opened, and will not come back.
@@ -104,7 +107,7 @@ class Cameras:
         places = [
             place for nbytes, group in groups.items() for place in zip(group, self._ring(nbytes, group), strict=True)
         ]
-        await attach()
+        await attach(places)
         for camera, seat in places:
             camera.begin(seat, self.ready, self._row(camera))
         for camera in cameras:

@@ -119,34 +119,25 @@ class Collector:
             await asyncio.gather(*tasks, return_exceptions=True)
         self._finish()
 
-    async def attach(self) -> None:
+    async def attach(self, places: Sequence[tuple[Camera, Seat]]) -> None:
         """Tell the server of the rings that there are, and let it find something in them once, before a frame comes.
 
         The first request of a kind takes longer than others, by half a second where a pipeline is built for it.
+
+        Args:
+            places: the cameras that will begin, and their seats.
 
         Raises:
             DetectionError: it refuses the rings, or is away.
         """
         await self._attach([reader.ring for reader in self._cameras.readers])
-        for parcel in self._carrier.parcels(self._samples(), {}):
+        for parcel in self._carrier.parcels(_samples(places), {}):
             try:
                 await asyncio.wait_for(self._detector.run(parcel.request), FIRST_SECONDS)
             except (DetectionError, asyncio.TimeoutError) as error:
                 logger.info("the first request was not answered, and frames will tell why: %s", error)
             finally:
                 self._carrier.done(parcel)
-
-    def _samples(self) -> list[Frame]:
-        """Return a frame of each camera that delivers pixels, of what lies in the ring before the first one."""
-        samples = []
-        for camera in self._cameras:
-            form, seat = camera.format, camera.seat
-            if form and seat and form.pixel_format != ENCODED:
-                nbytes = PIXEL_FORMATS[form.pixel_format].nbytes(form.height, form.width)
-                number = FORMATS.index(form.pixel_format)
-                capture = Capture(seat.column, 0, 0, 0, 0, nbytes, form.height, form.width, number)
-                samples.append(Frame(camera.name, capture, form.pixel_format, Slot(seat.ring, capture)))
-        return samples
 
     async def detach(self) -> None:
         """Let the server forget all rings; one that does not answer is asked once."""
@@ -485,3 +476,16 @@ class Collector:
                 self.unbalanced = f"camera {camera.name}: {judged} verdicts on {account.captured} frames"
         self._unreadable.clear()
         self._check()
+
+
+def _samples(places: Sequence[tuple[Camera, Seat]]) -> list[Frame]:
+    """Return a frame of each camera that delivers pixels, of what lies in the ring before the first one."""
+    samples = []
+    for camera, seat in places:
+        form = camera.format
+        if form and form.pixel_format != ENCODED:
+            nbytes = PIXEL_FORMATS[form.pixel_format].nbytes(form.height, form.width)
+            number = FORMATS.index(form.pixel_format)
+            capture = Capture(seat.column, 0, 0, 0, 0, nbytes, form.height, form.width, number)
+            samples.append(Frame(camera.name, capture, form.pixel_format, Slot(seat.ring, capture)))
+    return samples

@@ -25,7 +25,7 @@ FORMAT = '{"format": {"pixel_format": "rgb", "height": 8, "width": 8, "nbytes": 
 Body = Callable[[Cameras], Awaitable[None]]
 
 
-async def attached() -> None:
+async def attached(places: object) -> None:
     """There is no server to tell."""
 
 
@@ -332,7 +332,7 @@ def test_no_camera_captures_before_the_server_knows_its_ring() -> None:
     captured = []
 
     async def body(cameras: Cameras) -> None:
-        async def attach() -> None:
+        async def attach(places: object) -> None:
             await asyncio.sleep(0.5)  # frames would come every 2 ms
             captured.extend(camera.captured for camera in cameras)
 

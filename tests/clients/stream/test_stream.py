@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tritonclient.grpc
 import yaml
 
 from tests.conftest import ROOT
@@ -94,6 +95,26 @@ def test_each_frame_has_a_verdict_in_order_and_the_report_adds_up(server: Triton
         assert content["total"][key] == sum(camera[key] for camera in content["cameras"])
     assert content["total"]["account_checks"] > 0
     assert not list(FOLDER.glob(f"*test-{tmp_path.name}*"))
+
+
+def images_of(server: TritonServer, model: str) -> int:
+    """Images that a model has answered."""
+    with tritonclient.grpc.InferenceServerClient(url(server)) as client:
+        return int(client.get_inference_statistics(model).model_stats[0].inference_count)
+
+
+@pytest.mark.parametrize(("pixel_format", "model"), [("rgb", "detect_frames"), ("bayer_grbg", "detect_bayer")])
+def test_the_server_has_found_something_before_the_first_frame_comes(
+    server: TritonServer, tmp_path: Path, pixel_format: str, model: str
+) -> None:
+    before = images_of(server, model)
+    report = tmp_path / "report.json"
+    cameras = [synthetic(name, pixel_format=pixel_format) for name in ("left", "right")]
+    result = stream(line_file(tmp_path, server, cameras, deadline_ms=60_000), "--seconds", 1, "--report", report)
+    assert result.returncode == 0, result.stderr
+    total = json.loads(report.read_text())["total"]
+    assert total["captured"] == total["answered"]
+    assert images_of(server, model) - before == total["answered"] + len(cameras)
 
 
 @pytest.mark.parametrize("memory", ["system", "plain"])
