@@ -220,9 +220,20 @@ class TritonServer:
                 urllib.request.urlopen(ready, timeout=2),
                 urllib.request.urlopen(metrics, timeout=2),
             ):
+                self._let_threads_finish()
                 return
             time.sleep(0.1)
         raise ServerError(f"tritonserver was not ready after {seconds:.0f} s: {self.complaint()}")
+
+    def _let_threads_finish(self) -> None:
+        """Let no thread of the server take the core of the one that wakes it (SCHED_BATCH of sched(7)).
+
+        The batcher's thread is woken by a model's instance a moment before that asks for work, and must not look
+        earlier (docs/cpu-speed.md). The processes of Python models stay as they are.
+        """
+        for task in Path(f"/proc/{self.running.pid}/task").iterdir():
+            with contextlib.suppress(OSError):  # it has ended, or the machine does not allow it
+                os.sched_setscheduler(int(task.name), os.SCHED_BATCH, os.sched_param(0))
 
     def proved(self) -> dict[str, Proved]:
         """Return what each network computes in and how that was proved, by model, once the server is ready."""

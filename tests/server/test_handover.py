@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import urllib.request
+from pathlib import Path
 
 from tests.server.wire import Client, concurrently
 from triton_yolo.boards import draw_board
@@ -30,3 +32,8 @@ def test_execute_returns_before_the_answer_and_a_metric_has_the_time_until_then(
     assert outside["yolo"] > 2 * inside["yolo"], "execute computes"
     assert outside["preprocess_frames"] > 2 * inside["preprocess_frames"]
     assert "nms" not in outside
+
+
+def test_no_thread_of_the_server_takes_the_core_of_the_one_that_wakes_it(server: TritonServer) -> None:
+    threads = [int(task.name) for task in Path(f"/proc/{server.running.pid}/task").iterdir()]
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
