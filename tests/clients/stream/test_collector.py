@@ -406,7 +406,7 @@ def test_requests_that_find_a_server_started_anew_register_once() -> None:
 
     async def body(line: Played) -> None:
         nonlocal knows
-        await line.collector.attach()
+        await line.collector.attach([])
         line.capture()
         await asyncio.sleep(0.01)
         line.capture()
