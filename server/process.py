@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -87,11 +88,18 @@ class Proved(NamedTuple):
 
 
 def free_addresses() -> Addresses:
-    """Return three ports of 127.0.0.1 that nobody listens on at the moment."""
+    """Return three ports of 127.0.0.1 that nobody has at the moment.
+
+    They lie below those that the kernel gives to clients (ip_local_port_range of ip(7)), which might have one before
+    the server opens it.
+    """
     with contextlib.ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(3)]
         for probe in probes:
-            probe.bind(("127.0.0.1", 0))
+            while True:
+                with contextlib.suppress(OSError):
+                    probe.bind(("127.0.0.1", 16_384 + secrets.randbelow(16_384)))
+                    break
         return Addresses("127.0.0.1", *(probe.getsockname()[1] for probe in probes))
 
 
