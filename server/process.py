@@ -175,7 +175,7 @@ class TritonServer:
             text=True,
             errors="replace",
             start_new_session=True,  # a Ctrl-C reaches this process alone, which passes it on
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
         self.reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
         self.reader.start()
@@ -278,7 +278,7 @@ class TritonServer:
         _remove(self.name)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask the kernel to end the server if this process is killed (prctl(2))."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 

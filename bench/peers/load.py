@@ -10,13 +10,12 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -25,6 +24,7 @@ import numpy as np
 
 from bench.errors import BenchError
 from bench.memory import resident_bytes
+from bench.peers.programs import in_own_process
 from bench.processor_time import idle_and_all, processor_seconds
 
 STARTING = 1.0  # seconds of each load that are not counted
@@ -67,16 +67,8 @@ def loaded(job: Job) -> dict[int, dict[str, float]]:
     Raises:
         BenchError: a request failed; with what the process said.
     """
-    result = subprocess.run(
-        [sys.executable, "-m", "bench.peers.load"],
-        input=json.dumps(asdict(job)),
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).resolve().parents[2],
-    )
-    if result.returncode:
-        raise BenchError(f"the load of {job.address} failed: {(result.stderr.strip().splitlines() or ['?'])[-1]}")
-    return {int(level): figures for level, figures in json.loads(result.stdout).items()}
+    seen = in_own_process("bench.peers.load", job, f"the load of {job.address}")
+    return {int(level): figures for level, figures in seen.items()}
 
 
 def run(job: Job) -> dict[int, dict[str, float]]:

@@ -9,13 +9,12 @@ import itertools
 import json
 import os
 import queue
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,9 @@ import cv2
 import numpy as np
 
 from bench import opencv_letterbox
-from bench.errors import BenchError
 from bench.in_process import Stages, loops
 from bench.memory import resident_bytes
+from bench.peers.programs import in_own_process
 from bench.processor_time import idle_and_all
 from triton_yolo.openvino_runtime import ov
 
@@ -58,16 +57,7 @@ def looped(job: LoopJob) -> dict[str, Any]:
     Raises:
         BenchError: with what the process said.
     """
-    result = subprocess.run(
-        [sys.executable, "-m", "bench.peers.loop"],
-        input=json.dumps(asdict(job)),
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).resolve().parents[2],
-    )
-    if result.returncode:
-        raise BenchError(f"the loop in one process failed: {(result.stderr.strip().splitlines() or ['?'])[-1]}")
-    content: dict[str, Any] = json.loads(result.stdout)
+    content: dict[str, Any] = in_own_process("bench.peers.loop", job, "the loop in one process")
     return content
 
 

@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 
 from bench.__main__ import HEIGHT, IMAGES, QUALITY, WIDTH, draw_images
 from bench.errors import BenchError
 from bench.float_graph import NETWORK, float_repository
+from bench.opencv_letterbox import decoded
 from bench.peers.agreement import Agreement, Tolerance, agreed, from_answer, tolerance_of
 from bench.peers.load import Job, loaded
 from bench.peers.loop import LoopJob, looped
@@ -69,8 +69,7 @@ class Files:
             jpegs.append(folder / f"{number}.jpg")
             jpegs[-1].write_bytes(image)
             frames.append(folder / f"{number}.rgb")
-            pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
-            frames[-1].write_bytes(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).tobytes())
+            frames[-1].write_bytes(decoded(image).tobytes())
         return cls(jpegs, frames, round(statistics.mean(path.stat().st_size for path in jpegs)))
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.peers.plan import PATH, Engine, Network, Plan, Setting
-from bench.peers.programs import ROOT, Program, free_port
+from bench.peers.programs import ROOT, Program
+from triton_yolo.server.process import free_addresses
 
 PYTHON = ROOT / ".bench" / "peers" / "bin" / "python"  # made by `make .bench/peers`
 BOUNDARY = "triton-yolo-boundary"
@@ -53,7 +54,7 @@ class Peer:
             body: a request that it must answer.
             folder: an empty one, for what it writes.
         """
-        plan = Plan(free_port(), network, setting)
+        plan = Plan(free_addresses().http, network, setting)
         environment = {**PRIVATE, "BENTOML_HOME": str(folder / "bentoml"), **plan.environment()}
         command = [str(PYTHON), *self.command(plan.port)]
         with Program(f"{self.name}, {setting}", command, environment, folder) as program:

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from bench.errors import BenchError
+from triton_yolo.server.process import die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
 STARTS = 120.0  # seconds that a server may take
 ENDS = 15.0  # seconds that its processes may take after SIGTERM
-PR_SET_PDEATHSIG = 1
 
 
 class Program:
@@ -51,7 +51,7 @@ class Program:
                 stdout=said,
                 stderr=said,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         return self
 
@@ -120,14 +120,20 @@ def post(address: str, path: str, body: bytes, headers: Mapping[str, str]) -> An
     return json.loads(content)
 
 
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def in_own_process(module: str, job: Any, what: str) -> Any:
+    """Run a module as a program, which reads its job from stdin and writes what it saw to stdout, both JSON.
 
+    Args:
+        module: with its package.
+        job: a dataclass.
+        what: it is, for the message where it fails.
 
-def _die_with_parent() -> None:
-    """Ask the kernel to end the server if this process is killed (prctl(2))."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    Raises:
+        BenchError: it failed; with what it said last.
+    """
+    result = subprocess.run(
+        [sys.executable, "-m", module], input=json.dumps(asdict(job)), capture_output=True, text=True, cwd=ROOT
+    )
+    if result.returncode:
+        raise BenchError(f"{what} failed: {(result.stderr.strip().splitlines() or ['?'])[-1]}")
+    return json.loads(result.stdout)
