@@ -27,7 +27,9 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="All rungs in turn, this many times.")] = 3,
     seconds: Annotated[float, typer.Option(min=1, help="Length of one measurement.")] = 10,
     fps: Annotated[float | None, typer.Option(min=0.01, help="Of each camera, where latencies are compared.")] = None,
-    table: Annotated[Path | None, typer.Option(help="Measure nothing: print this case.json as Markdown.")] = None,
+    again: Annotated[
+        Path | None, typer.Option("--from", help="Measure nothing: make the report of this case.json anew.")
+    ] = None,
 ) -> None:
     """Measure what each step from the line as it is written first to the line as it is served here gives.
 
@@ -36,23 +38,23 @@ def main(
     (which takes a C compiler) and, on a GPU, bytes over its bus. Wants the machine for itself, for 15 minutes.
     """
     try:
-        if table:
-            typer.echo(markdown(json.loads(table.read_text())), nl=False)
-            return
-        plan = Plan(repository, device, backends, rounds, seconds, fps)
-        result = measure(plan, lambda words: typer.echo(words, err=True))
+        if again:
+            result = json.loads(again.read_text())
+        else:
+            plan = Plan(repository, device, backends, rounds, seconds, fps)
+            result = measure(plan, lambda words: typer.echo(words, err=True))
+        result["bars"] = bars(result)
+        out.mkdir(parents=True, exist_ok=True)
+        write_whole(out / "case.json", as_json(result))
+        write_whole(out / "case.md", markdown(result).encode())
+        with tempfile.TemporaryDirectory() as folder:
+            drawn = Path(folder) / "case.png"
+            picture(result, drawn)
+            write_whole(out / "case.png", drawn.read_bytes())
     except TritonYoloError as error:
         leave(COMMAND, str(error))
-    except (OSError, ValueError) as error:
-        leave(COMMAND, f"{table or out}: {error}")
-    result["bars"] = bars(result)
-    out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / "case.json", as_json(result))
-    write_whole(out / "case.md", markdown(result).encode())
-    with tempfile.TemporaryDirectory() as folder:
-        drawn = Path(folder) / "case.png"
-        picture(result, drawn)
-        write_whole(out / "case.png", drawn.read_bytes())
+    except (OSError, ValueError, KeyError) as error:
+        leave(COMMAND, f"{again or out}: {error}")
     typer.echo(markdown(result), nl=False)
 
 

@@ -77,7 +77,7 @@ def measure(plan: Plan, step: Callable[[str], None]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         step("drawing boards")
-        setting = _drawn(folder, plan)
+        setting = drawn(folder, plan.repository, plan.device)
         served = repositories(NETWORK, plan.repository, folder, plan.device)
         ladder = _Ladder(plan, setting, served, folder, step)
         first = ladder.checked()
@@ -110,9 +110,16 @@ def measure(plan: Plan, step: Callable[[str], None]) -> dict[str, Any]:
     }
 
 
-def _drawn(folder: Path, plan: Plan) -> Setting:
-    """Draw what the cameras see, and write it as they deliver it."""
-    boards = np.stack([draw_board(seed, WIDTH, HEIGHT, "photo").image for seed in range(CAMERAS * TICKS)])
+def drawn(folder: Path, repository: Path, device: Device, cameras: int = CAMERAS) -> Setting:
+    """Draw what the cameras see, and write it as they deliver it.
+
+    Args:
+        folder: for the files.
+        repository: that is served.
+        device: of the server.
+        cameras: how many.
+    """
+    boards = np.stack([draw_board(seed, WIDTH, HEIGHT, "photo").image for seed in range(cameras * TICKS)])
     mosaics = np.zeros(boards.shape[:3], np.uint8)
     for place, channel in enumerate((0, 1, 1, 2)):  # RGGB
         row, column = divmod(place, 2)
@@ -125,19 +132,19 @@ def _drawn(folder: Path, plan: Plan) -> Setting:
         options = (cv2.IMWRITE_JPEG_QUALITY, QUALITY)
         path.write_bytes(cv2.imencode(".jpg", cv2.cvtColor(board, cv2.COLOR_RGB2BGR), options)[1].tobytes())
         jpegs.append(str(path))
-    served = read_served_model(plan.repository)
+    served = read_served_model(repository)
     return Setting(
         "",
         jpegs,
         str(folder / "frames"),
         str(folder / "mosaics"),
         (len(boards), HEIGHT, WIDTH),
-        CAMERAS,
+        cameras,
         THRESHOLD,
         served.thresholds.iou,
         served.max_detections,
         served.letterbox,
-        "cuda" if plan.device == "gpu" else "system",
+        "cuda" if device == "gpu" else "system",
     )
 
 

@@ -48,18 +48,38 @@ class Verbs(TyperGroup):
         """Import the module of a verb, and return its command; None where there is no such verb."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        if cmd_name == "bench":
+        return self._command(cmd_name, VERBS[cmd_name][0])
+
+    def _command(self, verb: str, module: str) -> Any:
+        if verb == "bench" and str(CHECKOUT) not in sys.path:
             sys.path.insert(0, str(CHECKOUT))
-        with missing_packages(cmd_name):
-            function = import_module(VERBS[cmd_name][0]).main
+        with missing_packages(verb):
+            function = import_module(module).main
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-        app.command(cmd_name, cls=Command, context_settings=CONTEXT)(missing_packages(cmd_name)(function))
+        app.command(verb, cls=Command, context_settings=CONTEXT)(missing_packages(verb)(function))
         return typer.main.get_command(app)
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
+        """Take ``bench NAME`` for the measurement of that name, ``bench`` with options for that of the server."""
+        if args[0] == "bench" and len(args) > 1 and args[1] in measurements():
+            module = f"bench.{args[1].replace('-', '_')}"
+            if (CHECKOUT / "bench" / args[1]).is_dir():
+                module += ".__main__"
+            return f"bench {args[1]}", self._command("bench", module), args[2:]
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """Write the list of verbs without importing them."""
         with formatter.section("Verbs"):
             formatter.write_dl([(verb, VERBS[verb][2]) for verb in self.list_commands(ctx)])
+
+
+def measurements() -> list[str]:
+    """Return the names of the checkout's measurements, which are command lines of their own."""
+    files = [*(CHECKOUT / "bench").glob("*.py"), *(CHECKOUT / "bench").glob("*/__main__.py")]
+    commands = [file for file in files if file.read_text().startswith('"""Command line:') and file.parent.name]
+    names = (file.stem if file.name != "__main__.py" else file.parent.name for file in commands)
+    return sorted(name for name in names if name != "bench")
 
 
 def install_command(extra: str) -> str:
