@@ -33,10 +33,12 @@ from triton_yolo.repository import read_served_model
 from triton_yolo.server.process import TritonServer, free_addresses
 from triton_yolo.server.runtimes.base import Device
 
-HEIGHT, WIDTH, CAMERAS, TICKS, QUALITY = 960, 1280, 8, 2, 90
+HEIGHT, WIDTH, CAMERAS, QUALITY = 960, 1280, 8, 90
+BOARDS, STANDS, NOISE = 2, 4, 1.0  # of each camera; frames that one stands for; grey levels of deviation
 THRESHOLD = 0.4  # lowest score
 FPS = 30.0  # of each camera, where the first rung holds that
 SHARE = 0.5  # of what the slowest rung holds: the rate at which latencies are compared where it does not hold FPS
+LEAST_TICKS = 4  # of a camera in a measurement
 READY = 300.0  # seconds for a server
 # What people write first is float32 and ONNX Runtime; what is served may be INT8, and frames may be a sensor's.
 TOLERANCE = Tolerance(6.0, 0.15)
@@ -82,7 +84,7 @@ def measure(plan: Plan, step: Callable[[str], None]) -> dict[str, Any]:
         ladder = _Ladder(plan, setting, served, folder, step)
         first = ladder.checked()
         speeds = ladder.speeds()
-        fps = plan.fps or _rate(speeds)
+        fps = plan.fps or max(_rate(speeds), LEAST_TICKS / plan.seconds)
         paced = ladder.paced(fps)
     rungs = [
         {
@@ -119,7 +121,7 @@ def drawn(folder: Path, repository: Path, device: Device, cameras: int = CAMERAS
         device: of the server.
         cameras: how many.
     """
-    boards = np.stack([draw_board(seed, WIDTH, HEIGHT, "photo").image for seed in range(cameras * TICKS)])
+    boards = np.stack([frame for boards in range(BOARDS) for frame in _standing(boards, cameras)])
     mosaics = np.zeros(boards.shape[:3], np.uint8)
     for place, channel in enumerate((0, 1, 1, 2)):  # RGGB
         row, column = divmod(place, 2)
@@ -146,6 +148,14 @@ def drawn(folder: Path, repository: Path, device: Device, cameras: int = CAMERAS
         served.letterbox,
         "cuda" if device == "gpu" else "system",
     )
+
+
+def _standing(board: int, cameras: int) -> list[np.ndarray]:
+    """Return the frames of all cameras while their boards stand, tick by tick, uint8 [H, W, 3] with a sensor's noise."""
+    still = [draw_board(board * cameras + camera, WIDTH, HEIGHT, "photo").image for camera in range(cameras)]
+    random = np.random.default_rng(board)
+    noise = [random.normal(0, NOISE, still[0].shape) for _ in range(STANDS)]
+    return [np.clip(np.rint(picture + each), 0, 255).astype(np.uint8) for each in noise for picture in still]
 
 
 def _rate(speeds: Mapping[Rung, Sequence[dict[str, Any]]]) -> float:
