@@ -151,7 +151,7 @@ def drawn(folder: Path, repository: Path, device: Device, cameras: int = CAMERAS
 
 
 def _standing(board: int, cameras: int) -> list[np.ndarray]:
-    """Return the frames of all cameras while their boards stand, tick by tick, uint8 [H, W, 3] with a sensor's noise."""
+    """Return the frames of all cameras while their boards stand, tick by tick: uint8 [H, W, 3] with sensor noise."""
     still = [draw_board(board * cameras + camera, WIDTH, HEIGHT, "photo").image for camera in range(cameras)]
     random = np.random.default_rng(board)
     noise = [random.normal(0, NOISE, still[0].shape) for _ in range(STANDS)]
