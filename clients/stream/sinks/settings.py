@@ -23,6 +23,23 @@ class JsonSettings(Strict):
     path: Path
 
 
+class LogSettings(Strict):
+    """The line's log in SQLite.
+
+    Attributes:
+        kind: "log".
+        path: the file; several lines may have the same one.
+        keep_days: age in days from which on rows are removed.
+        synchronous: "normal" may lose the last seconds when the power fails, "full" waits for the disk at each
+            transaction; neither loses anything when the process is killed.
+    """
+
+    kind: Literal["log"]
+    path: Path
+    keep_days: float = Field(default=90, gt=0, le=36_500)
+    synchronous: Literal["normal", "full"] = "normal"
+
+
 class RecordsSettings(Strict):
     """Pictures of failures, and films.
 
@@ -62,5 +79,5 @@ class RecordsSettings(Strict):
 
 
 # All of them, told apart by their key ``kind``.
-SinkSettings = Annotated[JsonSettings | RecordsSettings, Field(discriminator="kind")]
-SETTINGS: dict[str, type[Strict]] = {"json": JsonSettings, "records": RecordsSettings}
+SinkSettings = Annotated[JsonSettings | LogSettings | RecordsSettings, Field(discriminator="kind")]
+SETTINGS: dict[str, type[Strict]] = {"json": JsonSettings, "log": LogSettings, "records": RecordsSettings}

@@ -42,7 +42,7 @@ def with_boxes(image: Image, scale: float, frame: FrameVerdict) -> Image:
         uint8 [H, W, 3] BGR, a new array.
     """
     drawn, side = image.copy(), max(image.shape[:2])
-    thick, letters = max(1, round(side / 640)), max(0.4, side / 1600)
+    thick, letters = max(1, round(side / 500)), max(0.4, side / 1600)
     detections = frame.result.detections
     if detections is not None:
         # Defects last, so that nothing is drawn over them.
