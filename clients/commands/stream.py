@@ -65,7 +65,9 @@ def main(
         float | None,
         typer.Option(metavar="MS", min=0.001, help="Milliseconds from capture after which a frame is late; 500."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each frame.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print a line of JSON for each frame, and for each board of several frames.")
+    ] = False,
     report: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the report here at the end.")] = None,
     control: Annotated[
         Path | None, typer.Option(metavar="SOCKET", help="Take commands here: cameras that come and go, the report.")
@@ -88,7 +90,7 @@ def main(
         leave(COMMAND, f"--report {report} is a folder: name a file")
     try:
         wanted, read_again = _line(line, camera or [], fps, given)
-        sinks: list[Sink] = [JsonLines(os.dup(1))] if json else []
+        sinks: list[Sink] = [JsonLines(os.dup(1), wanted.verdict.boards != "frame")] if json else []
         sinks += [make_sink(settings, wanted) for settings in wanted.sinks]
         stream = run(wanted, sinks, seconds=seconds, control=control, shown=True, read_again=read_again)
     except (LineError, DetectionError) as error:

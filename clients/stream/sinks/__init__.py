@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # Kind: module, class.
 KINDS: dict[str, tuple[str, str]] = {
     "json": ("json_lines", "JsonFile"),
+    "log": ("log.sink", "Log"),
+    "records": ("records.sink", "Records"),
 }
 
 
