@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Kind: module, class.
 KINDS: dict[str, tuple[str, str]] = {
     "json": ("json_lines", "JsonFile"),
+    "page": ("page.sink", "Page"),
 }
 
 
