@@ -94,7 +94,7 @@ def main(
         leave(COMMAND, f"--report {report} is a folder: name a file")
     try:
         wanted, read_again = _line(line, camera or [], fps, given)
-        sinks: list[Sink] = [JsonLines(os.dup(1))] if json else []
+        sinks: list[Sink] = [JsonLines(os.dup(1), wanted.verdict.boards != "frame")] if json else []
         pages = [PageSettings(kind="page", listen=_address(page))] if page is not None else []
         sinks += [make_sink(settings, wanted) for settings in (*pages, *wanted.sinks)]
         stream = run(wanted, sinks, seconds=seconds, control=control, shown=True, read_again=read_again)

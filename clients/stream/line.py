@@ -11,7 +11,8 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from triton_yolo.clients.stream.errors import LineError, SourceError
-from triton_yolo.clients.stream.sinks.settings import SinkSettings
+from triton_yolo.clients.stream.rules import Motion, Rule, VerdictSettings
+from triton_yolo.clients.stream.sinks.settings import BY_KIND, SinkSettings
 from triton_yolo.clients.stream.sources import kind_of
 from triton_yolo.clients.stream.sources.options import size_of
 from triton_yolo.clients.stream.strict import NAME, Strict
@@ -70,6 +71,7 @@ class Line(Strict):
         slots: slots of each camera in the ring.
         huge_pages: ask for pages of 2 MiB for the ring.
         score_threshold: lowest score to report, 0..1; the server's default if None.
+        verdict: the rules by which detections become verdicts.
         sinks: where verdicts go, beside what the command line says.
         cameras: the cameras.
     """
@@ -84,8 +86,17 @@ class Line(Strict):
     slots: int = Field(default=8, ge=3, le=1024)
     huge_pages: bool = False
     score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    verdict: VerdictSettings = VerdictSettings()
     sinks: tuple[SinkSettings, ...] = ()
     cameras: tuple[CameraConfig, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _rules_name_cameras(self) -> Line:
+        names = {camera.name for camera in self.cameras}
+        for place, rule in enumerate(self.verdict.rules):
+            if unknown := [name for name in rule.cameras if name not in names]:
+                raise ValueError(f"verdict.rules[{place}].cameras: there is no camera {', '.join(unknown)}")
+        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> Line:
@@ -175,10 +186,22 @@ def checked(content: dict[str, Any], source: str) -> Line:
         where = _place(first["loc"])
         words = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            known = CameraConfig if len(first["loc"]) > 1 else Line
-            words = f"unknown key; there are {', '.join(known.model_fields)}"
+            words = f"unknown key; there are {', '.join(_known(first['loc']).model_fields)}"
         more = f" (and {len(others)} more)" if others else ""
         raise LineError(": ".join(part for part in (source, where, words) if part) + more) from None
+
+
+def _known(location: tuple[int | str, ...]) -> type[Strict]:
+    """Return what has the keys beside an unknown one."""
+    parts: dict[int | str, type[Strict]] = {
+        "cameras": CameraConfig,
+        "verdict": VerdictSettings,
+        "rules": Rule,
+        "motion": Motion,
+        **BY_KIND,  # of sinks
+    }
+    around = [parts[name] for name in location[:-1] if name in parts]
+    return around[-1] if around else Line
 
 
 def _place(location: tuple[int | str, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -63,3 +63,6 @@ class PageSettings(Strict):
 
 # All of them, told apart by their key ``kind``.
 SinkSettings = Annotated[JsonSettings | PageSettings, Field(discriminator="kind")]
+BY_KIND: dict[str, type[Strict]] = {
+    get_args(one.model_fields["kind"].annotation)[0]: one for one in get_args(get_args(SinkSettings)[0])
+}

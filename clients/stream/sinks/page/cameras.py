@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from triton_yolo.clients.stream.frames import ResultState
-from triton_yolo.clients.stream.verdict import FrameVerdict, Verdict
+from triton_yolo.clients.stream.verdict import BoardVerdict, FrameVerdict, Verdict
 
 FROZEN_SECONDS = 3.0  # without a frame after which a camera is frozen, if its rate is not lower
 FROZEN_PERIODS = 3.0  # of a camera whose rate is known
 HISTORY = 300  # seconds of figures that are kept
 MOST_NAMES = 64  # classes or reasons that are told apart; others are counted together
 OTHERS = "others"
+REMEMBERED = 1000  # failed frames of a camera whose board has no verdict yet
 
 Point = tuple[int, int, int, float | None, float | None]
 
@@ -49,40 +50,43 @@ class Second:
 
 @dataclass
 class Counts:
-    """Verdicts and defects since the start."""
+    """Verdicts on boards, and their defects, since the start."""
 
     passed: int = 0
     failed: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)  # why frames were not inspected
+    reasons: Counter[str] = field(default_factory=Counter)  # why boards were not inspected
     defects: Counter[str] = field(default_factory=Counter)  # by class
-    with_class: Counter[str] = field(default_factory=Counter)  # frames that have a defect of the class
+    with_class: Counter[str] = field(default_factory=Counter)  # boards that have a defect of the class
 
-    def add(self, verdict: FrameVerdict) -> None:
-        """Count a frame."""
-        if verdict.verdict == Verdict.NOT_INSPECTED:
-            _count(self.reasons, verdict.why.partition(":")[0])
-        elif verdict.verdict == Verdict.PASS:
+    def add(self, board: BoardVerdict, defects: Counter[str]) -> None:
+        """Count a board.
+
+        Args:
+            board: the verdict on it.
+            defects: how many it has by class.
+        """
+        if board.verdict == Verdict.NOT_INSPECTED:
+            _count(self.reasons, board.why.partition(":")[0])
+        elif board.verdict == Verdict.PASS:
             self.passed += 1
         else:
             self.failed += 1
-            names = verdict.defects.names if verdict.defects is not None else ()
-            for name in names:
-                _count(self.defects, name)
-            for name in set(names):
+            for name, number in defects.items():
+                _count(self.defects, name, number)
                 _count(self.with_class, name)
 
     def as_dict(self) -> dict[str, Any]:
         """Return them ready for JSON; what was not inspected counts against the yield."""
-        missed = self.reasons.total()
-        frames = self.passed + self.failed + missed
+        missed = sum(self.reasons.values())
+        boards = self.passed + self.failed + missed
         return {
             "pass": self.passed,
             "fail": self.failed,
             "not_inspected": missed,
-            "yield": self.passed / frames if frames else None,
+            "yield": self.passed / boards if boards else None,
             "reasons": dict(self.reasons.most_common()),
             "classes": {
-                name: {"defects": count, "frames": self.with_class[name]} for name, count in self.defects.most_common()
+                name: {"defects": count, "boards": self.with_class[name]} for name, count in self.defects.most_common()
             },
         }
 
@@ -114,6 +118,8 @@ class CameraView:
         self._seen = self._changed = now
         self._frames, self._pixels = False, -1
         self._last: FrameVerdict | None = None
+        self._board: BoardVerdict | None = None
+        self._failed = deque[tuple[int, Counter[str]]](maxlen=REMEMBERED)  # number of the frame, its defects by class
         self._rows: dict[str, Any] = {}
 
     def told(self, state: str, trouble: str, now: float) -> None:
@@ -127,13 +133,29 @@ class CameraView:
         self._rows = {"restarts": row.get("restarts", 0)}
 
     def judged(self, verdict: FrameVerdict, now: float) -> None:
-        """Count a frame."""
-        self.counts.add(verdict)
+        """Take the verdict on a frame."""
         self._second.add(verdict)
+        if verdict.verdict == Verdict.FAIL and verdict.defects is not None:
+            self._failed.append((verdict.result.number, Counter(verdict.defects.names)))
         self._last, self._frames = verdict, True
         captured = verdict.result.monotonic_ns
         if captured:
             self._seen = max(self._seen, min(now, captured / 1e9))
+
+    def board(self, board: BoardVerdict) -> Counter[str]:
+        """Count a board, whose frames have come, and return how many defects it has by class.
+
+        That is the most that one of its frames shows.
+        """
+        self._board = board
+        first, last = board.numbers or (0, -1)
+        defects = Counter[str]()
+        while self._failed and self._failed[0][0] <= last:
+            number, found = self._failed.popleft()
+            if number >= first:
+                defects |= found
+        self.counts.add(board, defects)
+        return defects
 
     def pictured(self, pixels: int, now: float) -> None:
         """Note what its picture shows, as a number that is the same for the same pixels."""
@@ -170,7 +192,7 @@ class CameraView:
     def as_dict(self, now: float) -> dict[str, Any]:
         """Return what the page says of it, ready for JSON."""
         health, why = self.health(now)
-        last = self._last
+        last, board = self._last, self._board
         recent = list(self.history)[-5:]
         medians = [point[3] for point in recent if point[3] is not None]
         highs = [point[4] for point in recent if point[4] is not None]
@@ -181,6 +203,7 @@ class CameraView:
             "age": (now - self._seen) * 1e3 if self._frames else None,
             "verdict": last.verdict.value if last else None,
             "why": last.why if last else "",
+            "board": board_as_dict(board) if board else None,
             "rate": sum(point[0] for point in recent) / len(recent) if recent else 0.0,
             "p50": statistics.median(medians) if medians else None,
             "p99": max(highs) if highs else None,
@@ -189,5 +212,10 @@ class CameraView:
         }
 
 
-def _count(counter: Counter[str], name: str) -> None:
-    counter[name if name in counter or len(counter) < MOST_NAMES else OTHERS] += 1
+def board_as_dict(board: BoardVerdict) -> dict[str, Any]:
+    """Return what the page says of a board, ready for JSON."""
+    return {"number": board.board, "verdict": board.verdict.value, "why": board.why}
+
+
+def _count(counter: Counter[str], name: str, number: int = 1) -> None:
+    counter[name if name in counter or len(counter) < MOST_NAMES else OTHERS] += number

@@ -90,6 +90,8 @@ class Wishes:
             now: seconds of ``time.monotonic``.
         """
         seen = self._seen.setdefault(verdict.result.camera, _Seen())
+        if verdict.verdict == Verdict.PASS:
+            seen.defects = None
         if verdict.verdict == Verdict.FAIL and verdict.defects is not None and self._is_new(seen, verdict, now):
             seen.failure, seen.live = now + FAILURE_SECONDS, self._next(seen.live, now)
             seen.number = verdict.result.number
@@ -98,6 +100,10 @@ class Wishes:
             return None
         seen.live = self._next(seen.live, now)
         return self.live_side
+
+    def forget(self, camera: str) -> None:
+        """Take notice that the next failure of a camera is of another board."""
+        self._seen.setdefault(camera, _Seen()).defects = None
 
     def _next(self, due: float, now: float) -> float:
         period = self.period if self.watched else UNWATCHED_SECONDS

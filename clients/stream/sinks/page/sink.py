@@ -14,7 +14,7 @@ from triton_yolo.clients.stream.sinks.page.app import App
 from triton_yolo.clients.stream.sinks.page.server import Server, listen, url_of
 from triton_yolo.clients.stream.sinks.page.state import State
 from triton_yolo.clients.stream.sinks.settings import PageSettings
-from triton_yolo.clients.stream.verdict import FrameVerdict
+from triton_yolo.clients.stream.verdict import BoardVerdict, FrameVerdict
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Page(Sink):
     """
 
     kind = "page"
-    events = (FrameVerdict, Picture, CameraStatus, LineStatus)
+    events = (FrameVerdict, BoardVerdict, Picture, CameraStatus, LineStatus)
     period = 1.0
 
     def __init__(self, settings: PageSettings, line: Line, listener: socket.socket) -> None:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from triton_yolo.clients.stream.events import CameraStatus, Event, LineStatus, Picture
 from triton_yolo.clients.stream.line import Line
 from triton_yolo.clients.stream.sinks.page.cameras import HISTORY, CameraView, Counts, Point, Second
-from triton_yolo.clients.stream.sinks.page.failures import Failures
+from triton_yolo.clients.stream.sinks.page.failures import Failures, Shot
 from triton_yolo.clients.stream.sinks.page.pictures import Live, Wishes, live
 from triton_yolo.clients.stream.sinks.settings import PageSettings
 from triton_yolo.clients.stream.sources import kind_of
-from triton_yolo.clients.stream.verdict import FrameVerdict
+from triton_yolo.clients.stream.verdict import BoardVerdict, FrameVerdict
 
 STILL = ("folder", "file")  # kinds of sources that may well show the same picture for long
 MOST_CAMERAS = 64  # that the page shows
@@ -57,6 +57,7 @@ class State:
         self.wishes = Wishes(1 / settings.pictures_per_second, settings.picture_size, settings.failure_size)
         self.failures = Failures(round(settings.failures_mb * 1e6))
         self.live: dict[str, Live] = {}
+        self._boards = line.verdict.boards != "frame"
         self._start = now = time.monotonic()
         self._cameras = {name: self._new(name, now) for name in (camera.name for camera in line.cameras)}
         self._counts, self._history, self._second = Counts(), deque[Point](maxlen=HISTORY), 0
@@ -79,7 +80,7 @@ class State:
         with self._lock:
             self._count(event, now)
 
-    def _count(self, event: FrameVerdict | CameraStatus | LineStatus, now: float) -> None:
+    def _count(self, event: FrameVerdict | BoardVerdict | CameraStatus | LineStatus, now: float) -> None:
         if isinstance(event, LineStatus):
             self._told, self._heard = event, now
             for row in event.report.get("cameras", ()):
@@ -88,9 +89,14 @@ class State:
         elif isinstance(event, CameraStatus):
             if camera := self._camera(event.camera, now):
                 camera.told(event.state, event.trouble, now)
+        elif isinstance(event, BoardVerdict):
+            if camera := self._camera(event.camera, now):
+                self._counts.add(event, camera.board(event))
+                if self._boards:
+                    self.failures.add_board(event)
+                    self.wishes.forget(event.camera)
         elif camera := self._camera(event.result.camera, now):
             camera.judged(event, now)
-            self._counts.add(event)
 
     def _pictured(self, picture: Picture, now: float) -> None:
         name = picture.verdict.result.camera
@@ -100,7 +106,8 @@ class State:
         self.live[name], pixels = live(picture, before + 1, self._settings.picture_size)
         camera.pictured(pixels, now)
         if self.wishes.is_failure(picture.verdict):
-            self.failures.add(picture)
+            add = self.failures.add_candidate if self._boards else self.failures.add_frame
+            add(Shot.of(picture))
             self.wishes.kept(picture.verdict, now)
 
     def end_second(self, now: float, viewers: int) -> None:
@@ -134,6 +141,7 @@ class State:
             "uptime": now - self._start,
             "silent": now - self._heard,
             "viewers": viewers,
+            "unit": "board" if self._boards else "frame",
             "counts": self._counts.as_dict(),
             "cameras": [camera.as_dict(now) for camera in self._cameras.values()],
             "sinks": list(told.report.get("sinks", ())) if told else [],
