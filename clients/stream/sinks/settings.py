@@ -63,6 +63,6 @@ class PageSettings(Strict):
 
 # All of them, told apart by their key ``kind``.
 SinkSettings = Annotated[JsonSettings | PageSettings, Field(discriminator="kind")]
-BY_KIND: dict[str, type[Strict]] = {
+BY_KIND: dict[int | str, type[Strict]] = {
     get_args(one.model_fields["kind"].annotation)[0]: one for one in get_args(get_args(SinkSettings)[0])
 }

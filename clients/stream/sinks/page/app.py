@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import ipaddress
 import re
 import socket
@@ -39,6 +40,11 @@ HEADERS = {
 CHANGES = "no-cache"  # a newer version of the project has other files at the same addresses
 STAYS = "private, max-age=86400, immutable"
 TRY_AGAIN = 1013  # "try again later", of the registry of WebSocket close codes
+
+
+def assets() -> str:
+    """Return a name of the version of the page's files."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(STATIC.iterdir()))).hexdigest()[:16]
 
 
 class App:

@@ -157,6 +157,11 @@ class CameraView:
         self.counts.add(board, defects)
         return defects
 
+    @property
+    def latest(self) -> dict[str, Any] | None:
+        """The last board, ready for JSON."""
+        return board_as_dict(self._board) if self._board else None
+
     def pictured(self, pixels: int, now: float) -> None:
         """Note what its picture shows, as a number that is the same for the same pixels."""
         if pixels != self._pixels:
@@ -192,7 +197,7 @@ class CameraView:
     def as_dict(self, now: float) -> dict[str, Any]:
         """Return what the page says of it, ready for JSON."""
         health, why = self.health(now)
-        last, board = self._last, self._board
+        last = self._last
         recent = list(self.history)[-5:]
         medians = [point[3] for point in recent if point[3] is not None]
         highs = [point[4] for point in recent if point[4] is not None]
@@ -203,7 +208,7 @@ class CameraView:
             "age": (now - self._seen) * 1e3 if self._frames else None,
             "verdict": last.verdict.value if last else None,
             "why": last.why if last else "",
-            "board": board_as_dict(board) if board else None,
+            "board": self.latest,
             "rate": sum(point[0] for point in recent) / len(recent) if recent else 0.0,
             "p50": statistics.median(medians) if medians else None,
             "p99": max(highs) if highs else None,

@@ -142,8 +142,15 @@ def are_same(first: Detections, second: Detections) -> bool:
     )
 
 
-def live(picture: Picture, version: int, side: int) -> tuple[Live, int]:
-    """Return a picture as viewers get it, and a number that is the same for the same pixels."""
+def live(picture: Picture, version: int, side: int, board: dict[str, Any] | None) -> tuple[Live, int]:
+    """Return a picture as viewers get it, and a number that is the same for the same pixels.
+
+    Args:
+        picture: the picture.
+        version: counts up.
+        side: its longest side in pixels.
+        board: the last board of the camera, ready for JSON.
+    """
     image = scaled(picture.image, side)
     verdict = picture.verdict
     result = verdict.result
@@ -155,6 +162,7 @@ def live(picture: Picture, version: int, side: int) -> tuple[Live, int]:
         "verdict": verdict.verdict.value,
         "why": verdict.why,
         "boxes": boxes_of(picture),
+        "board": board,
     }
     return Live(version, result.camera, result.monotonic_ns, header, jpeg), zlib.crc32(jpeg)
 

@@ -10,7 +10,7 @@ from typing import Any
 from triton_yolo.clients.stream.events import CameraStatus, Event, LineStatus, Picture
 from triton_yolo.clients.stream.line import Line
 from triton_yolo.clients.stream.sinks.base import Sink
-from triton_yolo.clients.stream.sinks.page.app import App
+from triton_yolo.clients.stream.sinks.page.app import App, assets
 from triton_yolo.clients.stream.sinks.page.server import Server, listen, url_of
 from triton_yolo.clients.stream.sinks.page.state import State
 from triton_yolo.clients.stream.sinks.settings import PageSettings
@@ -39,7 +39,7 @@ class Page(Sink):
             listener: the socket that it listens on.
         """
         self.url = url_of(listener)
-        self._state = State(line, settings)
+        self._state = State(line, settings, assets())
         self._app = App(self._state, settings.names, settings.viewers)
         self._server = Server(self._app.asgi, listener, settings.connections)
         super().__init__(pictures=2 * max(8, len(line.cameras)))

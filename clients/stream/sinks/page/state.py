@@ -46,13 +46,15 @@ class State:
         live: the newest picture of each camera.
     """
 
-    def __init__(self, line: Line, settings: PageSettings) -> None:
+    def __init__(self, line: Line, settings: PageSettings, assets: str) -> None:
         """Begin.
 
         Args:
             line: the line; its cameras are shown in its order, with others after them.
             settings: of the page.
+            assets: names the version of the page's files: a browser that has others loads them anew.
         """
+        self._assets = assets
         self._line, self._settings, self._lock = line, settings, threading.Lock()
         self.wishes = Wishes(1 / settings.pictures_per_second, settings.picture_size, settings.failure_size)
         self.failures = Failures(round(settings.failures_mb * 1e6))
@@ -103,7 +105,7 @@ class State:
         if not (camera := self._camera(name, now)):
             return
         before = self.live[name].version if name in self.live else 0
-        self.live[name], pixels = live(picture, before + 1, self._settings.picture_size)
+        self.live[name], pixels = live(picture, before + 1, self._settings.picture_size, camera.latest)
         camera.pictured(pixels, now)
         if self.wishes.is_failure(picture.verdict):
             add = self.failures.add_candidate if self._boards else self.failures.add_frame
@@ -154,7 +156,13 @@ class State:
         """Return what a viewer gets first: the figures of the last seconds, oldest first, ending with this second."""
         with self._lock:
             cameras = {camera.name: list(camera.history) for camera in self._cameras.values()}
-            content = {"type": "series", "second": self._second, "total": list(self._history), "cameras": cameras}
+            content = {
+                "type": "hello",
+                "assets": self._assets,
+                "second": self._second,
+                "total": list(self._history),
+                "cameras": cameras,
+            }
         return json.dumps(content)
 
     def _camera(self, name: str, now: float) -> CameraView | None:
