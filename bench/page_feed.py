@@ -56,16 +56,21 @@ class Feed:
     Attributes:
         sink: is told.
         boards: what the cameras see, in turn.
+        rules: of the line.
         numbers: of the next frame, by camera.
     """
 
     sink: Sink
     boards: list[Drawn]
+    rules: VerdictSettings = VerdictSettings()
     numbers: dict[str, int] = field(default_factory=dict)
-    _judge: Judge = field(default_factory=lambda: Judge(VerdictSettings()))
     _rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Begin to judge."""
+        self._judge = Judge(self.rules)
 
     def frame(
         self, camera: str, board: int | None = None, reason: str = "", latency_ms: float = 30.0, noise: float = NOISE

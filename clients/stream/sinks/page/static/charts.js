@@ -1,6 +1,6 @@
 // Charts of the last five minutes, drawn on canvases.
 
-import { make, say } from "./dom.js";
+import { font, make, say } from "./dom.js";
 import { digits, duration } from "./words.js";
 
 const SECONDS = 300;
@@ -67,7 +67,7 @@ class Plot {
   }
 
   #axes(context, area, top) {
-    context.font = "11px system-ui, sans-serif";
+    context.font = `11px ${font()}`;
     context.fillStyle = "#9aa5ac";
     context.strokeStyle = "#2b3238";
     context.lineWidth = 1;
@@ -109,7 +109,7 @@ class Plot {
       return name ? `${name} ${text}` : text;
     });
     const when = back ? ` (${duration(back)} ago)` : "";
-    say(this.#value, texts.join("  ") + when);
+    say(this.#value, texts.join(" · ") + when);
     this.#canvas.setAttribute("aria-label", `${this.#what.title}: ${texts.join(", ")} ${this.#what.unit}`);
   }
 }

@@ -23,19 +23,31 @@ export function symbol(name) {
   return makeSvg("svg", { class: "symbol", "aria-hidden": "true" }, makeSvg("use", { href: `#${name}` }));
 }
 
+/** Return the page's fonts, for canvases. */
+export function font() {
+  return getComputedStyle(document.body).fontFamily;
+}
+
 /** Change a text only where it is another one. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Return boxes over a picture, whose sides they are shares of. */
-export function boxesOver(boxes, size) {
-  const [width, height] = size;
-  const svg = makeSvg("svg", { class: "boxes", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
-  for (const { box, defect } of boxes) {
-    const [x, y, w, h] = box;
-    const place = { x: x * width, y: y * height, width: w * width, height: h * height };
+/** Return boxes over a picture, whose sides they are shares of; with their names where that is large. */
+export function boxesOver(boxes, [width, height], named) {
+  const fit = named ? "meet" : "slice"; // as the picture
+  const view = { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: `xMidYMid ${fit}` };
+  const svg = makeSvg("svg", { class: "boxes", ...view, "aria-hidden": "true" });
+  const size = 0.017 * Math.max(width, height);
+  for (const { box, name, score, defect } of boxes) {
+    const [x, y, w, h] = [box[0] * width, box[1] * height, box[2] * width, box[3] * height];
+    const place = { x, y, width: w, height: h };
+    if (defect) svg.append(makeSvg("rect", { ...place, class: "halo" }));
     svg.append(makeSvg("rect", { ...place, class: defect ? "defect" : "other" }));
+    if (!named || !defect) continue;
+    const above = y > 2 * size;
+    const text = { x, y: above ? y - 0.55 * size : y + h + 1.3 * size, "font-size": size, "stroke-width": 0.5 * size };
+    svg.append(makeSvg("text", text, `${name} ${score.toFixed(2)}`));
   }
   return svg;
 }

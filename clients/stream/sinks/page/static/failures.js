@@ -140,7 +140,7 @@ function picture(failure, address, small) {
   if (small) image.loading = "lazy";
   [image.width, image.height] = failure.size;
   const gone = make("span", "gone", "not kept any more");
-  const shot = make("div", "shot", image, boxesOver(failure.boxes, failure.size), gone);
+  const shot = make("div", "shot", image, boxesOver(failure.boxes, failure.size, !small), gone);
   image.addEventListener("error", () => shot.classList.add("lost"));
   return shot;
 }

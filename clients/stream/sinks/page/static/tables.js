@@ -65,7 +65,7 @@ export function defects(table, message) {
     const cells = columns.map((one) => count(one.counts.classes[name]?.defects));
     rows.push([name, ...cells, total ? share(1 - all.boards / total) : "–"]);
   }
-  fill(table, ["", ...columns.map((one) => one.name), "Without it"], rows, heads);
+  fill(table, ["", ...columns.map((one) => one.name), `${units} without`], rows, heads);
 }
 
 function fill(table, names, rows, heads) {
@@ -85,7 +85,7 @@ function cells(row, texts, tag) {
   texts.forEach((text, place) => {
     if (!row.children[place]) {
       const cell = make(place ? tag : "th");
-      cell.scope = tag === "th" ? "col" : "row";
+      if (tag === "th" || !place) cell.scope = tag === "th" ? "col" : "row";
       row.append(cell);
     }
     say(row.children[place], text);

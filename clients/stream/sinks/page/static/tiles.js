@@ -1,6 +1,6 @@
 // The cameras: picture with boxes, verdict, age; and what is not inspected, in words that are read from afar.
 
-import { make, say, symbol } from "./dom.js";
+import { font, make, say, symbol } from "./dom.js";
 import { SYMBOLS, VERDICTS, count, digits, duration, share } from "./words.js";
 
 const OLD_SECONDS = 3; // after which a live camera's picture is old
@@ -73,8 +73,8 @@ class Tile {
     this.#status = status;
     this.#statusAt = at;
     const parts = [
-      `${digits(status.rate)}/s`,
-      `${digits(status.p50)} ms`,
+      `${status.rate.toFixed(1)}/s`,
+      status.p50 === null ? "" : `${digits(status.p50)} ms`,
       status.yield === null ? "" : `yield ${share(status.yield)}`,
       status.restarts ? `opened ${count(status.restarts + 1)} times` : "",
     ];
@@ -127,8 +127,11 @@ class Tile {
       this.#icon.firstChild.setAttribute("href", `#${icon}`);
       this.#cover.replaceChildren();
       const covered = COVERS[look] !== undefined;
-      if (covered) this.#cover.append(symbol(icon), make("strong", "", word));
-      if (covered || look === "missed") this.#cover.append(make("p", "why"), make("p", "since"));
+      if (covered) this.#cover.append(symbol(icon));
+      if (covered || look === "missed") {
+        this.#cover.append(make("strong", "", covered ? word : VERDICTS["not inspected"]));
+        this.#cover.append(make("p", "why"), make("p", "since"));
+      }
     }
     const [reason, time] = [this.#cover.querySelector(".why"), this.#cover.querySelector(".since")];
     if (reason) say(reason, why);
@@ -140,18 +143,24 @@ class Tile {
 
 function drawBox(context, { box, name, score, defect }, left, top, width, height, dense) {
   const [x, y, w, h] = [left + box[0] * width, top + box[1] * height, box[2] * width, box[3] * height];
-  const line = (defect ? 2.5 : 1.25) * dense;
-  context.lineWidth = line + 2 * dense;
-  context.strokeStyle = "rgba(0,0,0,0.65)";
+  // White within black can be seen on any board.
+  context.lineWidth = 5 * dense;
+  context.strokeStyle = "rgba(0,0,0,0.7)";
+  if (defect) context.strokeRect(x, y, w, h);
+  context.lineWidth = (defect ? 2.5 : 1) * dense;
+  context.strokeStyle = "#fff";
+  context.setLineDash(defect ? [] : [3 * dense, 3 * dense]);
   context.strokeRect(x, y, w, h);
-  context.lineWidth = line;
-  context.strokeStyle = defect ? "#ff5a52" : "#dfe5e8";
-  context.strokeRect(x, y, w, h);
+  context.setLineDash([]);
   if (!defect || width < 260 * dense) return;
   const text = `${name} ${score.toFixed(2)}`;
-  context.font = `600 ${11 * dense}px system-ui, sans-serif`;
-  const room = { w: context.measureText(text).width + 8 * dense, h: 16 * dense };
-  const at = { x: Math.min(Math.max(x - line / 2, left), left + width - room.w), y: y - room.h > top ? y - room.h : y + h };
+  context.font = `600 ${11 * dense}px ${font()}`;
+  const room = { w: context.measureText(text).width + 8 * dense, h: 17 * dense };
+  const edge = 2.5 * dense;
+  const at = {
+    x: Math.min(Math.max(x - edge, left), left + width - room.w),
+    y: y - room.h - edge > top ? y - room.h - edge : y + h + edge,
+  };
   context.fillStyle = "#d92d20";
   context.fillRect(at.x, at.y, room.w, room.h);
   context.fillStyle = "#fff";
