@@ -62,7 +62,7 @@ class Feed:
 
     sink: Sink
     boards: list[Drawn]
-    rules: VerdictSettings = VerdictSettings()
+    rules: VerdictSettings = field(default_factory=VerdictSettings)
     numbers: dict[str, int] = field(default_factory=dict)
     _rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     _stop: threading.Event = field(default_factory=threading.Event)

@@ -20,6 +20,7 @@ from triton_yolo.clients.stream.errors import LineError
 
 BACKLOG = 32  # connections that are accepted at a time, and so the descriptors that those beyond the bound may take
 SILENT_SECONDS = 10.0  # for a request to arrive whole
+REFUSED_SECONDS, REFUSED_AT_ONCE = 1.0, 64  # for those beyond the bound to read that they are refused
 UNREAD_MS = 20_000  # for the other side to take what is sent, before the connection is cut (TCP_USER_TIMEOUT)
 END_SECONDS = 3.0
 LONGEST_MESSAGE = 64  # bytes, of a viewer
@@ -126,16 +127,25 @@ class _Connection(H11Protocol):
     """A connection, unless there are too many; silence ends it."""
 
     most_connections = 0
+    _refused = False
     _timer: TimerHandle | None = None
     _before: Any = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
         super().connection_made(transport)
-        if len(self.connections) > self.most_connections:
+        over = len(self.connections) - self.most_connections
+        if over > REFUSED_AT_ONCE:
+            transport.abort()
+        elif over > 0:
+            # What it asks is read, or the kernel would cut it off before it has read the answer.
+            self._refused = True
             transport.write(REFUSAL)
-            transport.close()
-        self._timer = self.loop.call_later(SILENT_SECONDS, self._check)
+            with contextlib.suppress(OSError):  # it has gone already
+                transport.write_eof()
+            self._timer = self.loop.call_later(REFUSED_SECONDS, transport.abort)
+        else:
+            self._timer = self.loop.call_later(SILENT_SECONDS, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -145,7 +155,7 @@ class _Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        if not self.transport.is_closing():  # it was refused
+        if not self._refused:
             super().data_received(data)
 
     def _check(self) -> None:

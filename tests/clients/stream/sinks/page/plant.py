@@ -57,14 +57,19 @@ class Viewer:
     """A viewer that shows nothing."""
 
     def __init__(self, address: str, **options: Any) -> None:
-        self.socket: ClientConnection = connect(f"ws://{address}/live", open_timeout=PATIENCE, **options)
+        self._connection = connect(f"ws://{address}/live", open_timeout=PATIENCE, **options)
+        self.socket: ClientConnection = self._connection.__enter__()
         self.number = 0
 
     def __enter__(self) -> Viewer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.socket.close()
+        self.close()
+
+    def close(self) -> None:
+        """Go."""
+        self._connection.__exit__(None, None, None)
 
     def next(self, acknowledge: bool = True) -> tuple[dict[str, Any], bytes]:
         """Return the next message, and the picture that comes with it, if any."""
