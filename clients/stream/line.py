@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from triton_yolo.clients.stream.errors import LineError, SourceError
 from triton_yolo.clients.stream.rules import Motion, Rule, VerdictSettings
-from triton_yolo.clients.stream.sinks.settings import BY_KIND, SinkSettings
+from triton_yolo.clients.stream.sinks.settings import SETTINGS, SinkSettings
 from triton_yolo.clients.stream.sources import kind_of
 from triton_yolo.clients.stream.sources.options import size_of
 from triton_yolo.clients.stream.strict import NAME, Strict
@@ -193,12 +193,12 @@ def checked(content: dict[str, Any], source: str) -> Line:
 
 def _known(location: tuple[int | str, ...]) -> type[Strict]:
     """Return what has the keys beside an unknown one."""
-    parts: dict[int | str, type[Strict]] = {
+    parts: dict[Any, type[Strict]] = {
         "cameras": CameraConfig,
         "verdict": VerdictSettings,
         "rules": Rule,
         "motion": Motion,
-        **BY_KIND,  # of sinks
+        **SETTINGS,  # what pydantic calls one of several kinds
     }
     around = [parts[name] for name in location[:-1] if name in parts]
     return around[-1] if around else Line

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 # Kind: module, class.
 KINDS: dict[str, tuple[str, str]] = {
     "json": ("json_lines", "JsonFile"),
+    "log": ("log.sink", "Log"),
     "page": ("page.sink", "Page"),
+    "records": ("records.sink", "Records"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -27,6 +28,7 @@ class Viewer:
         self._state, self._websocket = state, websocket
         self._new = asyncio.Event()
         self._sent = self._acknowledged = 0
+        self._heard = time.monotonic()  # when it acknowledged something, or had nothing to acknowledge
         self._status = self._failures = -1  # versions that it has
         self._pictures: dict[str, int] = {}  # versions that it has, the camera first that has waited longest
 
@@ -47,11 +49,11 @@ class Viewer:
                 self._new.clear()
                 while self._sent - self._acknowledged < UNDERWAY and await self._send_next():
                     pass
-                waits = self._sent > self._acknowledged
-                before = self._acknowledged
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._new.wait(), PATIENCE)
-                if waits and before == self._acknowledged and not self._new.is_set():
+                if self._sent == self._acknowledged:
+                    self._heard = time.monotonic()
+                elif time.monotonic() - self._heard > PATIENCE:
                     return  # nobody is there any more
             await reading
             await self._websocket.close(UNWANTED, "only numbers of messages are expected")
@@ -73,7 +75,7 @@ class Viewer:
                 text = message.get("text") or ""
                 if not (text.isascii() and text.isdigit() and self._acknowledged < int(text) <= self._sent):
                     return
-                self._acknowledged = int(text)
+                self._acknowledged, self._heard = int(text), time.monotonic()
                 self._new.set()
         finally:
             self._new.set()
