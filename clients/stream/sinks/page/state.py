@@ -56,10 +56,11 @@ class State:
         """
         self._assets = assets
         self._line, self._settings, self._lock = line, settings, threading.Lock()
-        self.wishes = Wishes(1 / settings.pictures_per_second, settings.picture_size, settings.failure_size)
+        self._boards = line.verdict.boards != "frame"
+        period, sides = 1 / settings.pictures_per_second, (settings.picture_size, settings.failure_size)
+        self.wishes = Wishes(period, *sides, boards=self._boards)
         self.failures = Failures(round(settings.failures_mb * 1e6))
         self.live: dict[str, Live] = {}
-        self._boards = line.verdict.boards != "frame"
         self._start = now = time.monotonic()
         self._cameras = {name: self._new(name, now) for name in (camera.name for camera in line.cameras)}
         self._counts, self._history, self._second = Counts(), deque[Point](maxlen=HISTORY), 0
