@@ -65,7 +65,26 @@ def show(command: str, repository: Path, page: str, browser: bool) -> None:
             url, port = url_of(listener), listener.getsockname()[1]
     except LineError as error:
         leave(command, str(error).removeprefix("page: "))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that all of it ends
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that all of it ends
+    try:
+        _show(repository, page, url, port, browser)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _show(repository: Path, page: str, url: str, port: int, browser: bool) -> None:
+    """Run the line.
+
+    Args:
+        repository: model repository of a server, if none runs.
+        page: HOST:PORT of the page.
+        url: address of the page.
+        port: port of the page.
+        browser: whether to open it in a browser.
+
+    Raises:
+        typer.Exit: the line has failed.
+    """
     with contextlib.suppress(KeyboardInterrupt), _server(repository) as grpc, tempfile.TemporaryDirectory() as name:
         file = Path(name, "line.yaml")
         address = f"{page.rpartition(':')[0]}:{port}"
