@@ -25,6 +25,8 @@ from triton_yolo.cli.exits import leave
 from triton_yolo.cli.main import install_command
 from triton_yolo.clients.detector import Detector
 from triton_yolo.clients.errors import DetectionError
+from triton_yolo.clients.stream.addresses import listen, url_of
+from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.server.process import TritonServer, die_with_parent, free_addresses
 
 USUAL = "127.0.0.1:8001"  # where `triton-yolo serve` listens
@@ -57,14 +59,11 @@ def show(command: str, repository: Path, page: str, browser: bool) -> None:
     """
     if lacking := [name for name in NEEDED if find_spec(name) is None]:
         leave(command, f"{lacking[0]} is not installed: {install_command('stream')}")
-    from triton_yolo.clients.stream.errors import LineError
-    from triton_yolo.clients.stream.sinks.page.server import listen, url_of
-
     try:
         with listen(page) as listener:  # for a moment: a port that is taken is said before a server starts
             url, port = url_of(listener), listener.getsockname()[1]
     except LineError as error:
-        leave(command, str(error).removeprefix("page: "))
+        leave(command, str(error))
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that all of it ends
     try:
         _show(repository, page, url, port, browser)

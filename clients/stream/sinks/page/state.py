@@ -94,7 +94,7 @@ class State:
                 camera.told(event.state, event.trouble, now)
         elif isinstance(event, BoardVerdict):
             if camera := self._camera(event.camera, now):
-                self._counts.add(event, camera.board(event))
+                self._counts.add(event, camera.board(event, now))
                 if self._boards:
                     self.failures.add_board(event)
                     self.wishes.forget(event.camera)
@@ -167,9 +167,15 @@ class State:
         return json.dumps(content)
 
     def _camera(self, name: str, now: float) -> CameraView | None:
-        if name not in self._cameras and len(self._cameras) < MOST_CAMERAS:
+        if name not in self._cameras:
+            if len(self._cameras) >= MOST_CAMERAS:  # those that were removed make room
+                gone = next((one.name for one in self._cameras.values() if one.ended), None)
+                if gone is None:
+                    return None
+                del self._cameras[gone]
+                self.live.pop(gone, None)
             self._cameras[name] = self._new(name, now)
-        return self._cameras.get(name)
+        return self._cameras[name]
 
     def _new(self, name: str, now: float) -> CameraView:
         config = next((camera for camera in self._line.cameras if camera.name == name), None)

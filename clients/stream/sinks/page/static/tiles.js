@@ -76,6 +76,7 @@ class Tile {
       `${status.rate.toFixed(1)}/s`,
       status.p50 === null ? "" : `${digits(status.p50)} ms`,
       status.yield === null ? "" : `yield ${share(status.yield)}`,
+      status.unit === "board" && status.board ? `board ${duration(status.board_age)} ago` : "",
       status.restarts ? `opened ${count(status.restarts + 1)} times` : "",
     ];
     const texts = parts.filter(Boolean);
@@ -102,15 +103,17 @@ class Tile {
     // Of boards it is the last one's verdict that counts; of frames that of the frame that is shown.
     const board = (old ? null : this.#picture?.board) ?? status.board;
     const frame = old ? status : (this.#picture ?? status);
-    const told = status.unit === "board" ? board : frame;
-    if (!told?.verdict) {
+    // A board that has passed says nothing of one that comes now, and is not inspected.
+    const blind = status.unit === "board" && status.blind;
+    const told = status.unit === "board" && !blind ? board : frame;
+    if (!told?.verdict && !blind) {
       this.#show("none", status.unit === "board" ? "No board yet" : "No picture yet", "waiting", "", "");
       return;
     }
-    const number = status.unit === "board" && board ? ` · ${count(board.number)}` : "";
-    const verdict = told.verdict;
+    const number = status.unit === "board" && board && !blind ? ` · ${count(board.number)}` : "";
+    const verdict = blind ? "not inspected" : told.verdict;
     this.#show(SYMBOLS[verdict] ?? "missed", `${VERDICTS[verdict] ?? verdict}${number}`, SYMBOLS[verdict] ?? "missed",
-      verdict === "not inspected" ? told.why : "", "");
+      verdict === "not inspected" ? (blind ? status.why : told.why) : "", "");
   }
 
   #sinceText(now) {

@@ -14,9 +14,9 @@ from tests.clients.stream.lines import RunningLine, camera, grpc_url, until
 from tests.clients.stream.sinks.page.plant import PATIENCE, Viewer, line_of, shown
 from tests.clients.stream.sinks.page.test_views import tile
 from tests.clients.stream.test_usage import CAMERA, refusal
+from triton_yolo.clients.stream.addresses import url_of
 from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.clients.stream.sinks import make_sink
-from triton_yolo.clients.stream.sinks.page.server import url_of
 from triton_yolo.clients.stream.sinks.settings import PageSettings
 from triton_yolo.server.process import TritonServer
 
