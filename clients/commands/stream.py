@@ -69,7 +69,7 @@ def main(
     ] = None,
     page: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="Show the line in a browser, at http://HOST:PORT/; 127.0.0.1:8080."),
+        typer.Option(metavar="HOST:PORT", help="Show the line in a browser, such as at 127.0.0.1:8080."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each frame.")] = False,
     report: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the report here at the end.")] = None,

@@ -13,7 +13,6 @@ from packaging.utils import canonicalize_name
 from tests.conftest import ROOT
 from tests.support.imports import DECLARED, PROJECT, closure, declared, missing, third_party
 from triton_yolo.cli.main import GPU_PACKAGES, VERBS, missing_packages
-from triton_yolo.clients.stream.sinks import KINDS as SINKS
 from triton_yolo.clients.stream.sources import KINDS
 
 # Imported where something is asked for that the verb's extra does not stand for.
@@ -49,12 +48,6 @@ def test_the_client_loads_without_an_extra(module: str) -> None:
 def test_a_source_of_frames_loads_with_the_extra_for_streams(kind: str) -> None:
     for module in (f"triton_yolo.clients.stream.sources.{KINDS[kind][0]}", "triton_yolo.clients.stream.camera"):
         assert not missing(third_party(module, inner=False), closure([f"{PROJECT}[stream]"]))
-
-
-@pytest.mark.parametrize("kind", SINKS)
-def test_a_sink_loads_with_the_extra_for_streams(kind: str) -> None:
-    module = f"triton_yolo.clients.stream.sinks.{SINKS[kind][0]}"
-    assert not missing(third_party(module, inner=False), closure([f"{PROJECT}[stream]"]))
 
 
 def test_the_server_loads_its_runtimes_with_its_extra() -> None:

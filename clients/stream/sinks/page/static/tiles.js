@@ -6,6 +6,7 @@ import { SYMBOLS, VERDICTS, count, digits, duration, share } from "./words.js";
 const OLD_SECONDS = 3; // after which a live camera's picture is old
 const CHROME = 84; // pixels of a tile above and below its picture
 const NARROWEST = 200;
+const NEARLY = 0.85;
 const COVERS = {
   dead: ["Dead", "dead"],
   frozen: ["Frozen", "frozen"],
@@ -239,14 +240,16 @@ export class Tiles {
     const height = Math.max(320, innerHeight - top - strip - gap);
     const aspect = this.#tiles.values().next().value.aspect;
     const shown = this.#chosen === null ? number : 1;
-    let best = { columns: 1, size: 0 };
-    for (let columns = 1; columns <= shown; columns++) {
+    const ways = Array.from({ length: shown }, (_, place) => {
+      const columns = place + 1;
       const rows = Math.ceil(shown / columns);
       const across = (width - gap * (columns - 1)) / columns;
       const down = ((height - gap * (rows - 1)) / rows - CHROME) * aspect;
-      const size = Math.min(across, down);
-      if (size > best.size) best = { columns, size };
-    }
+      return { columns, size: Math.min(across, down) };
+    });
+    const largest = Math.max(...ways.map((way) => way.size));
+    // Of those that are nearly as large, the one with the fewest rows: what stands below comes into sight.
+    let best = ways.findLast((way) => way.size >= NEARLY * largest);
     if (best.size < NARROWEST) {
       const columns = Math.max(1, Math.min(shown, Math.floor((width + gap) / (NARROWEST + gap))));
       best = { columns, size: (width - gap * (columns - 1)) / columns };
