@@ -45,7 +45,7 @@ NAMES = ("top", "bottom", "left", "right", "solder-1", "solder-2", "connector", 
 WIDTH, HEIGHT = 1280, 800  # of the browser's window
 COLORS = 256  # of the picture for the README: a third of the bytes
 UNWATCHED_SECONDS = 20.0  # before the browsers open
-SHOT_SECONDS = 40.0  # of the line, until it has something to show
+SHOT_SECONDS = 90.0  # of the line, until it has something to show
 PATIENCE = 90.0
 
 
@@ -118,7 +118,7 @@ def shot(cameras: list[str]) -> bytes:
             _until(tab, dying, "dead")
             picture = Image.open(io.BytesIO(tab.screenshot()))
     small = io.BytesIO()
-    picture.convert("RGB").quantize(COLORS).save(small, "PNG", optimize=True)
+    picture.convert("RGB").quantize(COLORS, kmeans=2).save(small, "PNG", optimize=True)
     return small.getvalue()
 
 
@@ -132,7 +132,7 @@ def _line(folder: Path, server: TritonServer, cameras: list[str]) -> Iterator[tu
     belt = {"size": "480x640", "boards": 5, "still": 6, "moving": 2, "frames": 40}
     defects = [[0, 2, 0, 0, 0], [0, 0, 0, 0, 1], [0] * 5, [0, 0, 1, 0, 0], [3, 0, 0, 0, 0], [0] * 5]
     line = {
-        "name": f"bench-{os.getpid()}",
+        "name": "line-3",
         "url": f"{server.addresses.host}:{server.addresses.grpc}",
         "deadline_ms": 2000,
         "cameras": [

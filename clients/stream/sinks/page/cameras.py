@@ -127,7 +127,7 @@ class CameraView:
         """Take its state over."""
         if state == "running" and self._state != "running":
             self._seen = self._changed = now
-        self._state, self._trouble = state, trouble
+        self._state, self._trouble = state, trouble.removeprefix(f"camera {self.name}: ")
 
     def reported(self, row: dict[str, Any]) -> None:
         """Take its row of the line's report over."""

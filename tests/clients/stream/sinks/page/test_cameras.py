@@ -63,6 +63,7 @@ def test_a_camera_that_delivers_nothing_is_frozen(
         ("running", "", "live"),
         ("opening", "", "dead"),  # it has run before
         ("waiting", "No such device", "dead"),
+        ("waiting", "camera top: No such device", "dead"),
         ("failed", "it is no video", "dead"),
         ("ended", "", "ended"),
     ],
@@ -74,7 +75,7 @@ def test_a_camera_that_does_not_run_is_dead(state: str, trouble: str, health: st
     view.told(state, trouble, 1.0)
     assert view.health(1.1)[0] == health
     if trouble:
-        assert view.health(1.1)[1] == trouble
+        assert view.health(1.1)[1] == trouble.removeprefix("camera top: ")
 
 
 def test_a_camera_that_is_opened_for_the_first_time_is_not_dead() -> None:
