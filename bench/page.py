@@ -44,7 +44,8 @@ ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("top", "bottom", "left", "right", "solder-1", "solder-2", "connector", "final")
 WIDTH, HEIGHT = 1280, 800  # of the browser's window
 COLORS = 256  # of the picture for the README: a third of the bytes
-UNWATCHED_SECONDS = 20.0  # before the browsers open
+UNWATCHED_SECONDS = 20.0  # before the browsers open, at most
+FAILURES_MB = 4.0  # soon full, so that what is measured is not the pictures that are kept
 SHOT_SECONDS = 90.0  # of the line, until it has something to show
 PATIENCE = 90.0
 
@@ -202,7 +203,7 @@ def looked_at(viewers: int, cameras: list[str], fps: float, pictures: float, sec
             raise BenchError("the page did not start")
         url = here.recv()
         assert process.pid
-        alone = _cores(here, UNWATCHED_SECONDS)
+        alone = _cores(here, min(UNWATCHED_SECONDS, seconds))
         with chromium() as browser:
             tabs = [browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}) for _ in range(viewers)]
             sessions = [tab.context.new_cdp_session(tab) for tab in tabs]
@@ -241,6 +242,7 @@ def looked_at(viewers: int, cameras: list[str], fps: float, pictures: float, sec
         "cameras": len(cameras),
         "fps": fps,
         "pictures_per_second": pictures,
+        "failures_mb": FAILURES_MB,
         "seconds": seconds,
         "page_cores": {"nobody looks": round(alone, 4), "all look": round(watched, 4)},
         "last_to_first_quarter": {key: round(value, 4) for key, value in ends.items()},
@@ -258,7 +260,9 @@ def _serve(pipe: Connection, cameras: list[str], fps: float, pictures: float) ->
     line = checked(
         {"name": "line-3", "cameras": [{"name": n, "uri": "synthetic:photo", "fps": fps} for n in cameras]}, ""
     )
-    page = PageSink.of(PageSettings(kind="page", listen="127.0.0.1:0", pictures_per_second=pictures), line)
+    page = PageSink.of(
+        PageSettings(kind="page", listen="127.0.0.1:0", pictures_per_second=pictures, failures_mb=FAILURES_MB), line
+    )
     feed = Feed(page, drawn_boards(10, 480, 640))
     feed.run(cameras, fps)
     pipe.send(page.url)

@@ -87,7 +87,7 @@ class State:
         if isinstance(event, LineStatus):
             self._told, self._heard = event, now
             for row in event.report.get("cameras", ()):
-                if camera := self._camera(row["name"], now):
+                if camera := self._cameras.get(row["name"]):
                     camera.reported(row)
         elif isinstance(event, CameraStatus):
             if camera := self._camera(event.camera, now):
