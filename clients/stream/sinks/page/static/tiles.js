@@ -104,8 +104,8 @@ class Tile {
     // Of boards it is the last one's verdict that counts; of frames that of the frame that is shown.
     const board = (old ? null : this.#picture?.board) ?? status.board;
     const frame = old ? status : (this.#picture ?? status);
-    // A board that has passed says nothing of one that comes now, and is not inspected.
-    const blind = status.unit === "board" && status.blind;
+    // What has passed says nothing of what comes now, and is not inspected.
+    const blind = status.blind;
     const told = status.unit === "board" && !blind ? board : frame;
     if (!told?.verdict && !blind) {
       this.#show("none", status.unit === "board" ? "No board yet" : "No picture yet", "waiting", "", "");
