@@ -248,6 +248,7 @@ export class Tiles {
       return { columns, size: Math.min(across, down) };
     });
     const largest = Math.max(...ways.map((way) => way.size));
+    if (largest <= 0) return; // nothing is laid out yet
     // Of those that are nearly as large, the one with the fewest rows: what stands below comes into sight.
     let best = ways.findLast((way) => way.size >= NEARLY * largest);
     if (best.size < NARROWEST) {
