@@ -214,8 +214,9 @@ def looked_at(viewers: int, cameras: list[str], fps: float, pictures: float, sec
             samples = []
             count = max(8, int(seconds // 10))
             start, spent = time.monotonic(), _spent(here)
-            for _ in tracked(range(count), count, "samples"):
-                tabs[0].wait_for_timeout(1e3 * seconds / count)
+            for number in tracked(range(count), count, "samples"):
+                due = start + (number + 1) * seconds / count  # to look takes a while
+                tabs[0].wait_for_timeout(max(0.0, 1e3 * (due - time.monotonic())))
                 heaps = [_heap(session.send("Performance.getMetrics")) for session in sessions]
                 samples.append(
                     {
