@@ -78,7 +78,7 @@ class Tile {
       status.p50 === null ? "" : `${digits(status.p50)} ms`,
       status.yield === null ? "" : `yield ${share(status.yield)}`,
       status.unit === "board" && status.board ? `board ${duration(status.board_age)} ago` : "",
-      status.restarts ? `opened ${count(status.restarts + 1)} times` : "",
+      status.restarts ? `reopened ${count(status.restarts)}×` : "",
     ];
     const texts = parts.filter(Boolean);
     while (this.#foot.children.length > texts.length) this.#foot.lastChild.remove();
