@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 KINDS: dict[str, tuple[str, str]] = {
     "json": ("json_lines", "JsonFile"),
     "log": ("log.sink", "Log"),
+    "page": ("page.sink", "Page"),
     "records": ("records.sink", "Records"),
 }
 
