@@ -175,12 +175,30 @@ def checked(content: dict[str, Any], source: str) -> Line:
         where = _place(first["loc"])
         words = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            known = CameraConfig if len(first["loc"]) > 1 else Line
-            words = f"unknown key; there are {', '.join(known.model_fields)}"
+            words = f"unknown key; there are {', '.join(_keys(first['loc'][:-1]))}"
+        elif first["type"] == "union_tag_not_found":
+            words = "the key 'kind' is missing"
         more = f" (and {len(others)} more)" if others else ""
         raise LineError(": ".join(part for part in (source, where, words) if part) + more) from None
 
 
+def _keys(location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that there are at a place of a line's file."""
+    node = schema = Line.model_json_schema()
+    for part in ("", *location):
+        if isinstance(part, int):
+            node = node["items"]
+        elif part in node.get("properties", {}):
+            node = node["properties"][part]
+        elif "discriminator" in node:
+            node = {"$ref": node["discriminator"]["mapping"][part]}
+        while not {"$ref", "anyOf"}.isdisjoint(node):
+            node = schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node["anyOf"][0]
+    return list(node.get("properties", {}))
+
+
 def _place(location: tuple[int | str, ...]) -> str:
     """Return where something stands, such as cameras[1].fps."""
+    if location[:1] == ("sinks",) and len(location) > 3:
+        location = (*location[:2], *location[3:])  # without the kind, which pydantic names there
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")

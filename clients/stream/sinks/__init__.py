@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 # Kind: module, class.
 KINDS: dict[str, tuple[str, str]] = {
     "json": ("json_lines", "JsonFile"),
+    "mqtt": ("mqtt.sink", "Mqtt"),
 }
+EXTRAS = {"mqtt": "plant"}  # what installs the packages of a kind, beside "stream"
 
 
 def make_sink(settings: SinkSettings, line: Line) -> Sink:
@@ -35,7 +37,8 @@ def make_sink(settings: SinkSettings, line: Line) -> Sink:
     try:
         found: type[Sink] = getattr(import_module(f"{__name__}.{module}"), name)
     except ModuleNotFoundError as error:
+        extra = EXTRAS.get(settings.kind, "stream")
         raise LineError(
-            f"the sink {settings.kind} needs the package {error.name}: pip install 'triton-yolo[stream]'"
+            f"the sink {settings.kind} needs the package {error.name}: pip install 'triton-yolo[{extra}]'"
         ) from None
     return found.of(settings, line)

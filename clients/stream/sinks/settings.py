@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from triton_yolo.clients.stream.sinks.mqtt.settings import MqttSettings
 from triton_yolo.clients.stream.strict import Strict
 
 
@@ -21,4 +24,4 @@ class JsonSettings(Strict):
 
 
 # All of them, told apart by their key ``kind``.
-SinkSettings = JsonSettings
+SinkSettings = Annotated[JsonSettings | MqttSettings, Field(discriminator="kind")]
