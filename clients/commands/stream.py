@@ -88,7 +88,7 @@ def main(
         leave(COMMAND, f"--report {report} is a folder: name a file")
     try:
         wanted, read_again = _line(line, camera or [], fps, given)
-        sinks: list[Sink] = [JsonLines(os.dup(1))] if json else []
+        sinks: list[Sink] = [JsonLines(os.dup(1), wanted.verdict.boards != "frame")] if json else []
         sinks += [make_sink(settings, wanted) for settings in wanted.sinks]
         stream = run(wanted, sinks, seconds=seconds, control=control, shown=True, read_again=read_again)
     except (LineError, DetectionError) as error:

@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from triton_yolo.clients.stream.errors import LineError, SourceError
+from triton_yolo.clients.stream.rules import VerdictSettings
 from triton_yolo.clients.stream.sinks.settings import SinkSettings
 from triton_yolo.clients.stream.sources import kind_of
 from triton_yolo.clients.stream.sources.options import size_of
@@ -70,6 +71,7 @@ class Line(Strict):
         slots: slots of each camera in the ring.
         huge_pages: ask for pages of 2 MiB for the ring.
         score_threshold: lowest score to report, 0..1; the server's default if None.
+        verdict: the rules by which detections become verdicts.
         sinks: where verdicts go, beside what the command line says.
         cameras: the cameras.
     """
@@ -84,8 +86,17 @@ class Line(Strict):
     slots: int = Field(default=8, ge=3, le=1024)
     huge_pages: bool = False
     score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    verdict: VerdictSettings = VerdictSettings()
     sinks: tuple[SinkSettings, ...] = ()
     cameras: tuple[CameraConfig, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _rules_name_cameras(self) -> Line:
+        names = {camera.name for camera in self.cameras}
+        for place, rule in enumerate(self.verdict.rules):
+            if unknown := [name for name in rule.cameras if name not in names]:
+                raise ValueError(f"verdict.rules[{place}].cameras: there is no camera {', '.join(unknown)}")
+        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> Line:

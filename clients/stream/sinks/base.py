@@ -7,6 +7,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from triton_yolo.clients.stream.events import Event, Picture
@@ -27,6 +28,7 @@ class Sink(ABC):
         period: seconds between two calls of ``tick``; 0 for none.
         missed: events that it did not take, since its queue was full or it failed. Pictures are not counted: those
             that find the queue full are left out.
+        trigger: ``Judge.trigger`` of the line, for sinks that are told of boards; does nothing before the line runs.
     """
 
     kind: ClassVar[str]
@@ -41,6 +43,7 @@ class Sink(ABC):
             pictures: how many pictures may wait.
         """
         self.missed = 0
+        self.trigger: Callable[[str | None], dict[str, int]] = lambda camera: {}
         self._room, self._queue = room, deque[Event]()
         self._picture_room, self._pictures = pictures, 0
         self._told, self._closing, self._closed, self._writes = threading.Condition(), False, False, False
