@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import subprocess
 import threading
 import time
@@ -11,7 +12,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from paho.mqtt.client import CallbackAPIVersion, Client, MQTTMessage, MQTTv5
+from paho.mqtt.client import Client, MQTTMessage, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -102,9 +104,7 @@ class Broker:
         return self._log.read_text()
 
 
-def _connection(port: int) -> Any:
-    import socket
-
+def _connection(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=1)
 
 
@@ -170,7 +170,7 @@ class Subscriber:
             self._told.notify_all()
 
     def _message(self, _: Any, __: Any, message: MQTTMessage) -> None:
-        content = json.loads(message.payload) if message.payload else None
+        content: Any = json.loads(message.payload) if message.payload else {}
         with self._told:
             self.count += 1
             self.messages[message.topic].append((message.retain, content if self._keep else content.get("seq")))

@@ -37,6 +37,14 @@ def _schema(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _messages(wanted: bool) -> None:
+    if wanted:
+        from triton_yolo.clients.stream.sinks.mqtt.messages import schema
+
+        typer.echo(dumps(schema(), indent=2))
+        raise typer.Exit
+
+
 def main(
     line: Annotated[
         Path | None, typer.Argument(metavar="LINE.yaml", help="The line's file; see docs/streaming.md.")
@@ -72,6 +80,10 @@ def main(
     ] = None,
     _: Annotated[
         bool, typer.Option("--schema", callback=_schema, is_eager=True, help="Print the JSON Schema of a line's file.")
+    ] = False,
+    __: Annotated[
+        bool,
+        typer.Option("--messages", callback=_messages, is_eager=True, help="Print the JSON Schema of MQTT messages."),
     ] = False,
 ) -> None:
     """Inspect what a line of cameras captures; every frame gets a verdict, and all of them are accounted for.

@@ -15,11 +15,10 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-from paho.mqtt.client import CallbackAPIVersion, Client, MQTTMessage, MQTTv5
-from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.client import Client, MQTTMessage, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -66,7 +65,6 @@ class Courier:
         outbox: Outbox,
         topic: str,
         ended: Mapping[str, bytes],
-        trigger: tuple[str, Callable[[bytes], bool]] | None,
     ) -> None:
         """Begin.
 
@@ -76,11 +74,11 @@ class Courier:
             outbox: what is to be carried.
             topic: of the line's state.
             ended: that state when the connection is "lost", as the broker says it then, and when the line "ended".
-            trigger: topic of triggers, and what takes the content of one and returns whether it is one.
         """
         self.trouble, self.delivered, self.refused, self.ignored = "not connected yet", 0, 0, 0
         self._settings, self._name, self._outbox = settings, client, outbox
-        self._topic, self._ended, self._trigger = topic, ended, trigger
+        self._topic, self._ended = topic, ended
+        self._trigger: tuple[str, Callable[[bytes], bool]] | None = None
         self._lock = threading.Lock()
         self._states: dict[str, bytes] = {}  # the newest of each topic
         self._untold: dict[str, bytes] = {}  # those that were not sent on this connection
@@ -99,6 +97,16 @@ class Courier:
         """Publish a state: retained, the newest of each topic, and once more after each connection."""
         with self._lock:
             self._states[topic] = self._untold[topic] = payload
+        self.wake()
+
+    def listen(self, topic: str, take: Callable[[bytes], bool]) -> None:
+        """Subscribe to triggers, from the next connection on, or on this one.
+
+        Args:
+            topic: of triggers.
+            take: is called with the content of each, in the courier's thread, and returns whether it was of use.
+        """
+        self._trigger = topic, take
         self.wake()
 
     def close(self, seconds: float) -> None:
@@ -179,10 +187,8 @@ class _Connection:
         self._confirmed, self._confirmed_since = list[int](), 0.0
         self._lost = ""
         self._last: int | None = None  # packet identifier of the last state
-        self.answered = False
-        self._client = Client(
-            CallbackAPIVersion.VERSION2, courier._name, protocol=MQTTv5, reconnect_on_failure=False
-        )
+        self.answered = self._listens = False
+        self._client = Client(CallbackAPIVersion.VERSION2, courier._name, protocol=MQTTv5, reconnect_on_failure=False)
 
     def run(self) -> None:
         """Connect, and carry until the courier ends.
@@ -202,11 +208,9 @@ class _Connection:
             client.tls_set_context(tls_context(settings.tls))
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_publish, client.on_message = self._on_publish, self._on_message
-        properties = Properties(PacketTypes.CONNECT)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.MaximumPacketSize = LARGEST_PACKET
-        client.connect(
-            settings.host, port_of(settings), settings.keepalive_s, clean_start=True, properties=properties
-        )
+        client.connect(settings.host, port_of(settings), settings.keepalive_s, clean_start=True, properties=properties)
         patience = time.monotonic() + CONNECT_SECONDS
         while True:
             self._step()
@@ -260,6 +264,11 @@ class _Connection:
             raise Lost(self._lost or "the connection is lost")
 
     def _send(self) -> None:
+        if self._courier._trigger and not self._listens:
+            self._listens = True
+            # One that was published before it could be heard is too old.
+            options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+            self._client.subscribe(self._courier._trigger[0], options=options)
         for topic, payload in self._courier.untold().items():
             self._last = self._client.publish(topic, payload, self._settings.states, retain=True).mid
         if len(self._waiting) > self._window // 2:
@@ -304,10 +313,6 @@ class _Connection:
         self._largest = getattr(properties, "MaximumPacketSize", None)
         self.answered = True
         self._courier.connected()
-        if self._courier._trigger:
-            # One that was published before it could be heard is too old.
-            options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
-            self._client.subscribe(self._courier._trigger[0], options=options)
 
     def _on_disconnect(self, _: Any, __: Any, flags: Any, code: ReasonCode, ___: Any) -> None:
         if flags.is_disconnect_packet_from_server:
@@ -331,9 +336,8 @@ class _Connection:
     def _on_message(self, _: Any, __: Any, message: MQTTMessage) -> None:
         courier = self._courier
         assert courier._trigger
-        if message.retain or len(message.payload) > LARGEST_TRIGGER or not courier.may_trigger():
-            courier.ignored += 1
-        elif not courier._trigger[1](message.payload):
+        small = len(message.payload) <= LARGEST_TRIGGER
+        if message.retain or not small or not courier.may_trigger() or not courier._trigger[1](bytes(message.payload)):
             courier.ignored += 1
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.json_schema import models_json_schema
 
 from triton_yolo.clients.stream.sinks.mqtt.settings import MqttSettings
@@ -37,13 +37,8 @@ class Topics:
         """Retained."""
         return f"{self._root}/DSTATE/{self._line}/{camera}"
 
-    @property
-    def boards(self) -> str:
-        """A message for each board."""
-        return f"{self._root}/NDATA/{self._line}"
-
-    def frames(self, camera: str) -> str:
-        """A message for each frame of a camera."""
+    def results(self, camera: str) -> str:
+        """A message for each frame of a camera, or for each board where boards are told apart."""
         return f"{self._root}/DDATA/{self._line}/{camera}"
 
     @property
@@ -63,13 +58,15 @@ class LineState(Message):
 
     online: bool = Field(description="false once the line has ended or was lost: nothing is inspected")
     line: str
-    reason: str = Field("", description="why it is not online")
-    server: str = Field("", description="why the inference server is away; empty if it is there")
-    heartbeat: int | None = Field(None, description="grows with each message")
-    cameras: list[str] | None = Field(None, description="names of the cameras")
-    waiting: int | None = Field(None, description="messages in the file that wait for the broker")
-    dropped: int | None = Field(None, description="messages that were dropped since the file was full")
-    missed: int | None = Field(None, description="results that were never kept, since the queue or the disk was full")
+    reason: str = Field(default="", description="why it is not online")
+    server: str = Field(default="", description="why the inference server is away; empty if it is there")
+    heartbeat: int | None = Field(default=None, description="grows with each message")
+    cameras: list[str] | None = Field(default=None, description="names of the cameras")
+    waiting: int | None = Field(default=None, description="messages in the file that wait for the broker")
+    dropped: int | None = Field(default=None, description="messages that were dropped since the file was full")
+    missed: int | None = Field(
+        default=None, description="results that were never kept, since the queue or the disk was full"
+    )
 
 
 class CameraState(Message):
@@ -78,9 +75,11 @@ class CameraState(Message):
     camera: str
     state: Literal["opening", "running", "waiting", "ended", "failed"] | None
     trouble: str = ""
-    verdict: Literal["pass", "fail", "not inspected"] | None = Field(None, description="on its last frame")
-    number: int | None = Field(None, description="number of that frame")
-    captured: float | None = Field(None, description="its time of capture, in seconds since 1970")
+    verdict: Literal["pass", "fail", "not inspected"] = Field(
+        description="on its last frame or board; not inspected where it does not run"
+    )
+    number: int | None = Field(default=None, description="number of that frame, or of that board")
+    captured: float | None = Field(default=None, description="its time of capture, in seconds since 1970")
 
 
 class Detection(Message):
@@ -100,28 +99,62 @@ class Numbered(Message):
 
 
 class FrameResult(Numbered):
-    """DDATA: the verdict on a frame."""
+    """DDATA: the verdict on a frame, where each frame is a board."""
 
     camera: str
     number: int = Field(ge=0, description="number of the frame since the line was started")
     captured: float | None = Field(description="time of capture, in seconds since 1970")
     state: Literal["inspected", "late", "lost", "refused"]
     verdict: Literal["pass", "fail", "not inspected"]
-    reason: str = Field("", description="why it was not inspected")
-    latency_ms: float | None = Field(None, description="from capture to the server's answer")
-    detections: list[Detection] | None = Field(None, description="there only if the frame was inspected")
+    reason: str = Field(default="", description="why it was not inspected")
+    latency_ms: float | None = Field(default=None, description="from capture to the server's answer")
+    detections: list[Detection] | None = Field(default=None, description="there only if the frame was inspected")
+
+
+class Worst(Message):
+    """The defect with the highest score."""
+
+    name: str
+    score: float = Field(ge=0, le=1)
+
+
+class BoardResult(Numbered):
+    """DDATA: the verdict on a board as one camera sees it, where boards are told apart by motion or a trigger."""
+
+    camera: str
+    board: int = Field(ge=1, description="number of the board among those of its camera since the line was started")
+    verdict: Literal["pass", "fail", "not inspected"]
+    why: str = Field(default="", description="the reason in words")
+    frames: int = Field(ge=0, description="frames of it that were captured")
+    inspected: int = Field(ge=0, description="frames of it that were inspected")
+    defects: int = Field(ge=0, description="the most defects that one of its frames shows")
+    worst: Worst | None
+    numbers: tuple[int, int] | None = Field(description="of its first and its last frame")
+    first: float | None = Field(description="time of capture of its first frame, in seconds since 1970")
+    last: float | None = Field(description="the same of its last frame")
+    trigger: str = Field(default="", description="id of the trigger that began it")
 
 
 class Trigger(BaseModel):
-    """NCMD: a trigger; an empty message is one too. At most 4096 bytes; not retained."""
+    """NCMD: begins a board; an empty message does so for all cameras. At most 4096 bytes; not retained."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    trigger: Literal[True] = True
-    id: str = Field("", max_length=64, description="comes back with the result")
+    camera: str | None = Field(default=None, max_length=64, description="its camera; all if null")
+    id: str = Field(default="", max_length=64, description="comes back with the board's verdict")
 
 
-MESSAGES: tuple[type[BaseModel], ...] = (LineState, CameraState, FrameResult, Trigger)
+MESSAGES: tuple[type[BaseModel], ...] = (LineState, CameraState, FrameResult, BoardResult, Trigger)
+
+
+def read_trigger(payload: bytes) -> Trigger | None:
+    """Return a trigger of its message; None if it is none."""
+    if not payload:
+        return Trigger()
+    try:
+        return Trigger.model_validate_json(payload)
+    except ValidationError:
+        return None
 
 
 def schema() -> dict[str, Any]:

@@ -109,7 +109,8 @@ class Outbox:
             version, self.stream, self.dropped = found
             if version != VERSION:
                 raise sqlite3.OperationalError(f"of version {version}, and this reads version {VERSION}")
-            self.messages, self.nbytes = base.execute("SELECT count(*), coalesce(sum(bytes), 0) FROM messages").fetchone()
+            query = "SELECT count(*), coalesce(sum(bytes), 0) FROM messages"
+            self.messages, self.nbytes = base.execute(query).fetchone()
             self._last: dict[str, int] = dict(base.execute("SELECT topic, last FROM topics"))
         except BaseException:
             base.close()

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +15,12 @@ from typing import Any
 from triton_yolo.clients.stream.events import CameraStatus, Event, LineStatus
 from triton_yolo.clients.stream.line import Line
 from triton_yolo.clients.stream.sinks.base import Sink
-from triton_yolo.clients.stream.sinks.json_lines import as_dict
+from triton_yolo.clients.stream.sinks.json_lines import as_dict, board_as_dict
 from triton_yolo.clients.stream.sinks.mqtt.courier import Courier, check_files
-from triton_yolo.clients.stream.sinks.mqtt.messages import Topics
+from triton_yolo.clients.stream.sinks.mqtt.messages import Topics, read_trigger
 from triton_yolo.clients.stream.sinks.mqtt.outbox import Outbox
 from triton_yolo.clients.stream.sinks.mqtt.settings import MqttSettings
-from triton_yolo.clients.stream.verdict import FrameVerdict
+from triton_yolo.clients.stream.verdict import BoardVerdict, FrameVerdict, Verdict
 
 TOGETHER = 256  # verdicts that share a commit, at most
 LAST_SECONDS = 2.0  # for what is in the file when the line ends
@@ -31,43 +32,59 @@ logger = logging.getLogger(__name__)
 class Mqtt(Sink):
     """Publishes verdicts and states."""
 
-    kind, events, period = "mqtt", (FrameVerdict, CameraStatus, LineStatus), 1.0
+    kind, events, period = "mqtt", (FrameVerdict, BoardVerdict, CameraStatus, LineStatus), 1.0
 
-    def __init__(self, settings: MqttSettings, line: str) -> None:
+    def __init__(self, settings: MqttSettings, line: str, boards: bool) -> None:
         """Open the file and begin; the broker need not be there.
 
         Args:
             settings: of the line's file.
             line: name of the line.
+            boards: whether boards are told apart, and published instead of frames.
 
         Raises:
             LineError: a file cannot be used.
         """
         check_files(settings)
-        self._line, self._topics = line, Topics(settings, line)
+        self._line, self._topics, self._boards = line, Topics(settings, line), boards
         self._outbox = Outbox(settings.keep or default_path(line), round(settings.keep_mb * 1e6))
         self._together = list[tuple[str, Callable[[int], bytes]]]()
         self._cameras, self._changed = dict[str, dict[str, Any]](), set[str]()
         self._beat, self._warned = 0, -WARN_SECONDS
+        self._identities = dict[tuple[str, int], str]()  # of triggers, by camera and number of the board
+        self._identified = threading.Lock()
         ended = {
             "lost": _json({"online": False, "line": line, "reason": "connection lost"}),
             "ended": _json({"online": False, "line": line, "reason": "ended"}),
         }
         client = settings.client or f"triton-yolo-{line}"
-        self._courier = Courier(settings, client, self._outbox, self._topics.line_state, ended, None)
+        self._courier = Courier(settings, client, self._outbox, self._topics.line_state, ended)
         super().__init__()
+        if settings.triggers:
+            self._courier.listen(self._topics.trigger, self._triggered)
 
     @classmethod
     def of(cls, settings: MqttSettings, line: Line) -> Mqtt:
         """See Sink."""
-        return cls(settings, line.name)
+        return cls(settings, line.name, line.verdict.boards != "frame")
 
     def write(self, event: Event) -> None:
         """See Sink."""
-        if isinstance(event, FrameVerdict):
-            self._keep(event)
+        if isinstance(event, BoardVerdict):
+            if self._boards:
+                with self._identified:
+                    trigger = self._identities.pop((event.camera, event.board), "")
+                content = board_as_dict(event) | ({"trigger": trigger} if trigger else {})
+                self._keep(event.camera, content, event.board, content["last"])
+        elif isinstance(event, FrameVerdict):
+            if not self._boards:
+                content = as_dict(event)
+                self._keep(event.result.camera, content, event.result.number, content["captured"])
         elif isinstance(event, CameraStatus):
-            self._camera(event.camera).update(state=event.state, trouble=event.trouble)
+            camera = self._camera(event.camera)
+            camera.update(state=event.state, trouble=event.trouble)
+            if event.state != "running":  # what was good once is not good any more
+                camera.update(verdict=Verdict.NOT_INSPECTED.value, number=None, captured=None)
             self._tell_camera(event.camera)
         elif isinstance(event, LineStatus):
             self._tell_line(event)
@@ -97,13 +114,22 @@ class Mqtt(Sink):
             "triggers_ignored": self._courier.ignored,
         }
 
-    def _keep(self, frame: FrameVerdict) -> None:
-        content, stream = as_dict(frame), self._outbox.stream
-        topic = self._topics.frames(frame.result.camera)
-        self._together.append((topic, lambda seq: _json({"stream": stream, "seq": seq, **content})))
-        last = {key: content[key] for key in ("verdict", "number", "captured")}
-        self._camera(frame.result.camera).update(last)
-        self._changed.add(frame.result.camera)
+    def _keep(self, camera: str, content: dict[str, Any], number: int, captured: float | None) -> None:
+        stream = self._outbox.stream
+        self._together.append(
+            (self._topics.results(camera), lambda seq: _json({"stream": stream, "seq": seq, **content}))
+        )
+        self._camera(camera).update(verdict=content["verdict"], number=number, captured=captured)
+        self._changed.add(camera)
+
+    def _triggered(self, payload: bytes) -> bool:
+        """Begin a board, and return whether that could be; is called by the courier."""
+        trigger = read_trigger(payload)
+        with self._identified:  # no verdict is published before it is known whose it is
+            numbers = self.trigger(trigger.camera) if trigger else {}
+            if trigger and trigger.id:
+                self._identities |= dict.fromkeys(numbers.items(), trigger.id)
+        return bool(numbers)
 
     def _commit(self) -> None:
         try:
@@ -118,7 +144,8 @@ class Mqtt(Sink):
         self._courier.wake()
 
     def _camera(self, name: str) -> dict[str, Any]:
-        return self._cameras.setdefault(name, {"camera": name, "state": None, "trouble": ""})
+        nothing = {"verdict": Verdict.NOT_INSPECTED.value, "number": None, "captured": None}
+        return self._cameras.setdefault(name, {"camera": name, "state": None, "trouble": "", **nothing})
 
     def _tell_camera(self, name: str) -> None:
         self._changed.discard(name)
