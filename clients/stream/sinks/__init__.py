@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 # Kind: module, class.
 KINDS: dict[str, tuple[str, str]] = {
     "json": ("json_lines", "JsonFile"),
+    "modbus": ("modbus.sink", "Modbus"),
     "mqtt": ("mqtt.sink", "Mqtt"),
 }
-EXTRAS = {"mqtt": "plant"}  # what installs the packages of a kind, beside "stream"
+EXTRAS = {"modbus": "plant", "mqtt": "plant"}  # what installs the packages of a kind, beside "stream"
 
 
 def make_sink(settings: SinkSettings, line: Line) -> Sink:

@@ -33,7 +33,7 @@ class Sink(ABC):
 
     kind: ClassVar[str]
     events: ClassVar[tuple[type[Event], ...]] = (FrameVerdict,)
-    period: ClassVar[float] = 0.0
+    period: float = 0.0
 
     def __init__(self, room: int = 10_000, pictures: int = 8) -> None:
         """Prepare, and begin: what a subclass needs is set before this is called.

@@ -32,7 +32,8 @@ logger = logging.getLogger(__name__)
 class Mqtt(Sink):
     """Publishes verdicts and states."""
 
-    kind, events, period = "mqtt", (FrameVerdict, BoardVerdict, CameraStatus, LineStatus), 1.0
+    kind, events = "mqtt", (FrameVerdict, BoardVerdict, CameraStatus, LineStatus)
+    period = 1.0
 
     def __init__(self, settings: MqttSettings, line: str, boards: bool) -> None:
         """Open the file and begin; the broker need not be there.
