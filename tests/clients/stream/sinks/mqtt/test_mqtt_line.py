@@ -14,7 +14,7 @@ def test_a_line_that_is_killed_is_offline_at_once_and_its_numbers_go_on(server: 
     program = tool("mosquitto", "the package mosquitto of Debian and Ubuntu")
     with Broker(program, tmp_path / "broker") as broker, Subscriber(broker.port) as subscriber:
         sink = {"kind": "mqtt", "host": "127.0.0.1", "port": broker.port, "keep": str(tmp_path / "box")}
-        line = RunningLine(tmp_path, [camera("top")], url=grpc_url(server), sinks=[sink])
+        line, again = (RunningLine(tmp_path, [camera("top")], url=grpc_url(server), sinks=[sink]) for _ in range(2))
         state, top = (f"triton-yolo/v1/plant/{kind}/{line.name}" for kind in ("NSTATE", "DDATA"))
         top += "/top"
         with line:
@@ -24,9 +24,9 @@ def test_a_line_that_is_killed_is_offline_at_once_and_its_numbers_go_on(server: 
             subscriber.wait(lambda: not subscriber.messages[state][-1][1]["online"])
             assert subscriber.contents(state)[-1]["reason"] == "connection lost"
         seen = len(subscriber.contents(top))
-        with line:
+        with again:
             subscriber.wait(lambda: len(subscriber.messages[top]) >= seen + 5)
-            report = line.end()
+            report = again.end()
         subscriber.wait(lambda: subscriber.messages[state][-1][1].get("reason") == "ended")
         messages = subscriber.contents(top)
     [place] = [place for place in report["sinks"] if place["kind"] == "mqtt"]
