@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 # Kind: module, class.
 KINDS: dict[str, tuple[str, str]] = {
     "json": ("json_lines", "JsonFile"),
+    "metrics": ("metrics.sink", "Metrics"),
     "modbus": ("modbus.sink", "Modbus"),
     "mqtt": ("mqtt.sink", "Mqtt"),
 }
-EXTRAS = {"modbus": "plant", "mqtt": "plant"}  # what installs the packages of a kind, beside "stream"
+EXTRAS = {
+    "metrics": "plant",
+    "modbus": "plant",
+    "mqtt": "plant",
+}  # what installs the packages of a kind, beside "stream"
 
 
 def make_sink(settings: SinkSettings, line: Line) -> Sink:

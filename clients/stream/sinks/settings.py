@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from triton_yolo.clients.stream.sinks.metrics.settings import MetricsSettings
 from triton_yolo.clients.stream.sinks.modbus.settings import ModbusSettings
 from triton_yolo.clients.stream.sinks.mqtt.settings import MqttSettings
 from triton_yolo.clients.stream.strict import Strict
@@ -25,4 +26,4 @@ class JsonSettings(Strict):
 
 
 # All of them, told apart by their key ``kind``.
-SinkSettings = Annotated[JsonSettings | ModbusSettings | MqttSettings, Field(discriminator="kind")]
+SinkSettings = Annotated[JsonSettings | MetricsSettings | ModbusSettings | MqttSettings, Field(discriminator="kind")]
