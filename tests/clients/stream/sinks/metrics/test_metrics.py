@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import socket
 import subprocess
 import time
@@ -16,6 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.clients.stream.sinks.results import inspected, lost
+from tests.conftest import ROOT
 from tests.deploy.conftest import tool
 from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.clients.stream.events import CameraStatus, LineStatus
@@ -151,6 +153,16 @@ def test_strange_names_are_escaped() -> None:
         sink.put(inspected('<b>"top"\n\\', 0))
         found = settled(sink, url)
     assert found["verdicts_total", '<b>"top"\n\\', "frame", "pass"] == 1
+
+
+def test_the_page_of_the_documentation_lists_what_is_shown_and_no_more() -> None:
+    named = set(re.findall(r"`(triton_yolo_\w+)`", (ROOT / "docs" / "metrics.md").read_text()))
+    with serving() as (sink, url):
+        sink.put(status(row("top"), sinks=({"kind": "mqtt", "missed": 0, "away": "", "waiting": 0, "dropped": 0},)))
+        sink.put(inspected("top", 0, (0, 0.5)))
+        settled(sink, url)
+        shown = set(re.findall(r"^# TYPE (triton_yolo_\w+)", text(url), re.MULTILINE))
+    assert named == {name for name in shown if not name.endswith("_created")}
 
 
 def test_there_is_nothing_else_and_nothing_can_be_written() -> None:
