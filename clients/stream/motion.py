@@ -32,7 +32,7 @@ def small_grey(pixels: Pixels, pixel_format: str) -> Small | None:
     rows = pixels[: pixels.shape[0] * 2 // 3] if pixel_format == "nv12" else pixels
     rows = rows[::ROWS] if rows.shape[0] >= ROWS * SIDES[1] else rows
     if rows.ndim == 3:  # green of RGB, luma of YUYV
-        rows = np.ascontiguousarray(rows[..., 1 if pixel_format == "rgb" else 0])
+        rows = np.asarray(cv2.extractChannel(rows, 1 if pixel_format == "rgb" else 0), np.uint8)
     return _shrunk(rows)
 
 

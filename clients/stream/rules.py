@@ -50,7 +50,7 @@ class Rule(Strict):
     @property
     def words(self) -> str:
         """What it looks for, in words."""
-        return self.name or ", ".join(self.classes) or "defects"
+        return self.name or " or ".join(self.classes) or "defects"
 
 
 class Motion(Strict):

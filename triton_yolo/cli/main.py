@@ -21,6 +21,7 @@ VERBS = {
     "detect": ("triton_yolo.clients.commands.detect", "draw", "Detect on image files through a running server."),
     "evaluate": ("triton_yolo.clients.commands.evaluate", "evaluate", "Measure the server's mAP on labelled images."),
     "stream": ("triton_yolo.clients.commands.stream", "stream", "Inspect what a line of cameras captures."),
+    "log": ("triton_yolo.clients.commands.log", "stream", "Say which boards of a line failed, when and why."),
     "serve": ("triton_yolo.server.serve", "server", "Serve a model repository, on the CPU or on a GPU."),
     "demo": ("triton_yolo.server.demo", "server", "Start a server, detect on drawn circuit boards, draw the result."),
     "export": ("triton_yolo.export.command", "export", "Make a model repository out of a YOLO's ONNX."),

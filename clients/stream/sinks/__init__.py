@@ -18,15 +18,14 @@ if TYPE_CHECKING:
 # Kind: module, class.
 KINDS: dict[str, tuple[str, str]] = {
     "json": ("json_lines", "JsonFile"),
+    "log": ("log.sink", "Log"),
     "metrics": ("metrics.sink", "Metrics"),
     "modbus": ("modbus.sink", "Modbus"),
     "mqtt": ("mqtt.sink", "Mqtt"),
+    "records": ("records.sink", "Records"),
 }
-EXTRAS = {
-    "metrics": "plant",
-    "modbus": "plant",
-    "mqtt": "plant",
-}  # what installs the packages of a kind, beside "stream"
+# What installs the packages of a kind, where "stream" does not.
+EXTRAS = {"metrics": "plant", "modbus": "plant", "mqtt": "plant"}
 
 
 def make_sink(settings: SinkSettings, line: Line) -> Sink:

@@ -30,11 +30,14 @@ class JsonLines(Sink):
         self._file, self._boards = file, boards
         super().__init__()
 
+    def put(self, event: Event) -> None:
+        """See Sink."""
+        if self._boards or not isinstance(event, BoardVerdict):
+            super().put(event)
+
     def write(self, event: Event) -> None:
         """See Sink."""
         if isinstance(event, BoardVerdict):
-            if not self._boards:
-                return
             content = board_as_dict(event)
         else:
             assert isinstance(event, FrameVerdict)
