@@ -22,10 +22,11 @@ KINDS: dict[str, tuple[str, str]] = {
     "metrics": ("metrics.sink", "Metrics"),
     "modbus": ("modbus.sink", "Modbus"),
     "mqtt": ("mqtt.sink", "Mqtt"),
+    "opcua": ("opcua.sink", "OpcUa"),
     "records": ("records.sink", "Records"),
 }
 # What installs the packages of a kind, where "stream" does not.
-EXTRAS = {"metrics": "plant", "modbus": "plant", "mqtt": "plant"}
+EXTRAS = {"metrics": "plant", "modbus": "plant", "mqtt": "plant", "opcua": "opcua"}
 
 
 def make_sink(settings: SinkSettings, line: Line) -> Sink:

@@ -10,6 +10,7 @@ from pydantic import Field
 from triton_yolo.clients.stream.sinks.metrics.settings import MetricsSettings
 from triton_yolo.clients.stream.sinks.modbus.settings import ModbusSettings
 from triton_yolo.clients.stream.sinks.mqtt.settings import MqttSettings
+from triton_yolo.clients.stream.sinks.opcua.settings import OpcUaSettings
 from triton_yolo.clients.stream.strict import Strict
 from triton_yolo.clients.stream.verdict import Verdict
 
@@ -83,6 +84,6 @@ class RecordsSettings(Strict):
 
 # All of them, told apart by their key ``kind``.
 SinkSettings = Annotated[
-    JsonSettings | LogSettings | MetricsSettings | ModbusSettings | MqttSettings | RecordsSettings,
+    JsonSettings | LogSettings | MetricsSettings | ModbusSettings | MqttSettings | OpcUaSettings | RecordsSettings,
     Field(discriminator="kind"),
 ]
