@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-import numpy as np
-
 from triton_yolo.clients.stream.frames import ResultState
 from triton_yolo.clients.stream.rules import Rule, VerdictSettings, failed_by
 from triton_yolo.clients.stream.verdict import BoardVerdict, FrameVerdict, Verdict
@@ -54,10 +52,10 @@ class Board:
         for rule, mask in failed_by(self._rules, detections):
             place = self._rules.index(rule)
             self._failed[place] += 1
-            self._counts[place] = max(self._counts[place], int(np.count_nonzero(mask)))
-            best = int(np.argmax(np.where(mask, detections.scores, -1)))
-            found = (detections.names[best], float(detections.scores[best]))
-            self._worst[place] = max(self._worst[place] or found, found, key=lambda one: one[1])
+            self._counts[place] = max(self._counts[place], sum(mask))
+            rows = zip(mask, detections.names, detections.scores.tolist(), strict=True)
+            counted = [(name, score) for counts, name, score in rows if counts]
+            self._worst[place] = max([*counted, *filter(None, [self._worst[place]])], key=lambda one: one[1])
 
     def verdict(self, interrupted: str = "") -> BoardVerdict:
         """Return the verdict on the board as it is known now.

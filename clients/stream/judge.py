@@ -8,8 +8,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-import numpy as np
-
 from triton_yolo.clients.errors import DetectionError
 from triton_yolo.clients.stream.boards import Board, in_words
 from triton_yolo.clients.stream.frames import Frame, Result, ResultState
@@ -80,11 +78,10 @@ class Judge:
             return FrameVerdict(result, Verdict.NOT_INSPECTED, result.reason or result.state.value)
         failed = failed_by(self._settings.of(result.camera), detections) if len(detections) else []
         if not failed:
-            nothing = np.zeros(len(detections), bool)
-            return FrameVerdict(result, Verdict.PASS, "", chosen(detections, nothing))
-        why = "; ".join(in_words(int(np.count_nonzero(mask)), rule) for rule, mask in failed)
-        mask = np.any([mask for _, mask in failed], axis=0)
-        return FrameVerdict(result, Verdict.FAIL, why, chosen(detections, mask))
+            return FrameVerdict(result, Verdict.PASS, "", chosen(detections, [False] * len(detections)))
+        why = "; ".join(in_words(sum(mask), rule) for rule, mask in failed)
+        of_any = [any(marks) for marks in zip(*(mask for _, mask in failed), strict=True)]
+        return FrameVerdict(result, Verdict.FAIL, why, chosen(detections, of_any))
 
     def boards(self, frame: FrameVerdict) -> list[BoardVerdict]:
         """Return the verdicts on boards that are known with this frame.

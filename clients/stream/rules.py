@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import cv2
@@ -13,7 +14,8 @@ from pydantic import Field, field_validator, model_validator
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.stream.strict import NAME, Strict
 
-Mask = npt.NDArray[np.bool_]
+Zone = tuple[tuple[float, float], ...]
+Mask = list[bool]
 
 
 class Rule(Strict):
@@ -36,13 +38,13 @@ class Rule(Strict):
     classes: tuple[str, ...] = ()
     score: float = Field(default=0.0, ge=0, le=1)
     size: float = Field(default=0.0, ge=0)
-    zone: tuple[tuple[float, float], ...] | None = Field(default=None, min_length=3)
+    zone: Zone | None = Field(default=None, min_length=3)
     count: int = Field(default=1, ge=1)
     frames: int = Field(default=1, ge=1)
 
     @field_validator("zone")
     @classmethod
-    def _has_an_inside(cls, zone: tuple[tuple[float, float], ...] | None) -> tuple[tuple[float, float], ...] | None:
+    def _has_an_inside(cls, zone: Zone | None) -> Zone | None:
         if zone is not None and cv2.contourArea(np.array(zone, np.float32)) == 0:
             raise ValueError("the polygon has no inside")
         return zone
@@ -111,35 +113,30 @@ class VerdictSettings(Strict):
 
 
 def matches(rule: Rule, detections: Detections) -> Mask:
-    """Return which detections count by a rule, bool [N]; what lies on a limit counts."""
-    mask = detections.scores >= np.float32(rule.score)
-    if rule.classes:
-        mask &= np.array([name in rule.classes for name in detections.names], bool)
-    if rule.size:
-        mask &= longer_sides(detections.boxes) >= np.float32(rule.size)
-    if rule.zone and mask.any():
-        mask &= inside(rule.zone, detections.boxes)
-    return mask
+    """Return which of N detections count by a rule; what lies on a limit counts."""
+    if not len(detections):
+        return []
+    lowest = float(np.float32(rule.score))  # 0.9 is no float32, and a score of 0.9 counts
+    # Without NumPy: there are few of them, and after milliseconds of waiting each of its calls costs as much as a loop.
+    rows = zip(detections.scores.tolist(), detections.names, detections.boxes.tolist(), strict=True)
+    return [
+        score >= lowest
+        and (not rule.classes or name in rule.classes)
+        and max(box[2] - box[0], box[3] - box[1]) >= rule.size
+        and (rule.zone is None or is_inside(rule.zone, box))
+        for score, name, box in rows
+    ]
 
 
-def longer_sides(boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the length of the longer side of each box [N, 4], float32 [N], in pixels."""
-    return np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+def is_inside(zone: Zone, box: Sequence[float]) -> bool:
+    """Return whether a box x1, y1, x2, y2 has its centre in a polygon or on its edge, all in pixels."""
+    centre = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return cv2.pointPolygonTest(_contour(zone), centre, False) >= 0
 
 
-def inside(zone: Sequence[tuple[float, float]], boxes: npt.NDArray[np.float32]) -> Mask:
-    """Return which boxes have their centres in a polygon or on its edge.
-
-    Args:
-        zone: x and y of its corners, in pixels.
-        boxes: x1, y1, x2, y2 in pixels, float32 [N, 4].
-
-    Returns:
-        bool [N].
-    """
-    contour = np.array(zone, np.float32)
-    centres = ((boxes[:, :2] + boxes[:, 2:]) / 2).tolist()
-    return np.array([cv2.pointPolygonTest(contour, centre, False) >= 0 for centre in centres], bool)
+@lru_cache
+def _contour(zone: Zone) -> npt.NDArray[np.float32]:
+    return np.array(zone, np.float32)
 
 
 def chosen(detections: Detections, mask: Mask) -> Detections:
@@ -147,15 +144,16 @@ def chosen(detections: Detections, mask: Mask) -> Detections:
 
     Args:
         detections: N of them.
-        mask: bool [N].
+        mask: which, N.
     """
-    if mask.all():
+    if all(mask):
         return detections
-    names = tuple(name for name, wanted in zip(detections.names, mask, strict=True) if wanted)
-    return Detections(detections.boxes[mask], detections.scores[mask], detections.classes[mask], names)
+    places = [place for place, wanted in enumerate(mask) if wanted]
+    names = tuple(detections.names[place] for place in places)
+    return Detections(detections.boxes[places], detections.scores[places], detections.classes[places], names)
 
 
 def failed_by(rules: Sequence[Rule], detections: Detections) -> list[tuple[Rule, Mask]]:
-    """Return the rules by which a frame fails, each with the detections that count by it, bool [N]."""
+    """Return the rules by which a frame fails, each with the detections that count by it."""
     found = ((rule, matches(rule, detections)) for rule in rules)
-    return [(rule, mask) for rule, mask in found if np.count_nonzero(mask) >= rule.count]
+    return [(rule, mask) for rule, mask in found if sum(mask) >= rule.count]

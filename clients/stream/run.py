@@ -29,7 +29,7 @@ from triton_yolo.clients.stream.line import Line, checked
 from triton_yolo.clients.stream.pictures import Pictures
 from triton_yolo.clients.stream.report import report
 from triton_yolo.clients.stream.sinks.base import Sink
-from triton_yolo.clients.stream.verdict import BoardVerdict
+from triton_yolo.clients.stream.verdict import BoardVerdict, FrameVerdict
 from triton_yolo.clients.stream.view import View
 
 TIMEOUT = 30.0  # seconds, of requests beside inference
@@ -65,6 +65,7 @@ class Stream:
         self._jobs: set[asyncio.Task[None]] = set()
         self._reading = asyncio.Lock()
         self._judge = Judge(line.verdict)
+        self._judged: dict[tuple[str, int], FrameVerdict] = {}  # by camera and number, of frames whose turn is to come
         for sink in sinks:
             sink.trigger = self._judge.trigger
         self._states: dict[str, CameraStatus] = {}
@@ -140,7 +141,7 @@ class Stream:
 
     def _emit(self, result: Result) -> None:
         if self._sinks:
-            verdict = self._judge.frame(result)
+            verdict = self._judged.pop((result.camera, result.number), None) or self._judge.frame(result)
             self._put(verdict)
             self._put_boards(self._judge.boards(verdict))
 
@@ -156,7 +157,8 @@ class Stream:
         if not self._sinks:
             return False
         self._judge.see(frame)
-        return self._pictures.take(frame, self._judge.frame(result), done)
+        verdict = self._judged[result.camera, result.number] = self._judge.frame(result)
+        return self._pictures.take(frame, verdict, done)
 
     def _changed(self) -> None:
         self._collector.wake()

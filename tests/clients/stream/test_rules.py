@@ -50,7 +50,7 @@ L_SHAPE = ((0, 0), (100, 0), (100, 20), (20, 20), (20, 100), (0, 100))
     ],
 )
 def test_what_counts_by_a_rule(rule: dict[str, Any], found: list[Found], counts: list[bool]) -> None:
-    assert matches(Rule.model_validate(rule), detections(*found)).tolist() == counts
+    assert matches(Rule.model_validate(rule), detections(*found)) == counts
 
 
 @pytest.mark.parametrize(
