@@ -23,6 +23,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "modbus": ("modbus.sink", "Modbus"),
     "mqtt": ("mqtt.sink", "Mqtt"),
     "opcua": ("opcua.sink", "OpcUa"),
+    "page": ("page.sink", "Page"),
     "records": ("records.sink", "Records"),
 }
 # What installs the packages of a kind, where "stream" does not.
