@@ -147,6 +147,20 @@ def _block(registers: Sequence[Register], size: int, view: Any) -> list[int]:
     return words
 
 
+def value_of(words: Sequence[int], registers: Sequence[Register], name: str, block: int = 0) -> int:
+    """Return a value of registers by its name, as a PLC reads it.
+
+    Args:
+        words: the registers of the results.
+        registers: LINE or CAMERA.
+        name: of the value.
+        block: offset of its block.
+    """
+    [one] = [one for one in registers if one.name == name]
+    place = block + one.offset
+    return words[place] if one.words == 1 else words[place] << 16 | words[place + 1]
+
+
 def count_of(cameras: int) -> int:
     """Return how many registers the results of so many cameras take."""
     return LINE_REGISTERS + CAMERA_REGISTERS * cameras

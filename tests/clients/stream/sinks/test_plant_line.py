@@ -14,8 +14,14 @@ from pymodbus.client import ModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
 from tests.clients.stream.lines import RunningLine, camera, grpc_url, until
-from tests.clients.stream.sinks.modbus.test_registers import value
-from triton_yolo.clients.stream.sinks.modbus.registers import CAMERA, CAMERA_REGISTERS, LINE, LINE_REGISTERS, count_of
+from triton_yolo.clients.stream.sinks.modbus.registers import (
+    CAMERA,
+    CAMERA_REGISTERS,
+    LINE,
+    LINE_REGISTERS,
+    count_of,
+    value_of,
+)
 from triton_yolo.clients.stream.sinks.opcua.nodes import NAMESPACE
 from triton_yolo.clients.stream.sinks.plc.state import Code, Why
 from triton_yolo.server.process import TritonServer, free_addresses
@@ -44,7 +50,7 @@ class Plc:
 
     def wait_for(self, bit: int) -> list[int]:
         return list(
-            until(lambda: (words := self.read()) and value(words, LINE, "status") & bit and words, f"bit {bit}")
+            until(lambda: (words := self.read()) and value_of(words, LINE, "status") & bit and words, f"bit {bit}")
         )
 
     def write(self, place: int, number: int) -> None:
@@ -52,7 +58,7 @@ class Plc:
 
 
 def block(words: list[int], camera: int, name: str) -> int:
-    return value(words, CAMERA, name, LINE_REGISTERS + camera * CAMERA_REGISTERS)
+    return value_of(words, CAMERA, name, LINE_REGISTERS + camera * CAMERA_REGISTERS)
 
 
 def test_a_plc_begins_boards_and_reads_what_the_line_says_of_them(server: TritonServer, tmp_path: Path) -> None:
@@ -74,7 +80,7 @@ def test_a_plc_begins_boards_and_reads_what_the_line_says_of_them(server: Triton
             plc.wait_for(READY)
             plc.write(0, request)
             read.append(plc.wait_for(DONE))
-            assert value(read[-1], LINE, "request") == request
+            assert value_of(read[-1], LINE, "request") == request
             plc.write(1, request)
         until(lambda: asyncio.run(_opcua(ports.grpc, line.name)) == 3, "OPC UA has the third board")
         page = urllib.request.urlopen(f"http://127.0.0.1:{ports.metrics}/metrics").read().decode()
@@ -90,7 +96,7 @@ def test_a_plc_begins_boards_and_reads_what_the_line_says_of_them(server: Triton
             assert block(words, place, "worst score") == round((row["worst"] or {"score": 0})["score"] * 10_000)
             assert block(words, place, "captured") == int(row["last"])
         expected = min(codes, key=[Code.FAIL, Code.NOT_INSPECTED, Code.PASS].index)
-        assert value(words, LINE, "verdict") == expected
+        assert value_of(words, LINE, "verdict") == expected
     assert [block(words, 0, "number") for words in read] == [1, 2, 3]
     shown = float(
         page.partition(f'triton_yolo_frames_captured_total{{camera="top",line="{line.name}"}} ')[2].split()[0]
@@ -116,11 +122,11 @@ def test_a_camera_and_a_line_that_die_show_in_the_registers(server: TritonServer
             line.wait_for_more(name, 1)
         plc = Plc(sink["port"])
         until(lambda: block(plc.read(), 0, "sequence") > 2, "results come")
-        until(lambda: value(plc.read(), LINE, "status") & ALIVE, "it is alive")
+        until(lambda: value_of(plc.read(), LINE, "status") & ALIVE, "it is alive")
         line.cameras()["side"].suspend()
         until(lambda: block(plc.read(), 1, "why") == Why.STALE, "the camera is silent")
-        assert value(plc.read(), LINE, "verdict") != Code.PASS
-        assert value(plc.read(), LINE, "status") & STALE
+        assert value_of(plc.read(), LINE, "verdict") != Code.PASS
+        assert value_of(plc.read(), LINE, "status") & STALE
         line.cameras()["side"].resume()
         until(lambda: block(plc.read(), 1, "why") == Why.NONE, "the camera is back")
         line.process.kill()

@@ -19,12 +19,11 @@ import pytest
 from pymodbus.client import ModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
-from tests.clients.stream.sinks.modbus.test_registers import value
 from tests.clients.stream.sinks.results import inspected, line_status
 from tests.conftest import ROOT
 from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.clients.stream.events import CameraStatus
-from triton_yolo.clients.stream.sinks.modbus.registers import CAMERA, LINE, LINE_REGISTERS, count_of
+from triton_yolo.clients.stream.sinks.modbus.registers import CAMERA, LINE, LINE_REGISTERS, count_of, value_of
 from triton_yolo.clients.stream.sinks.modbus.settings import ModbusSettings
 from triton_yolo.clients.stream.sinks.modbus.sink import Modbus
 from triton_yolo.clients.stream.sinks.plc.state import Code, Why
@@ -86,7 +85,7 @@ def read(client: ModbusTcpClient) -> list[int]:
 
 
 def verdict(words: list[int], camera: int) -> int:
-    return value(words, CAMERA, "verdict", LINE_REGISTERS + 16 * camera)
+    return value_of(words, CAMERA, "verdict", LINE_REGISTERS + 16 * camera)
 
 
 def test_a_plc_reads_the_newest_results_with_either_function() -> None:
@@ -94,11 +93,11 @@ def test_a_plc_reads_the_newest_results_with_either_function() -> None:
         assert verdict(read(client), 0) == Code.NOT_INSPECTED
         sink.put(inspected("top", 0))
         sink.put(inspected("side", 0, (1, 0.75)))
-        words = until(lambda: (found := read(client)) and value(found, LINE, "sequence") == 2 and found)
+        words = until(lambda: (found := read(client)) and value_of(found, LINE, "sequence") == 2 and found)
         assert (verdict(words, 0), verdict(words, 1)) == (Code.PASS, Code.FAIL)
-        assert value(words, LINE, "verdict") == Code.FAIL
-        assert value(words, CAMERA, "worst score", LINE_REGISTERS + 16) == 7500
-        assert value(words, LINE, "status") & ALIVE
+        assert value_of(words, LINE, "verdict") == Code.FAIL
+        assert value_of(words, CAMERA, "worst score", LINE_REGISTERS + 16) == 7500
+        assert value_of(words, LINE, "status") & ALIVE
         assert client.read_input_registers(0, count=len(words), device_id=77).registers[4:8] == words[4:8]
 
 
@@ -106,25 +105,25 @@ def test_the_heart_beats_while_the_line_is_alive_and_stands_when_it_hangs() -> N
     with serving(stale_after_s=math.inf) as (sink, port), plc(port) as client:
         sink.put(inspected("top", 0))
         until(lambda: verdict(read(client), 0) == Code.PASS)
-        first = value(read(client), LINE, "heartbeat")
-        until(lambda: value(read(client), LINE, "heartbeat") != first)
-        until(lambda: not value(read(client), LINE, "status") & ALIVE)  # it has said nothing for three seconds
+        first = value_of(read(client), LINE, "heartbeat")
+        until(lambda: value_of(read(client), LINE, "heartbeat") != first)
+        until(lambda: not value_of(read(client), LINE, "status") & ALIVE)  # it has said nothing for three seconds
         words = read(client)
         time.sleep(0.2)
         again = read(client)
-        assert value(words, LINE, "heartbeat") == value(again, LINE, "heartbeat")
+        assert value_of(words, LINE, "heartbeat") == value_of(again, LINE, "heartbeat")
         assert verdict(words, 0) == Code.NOT_INSPECTED
-        assert value(words, CAMERA, "why", LINE_REGISTERS) == Why.LINE
-        assert value(words, LINE, "status") & STALE
+        assert value_of(words, CAMERA, "why", LINE_REGISTERS) == Why.LINE
+        assert value_of(words, LINE, "status") & STALE
 
 
 def test_a_dead_camera_and_an_old_result_show_at_once() -> None:
     with serving(stale_after_s=0.5) as (sink, port), plc(port) as client:
         sink.put(inspected("top", 0))
         until(lambda: verdict(read(client), 0) == Code.PASS)
-        until(lambda: value(read(client), CAMERA, "why", LINE_REGISTERS) == Why.STALE)
+        until(lambda: value_of(read(client), CAMERA, "why", LINE_REGISTERS) == Why.STALE)
         sink.put(CameraStatus("top", "waiting", "it was unplugged"))
-        until(lambda: value(read(client), CAMERA, "why", LINE_REGISTERS) == Why.CAMERA)
+        until(lambda: value_of(read(client), CAMERA, "why", LINE_REGISTERS) == Why.CAMERA)
 
 
 def test_no_answer_is_half_of_one_result_and_half_of_another() -> None:
@@ -166,19 +165,19 @@ def test_a_plc_asks_reads_and_acknowledges() -> None:
     boards = Boards()
     with serving("trigger", boards, handshake=True) as (sink, port), plc(port) as client:
         for request in (1, 2, 3):
-            until(lambda: value(read(client), LINE, "status") & READY)
+            until(lambda: value_of(read(client), LINE, "status") & READY)
             client.write_register(COMMANDS, request, device_id=1)
-            assert value(read(client), LINE, "status") & BUSY
+            assert value_of(read(client), LINE, "status") & BUSY
             assert boards.count == request
             sink.put(board("top", request))
             sink.put(board("side", request, Verdict.FAIL))
-            until(lambda: value(read(client), LINE, "status") & DONE)
+            until(lambda: value_of(read(client), LINE, "status") & DONE)
             sink.put(board("side", request + 1))
             words = read(client)
-            assert value(words, LINE, "request") == request == value(words, LINE, "sequence")
+            assert value_of(words, LINE, "request") == request == value_of(words, LINE, "sequence")
             assert (verdict(words, 0), verdict(words, 1)) == (Code.PASS, Code.FAIL)
             client.write_registers(COMMANDS, [request, request], device_id=1)
-            assert not value(read(client), LINE, "status") & (BUSY | DONE)
+            assert not value_of(read(client), LINE, "status") & (BUSY | DONE)
 
 
 def test_without_a_handshake_the_request_is_a_trigger() -> None:
@@ -254,7 +253,7 @@ def test_a_client_that_floods_waits_and_others_are_answered() -> None:
         flood.close()
         assert reads >= 10
         assert answers <= 20 + 50 * (seconds + 1) + 5
-        until(lambda: value(read(client), LINE, "sequence") == reads)
+        until(lambda: value_of(read(client), LINE, "sequence") == reads)
         assert sink.missed == 0
 
 
@@ -348,10 +347,10 @@ def test_a_line_writes_results_into_a_plc_and_says_when_it_ends() -> None:
         with writing(other.port, stale_after_s=math.inf) as sink:
             sink.put(inspected("top", 0))
             words = other.wait_for(lambda words: verdict(words, 0) == Code.PASS)
-            assert value(words, LINE, "status") & ALIVE
-            beat = value(words, LINE, "heartbeat")
-            other.wait_for(lambda words: value(words, LINE, "heartbeat") > beat + 2)
-        words = other.wait_for(lambda words: not value(words, LINE, "status") & ALIVE)
+            assert value_of(words, LINE, "status") & ALIVE
+            beat = value_of(words, LINE, "heartbeat")
+            other.wait_for(lambda words: value_of(words, LINE, "heartbeat") > beat + 2)
+        words = other.wait_for(lambda words: not value_of(words, LINE, "status") & ALIVE)
         assert verdict(words, 0) == Code.NOT_INSPECTED
 
 
@@ -359,15 +358,15 @@ def test_a_plc_that_is_written_to_asks_and_acknowledges_in_its_own_registers() -
     boards = Boards()
     with Plc() as other, plc(other.port) as own, writing(other.port, "trigger", boards, handshake=True) as sink:
         for request in (1, 2):
-            other.wait_for(lambda words: value(words, LINE, "status") & READY)
+            other.wait_for(lambda words: value_of(words, LINE, "status") & READY)
             own.write_register(COMMANDS, request, device_id=1)
-            other.wait_for(lambda words: value(words, LINE, "status") & BUSY)
+            other.wait_for(lambda words: value_of(words, LINE, "status") & BUSY)
             for camera in CAMERAS:
                 sink.put(board(camera, request))
-            words = other.wait_for(lambda words: value(words, LINE, "status") & DONE)
-            assert value(words, LINE, "verdict") == Code.PASS
+            words = other.wait_for(lambda words: value_of(words, LINE, "status") & DONE)
+            assert value_of(words, LINE, "verdict") == Code.PASS
             own.write_register(COMMANDS + 1, request, device_id=1)
-        other.wait_for(lambda words: value(words, LINE, "status") & READY)
+        other.wait_for(lambda words: value_of(words, LINE, "status") & READY)
 
 
 def test_a_plc_that_was_away_gets_the_newest_results_when_it_is_back() -> None:
@@ -378,8 +377,8 @@ def test_a_plc_that_was_away_gets_the_newest_results_when_it_is_back() -> None:
         until(lambda: not sink.queued and sink.status()["away"])
         for _ in range(2):
             with other:
-                words = other.wait_for(lambda words: value(words, LINE, "sequence"))
-                assert value(words, CAMERA, "number", LINE_REGISTERS) == 499
+                words = other.wait_for(lambda words: value_of(words, LINE, "sequence"))
+                assert value_of(words, CAMERA, "number", LINE_REGISTERS) == 499
                 until(lambda: not sink.status()["away"])
             until(lambda: sink.status()["away"])
         assert sink.missed == 0
@@ -387,13 +386,13 @@ def test_a_plc_that_was_away_gets_the_newest_results_when_it_is_back() -> None:
 
 def test_a_plc_that_is_frozen_slows_nothing() -> None:
     with Plc() as other, writing(other.port) as sink:
-        other.wait_for(lambda words: value(words, LINE, "status") & ALIVE)
+        other.wait_for(lambda words: value_of(words, LINE, "status") & ALIVE)
         other.process.send_signal(signal.SIGSTOP)
         for number in range(2000):
             sink.put(inspected("top", number))
         until(lambda: sink.status()["away"])
         other.process.send_signal(signal.SIGCONT)
-        other.wait_for(lambda words: value(words, CAMERA, "number", LINE_REGISTERS) == 1999)
+        other.wait_for(lambda words: value_of(words, CAMERA, "number", LINE_REGISTERS) == 1999)
         assert sink.missed == 0
 
 

@@ -19,18 +19,12 @@ from triton_yolo.clients.stream.sinks.modbus.registers import (
     calls,
     count_of,
     encode,
+    value_of,
 )
 from triton_yolo.clients.stream.sinks.plc.handshake import Phase
 from triton_yolo.clients.stream.sinks.plc.state import CameraView, Code, LineView, Outcome, Why
 
 FAILED = Outcome(Code.FAIL, Why.NONE, 3, 2, 0.875)
-
-
-def value(words: Sequence[int], registers: Sequence[Register], name: str, block: int = 0) -> int:
-    """A value by its name, as a PLC reads it."""
-    [one] = [one for one in registers if one.name == name]
-    place = block + one.offset
-    return words[place] if one.words == 1 else words[place] << 16 | words[place + 1]
 
 
 def view(*cameras: CameraView, phase: Phase = Phase.FREE, alive: bool = True) -> LineView:
@@ -42,7 +36,7 @@ def test_registers_hold_the_view() -> None:
     words = encode(view(camera, CameraView(), phase=Phase.DONE))
     assert len(words) == count_of(2) == LINE_REGISTERS + 2 * CAMERA_REGISTERS
     assert all(0 <= word <= 0xFFFF for word in words)
-    line = {one.name: value(words, LINE, one.name) for one in LINE}
+    line = {one.name: value_of(words, LINE, one.name) for one in LINE}
     assert line == {
         "map": 1,
         "heartbeat": 1,
@@ -58,7 +52,7 @@ def test_registers_hold_the_view() -> None:
         "cameras": 2,
         "sequence again": 70_000 - 65_536,
     }
-    first = {one.name: value(words, CAMERA, one.name, LINE_REGISTERS) for one in CAMERA}
+    first = {one.name: value_of(words, CAMERA, one.name, LINE_REGISTERS) for one in CAMERA}
     assert first == {
         "status": 0b01,
         "sequence": 65_536,
@@ -73,13 +67,13 @@ def test_registers_hold_the_view() -> None:
         "captured, milliseconds": 250,
         "sequence again": 0,
     }
-    second = {one.name: value(words, CAMERA, one.name, LINE_REGISTERS + CAMERA_REGISTERS) for one in CAMERA}
+    second = {one.name: value_of(words, CAMERA, one.name, LINE_REGISTERS + CAMERA_REGISTERS) for one in CAMERA}
     assert (second["status"], second["verdict"], second["why"], second["age"]) == (0b10, 0, 1, 65_535)
 
 
 @pytest.mark.parametrize(("phase", "bits"), [(Phase.FREE, 0), (Phase.READY, 1), (Phase.BUSY, 2), (Phase.DONE, 4)])
 def test_the_phase_of_the_handshake_is_a_bit(phase: Phase, bits: int) -> None:
-    assert value(encode(view(phase=phase)), LINE, "status") & 0b111 == bits
+    assert value_of(encode(view(phase=phase)), LINE, "status") & 0b111 == bits
 
 
 @pytest.mark.parametrize(
@@ -87,13 +81,15 @@ def test_the_phase_of_the_handshake_is_a_bit(phase: Phase, bits: int) -> None:
 )
 def test_a_long_time_is_the_longest_that_there_is(age: float, milliseconds: int) -> None:
     camera = CameraView(age=age)
-    assert value(encode(view(camera)), CAMERA, "age", LINE_REGISTERS) == milliseconds
+    assert value_of(encode(view(camera)), CAMERA, "age", LINE_REGISTERS) == milliseconds
 
 
 def test_registers_that_were_never_written_are_not_inspected() -> None:
     nothing = [0] * count_of(1)
-    assert value(nothing, LINE, "map") == 0
-    assert value(nothing, LINE, "verdict") == value(nothing, CAMERA, "verdict", LINE_REGISTERS) == Code.NOT_INSPECTED
+    assert value_of(nothing, LINE, "map") == 0
+    assert (
+        value_of(nothing, LINE, "verdict") == value_of(nothing, CAMERA, "verdict", LINE_REGISTERS) == Code.NOT_INSPECTED
+    )
 
 
 @pytest.mark.parametrize("registers", [LINE, CAMERA])

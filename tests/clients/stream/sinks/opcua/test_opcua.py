@@ -17,13 +17,13 @@ from asyncua import Client, ua
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 
 from tests.clients.stream.sinks.modbus.test_modbus import CAMERAS, Boards, board
-from tests.clients.stream.sinks.modbus.test_registers import value
 from tests.clients.stream.sinks.results import inspected, line_status
 from tests.conftest import ROOT
 from tests.deploy.conftest import tool
 from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.clients.stream.events import CameraStatus
 from triton_yolo.clients.stream.sinks.modbus.registers import LINE as REGISTERS
+from triton_yolo.clients.stream.sinks.modbus.registers import value_of
 from triton_yolo.clients.stream.sinks.opcua.nodes import NAMESPACE, as_table
 from triton_yolo.clients.stream.sinks.opcua.settings import OpcUaSettings
 from triton_yolo.clients.stream.sinks.opcua.sink import OpcUa
@@ -109,7 +109,7 @@ def test_a_client_reads_the_newest_results_and_subscribes_to_them() -> None:
             assert await line.read("Verdict") == Code.FAIL
             assert (await line.read("Cameras/top/Captured")).timestamp() == pytest.approx(time.time(), abs=60)
             words = await line.read("Registers")
-            assert value(words, REGISTERS, "verdict") == Code.FAIL
+            assert value_of(words, REGISTERS, "verdict") == Code.FAIL
             await line.until(lambda: _last(seen, Code.PASS))
             first = await line.read("Heartbeat")
             await line.until(lambda: _greater(line, "Heartbeat", first))
