@@ -127,13 +127,16 @@ class Sink(ABC):
         try:
             self._work()
             self.finish()
-        except OSError as error:
+        except Exception as error:
             with self._told:
                 self._closing = True  # so that later ones are missed
                 self.missed += sum(not isinstance(event, Picture) for event in self._queue) + self._writes
                 self._queue.clear()
                 self._writes = False
-            logger.warning("%s: %s", self.kind, error)
+            if isinstance(error, OSError):
+                logger.warning("%s: %s", self.kind, error)
+            else:  # a mistake of ours: what comes is counted as missed too
+                logger.exception("%s: failed in an unexpected way", self.kind)
 
     def _work(self) -> None:
         """Write what comes, until the end."""

@@ -116,7 +116,7 @@ class Server:
         """Fill in what is read, or take what is written; nothing comes between this and the answer."""
         commands = self._settings.commands
         if values is None:
-            if function not in READS:
+            if function not in READS | WRITES:  # what was written is read for the answer
                 return ExcCodes.ILLEGAL_FUNCTION
             begin = self._results - start
             registers[begin : begin + self._count] = encode(self._view())

@@ -34,6 +34,8 @@ WINDOW = 64  # messages that are sent before the broker has confirmed one
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between two attempts to connect
 CONNECT_SECONDS = 5.0  # for the connection, and once more for the broker's answer
 CONFIRM_SECONDS, CONFIRM_COUNT = 0.5, 256  # confirmed messages are deleted together
+REFUSED_SECONDS = 5.0  # until verdicts are sent again that the broker would not take
+REFUSES = "the broker refuses "
 LAST_SECONDS = 1.0  # for the broker to hear that the line has ended
 TRIGGERS_PER_SECOND = 100.0
 LARGEST_PACKET = LARGEST_TRIGGER + 1024  # bytes that the broker may send
@@ -124,13 +126,14 @@ class Courier:
             try:
                 connection.run()
             except (Lost, OSError, ValueError, sqlite3.Error) as error:
-                self.trouble = _words(error)
+                # Some brokers close the connection where they take no message: that is the reason, then.
+                self.trouble = self.trouble if connection.refused else _words(error)
             except Exception as error:  # of paho, on a broker that does not keep to the protocol
                 logger.exception("mqtt: a connection failed in an unexpected way")
                 self.trouble = repr(error)
             finally:
                 connection.close()
-            if connection.answered:
+            if connection.useful:
                 pause = FIRST_PAUSE
             if self._end is None:
                 if not self._away:
@@ -143,7 +146,9 @@ class Courier:
         """Wait, but not for longer than the end."""
         until = time.monotonic() + seconds
         while self._end is None and (left := until - time.monotonic()) > 0:
-            if select.select([self._awake], [], [], left)[0]:
+            poll = select.poll()
+            poll.register(self._awake, select.POLLIN)
+            if poll.poll(left * 1000):
                 os.eventfd_read(self._awake)
                 if self._end is None:
                     time.sleep(min(left, 0.05))  # more in the file is no reason to hurry
@@ -152,12 +157,26 @@ class Courier:
 
     def connected(self) -> None:
         """Take notice that the broker is there."""
-        self.trouble = ""
+        self.trouble = self.trouble if self.trouble.startswith(REFUSES) else ""
         with self._lock:
             self._untold = dict(self._states)
-        if self._away:
+        if self._away and not self.trouble:
             self._away = False
             logger.warning("mqtt: %s is back", self._settings.host)
+
+    def refuse(self, what: str, code: ReasonCode) -> None:
+        """Take notice that the broker does not take something now."""
+        why = f"{REFUSES}{what}: {code}"
+        if self.trouble != why:
+            logger.warning("mqtt: %s: %s; verdicts wait on disk", self._settings.host, why)
+        self.trouble, self._away = why, True
+
+    def taken(self) -> None:
+        """Take notice that the broker takes verdicts."""
+        self.delivered += 1
+        if self.trouble:
+            self.trouble, self._away = "", False
+            logger.warning("mqtt: %s takes verdicts again", self._settings.host)
 
     def untold(self) -> dict[str, bytes]:
         """Return the states that are to be sent."""
@@ -185,9 +204,11 @@ class _Connection:
         self._largest: int | None = None  # bytes of a packet that the broker takes
         self._waiting: dict[int, int] = {}  # place by packet identifier
         self._confirmed, self._confirmed_since = list[int](), 0.0
+        self._refused: tuple[int, float] | None = None  # the first one that was, and when it is sent again
         self._lost = ""
         self._last: int | None = None  # packet identifier of the last state
         self.answered = self._listens = False
+        self.useful = self.refused = False  # whether it has delivered something, and whether something was refused
         self._client = Client(CallbackAPIVersion.VERSION2, courier._name, protocol=MQTTv5, reconnect_on_failure=False)
 
     def run(self) -> None:
@@ -271,10 +292,18 @@ class _Connection:
             self._client.subscribe(self._courier._trigger[0], options=options)
         for topic, payload in self._courier.untold().items():
             self._last = self._client.publish(topic, payload, self._settings.states, retain=True).mid
+        if self._refused:
+            first, again = self._refused
+            if time.monotonic() < again:
+                return
+            self._flush()
+            self._refused, self._sent = None, first - 1
         if len(self._waiting) > self._window // 2:
             return
         for kept in self._outbox.after(self._sent, self._window - len(self._waiting)):
             self._sent = kept.place
+            if kept.place in self._waiting.values():
+                continue
             if self._largest and len(kept.payload) + len(kept.topic) + 64 > self._largest:
                 self._courier.refused += 1
                 self._confirm(kept.place)
@@ -323,15 +352,22 @@ class _Connection:
             self._last = None
         place = self._waiting.pop(mid, None)
         if place is None:
+            if code.is_failure:
+                self._courier.refuse("states", code)
+                self.refused = True
             return
         if not code.is_failure:
-            self._courier.delivered += 1
+            self._courier.taken()
+            self.useful = True
             self._confirm(place)
         elif str(code) in HOPELESS:
             self._courier.refused += 1
             self._confirm(place)
         else:  # not authorised, a quota: perhaps later
-            raise Lost(f"the broker refuses verdicts: {code}")
+            first = min(place, self._refused[0]) if self._refused else place
+            self._refused = first, time.monotonic() + REFUSED_SECONDS
+            self._courier.refuse("verdicts", code)
+            self.refused = True
 
     def _on_message(self, _: Any, __: Any, message: MQTTMessage) -> None:
         courier = self._courier

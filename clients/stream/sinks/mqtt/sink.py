@@ -47,6 +47,8 @@ class Mqtt(Sink):
             LineError: a file cannot be used.
         """
         check_files(settings)
+        if settings.password_file and not settings.tls and settings.host not in ("localhost", "127.0.0.1", "::1"):
+            logger.warning("mqtt: the password goes to %s unencrypted: set tls", settings.host)
         self._line, self._topics, self._boards = line, Topics(settings, line), boards
         self._outbox = Outbox(settings.keep or default_path(line), round(settings.keep_mb * 1e6))
         self._together = list[tuple[str, Callable[[int], bytes]]]()

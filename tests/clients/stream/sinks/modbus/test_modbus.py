@@ -166,7 +166,8 @@ def test_a_plc_asks_reads_and_acknowledges() -> None:
     with serving("trigger", boards, handshake=True) as (sink, port), plc(port) as client:
         for request in (1, 2, 3):
             until(lambda: value_of(read(client), LINE, "status") & READY)
-            client.write_register(COMMANDS, request, device_id=1)
+            answer = client.write_register(COMMANDS, request, device_id=1)
+            assert (answer.isError(), answer.registers) == (False, [request])
             assert value_of(read(client), LINE, "status") & BUSY
             assert boards.count == request
             sink.put(board("top", request))
@@ -176,7 +177,7 @@ def test_a_plc_asks_reads_and_acknowledges() -> None:
             words = read(client)
             assert value_of(words, LINE, "request") == request == value_of(words, LINE, "sequence")
             assert (verdict(words, 0), verdict(words, 1)) == (Code.PASS, Code.FAIL)
-            client.write_registers(COMMANDS, [request, request], device_id=1)
+            assert not client.write_registers(COMMANDS, [request, request], device_id=1).isError()
             assert not value_of(read(client), LINE, "status") & (BUSY | DONE)
 
 
@@ -184,7 +185,7 @@ def test_without_a_handshake_the_request_is_a_trigger() -> None:
     boards = Boards()
     with serving("trigger", boards) as (_, port), plc(port) as client:
         for request in (1, 1, 2, 0):
-            client.write_register(COMMANDS, request, device_id=1)
+            assert not client.write_register(COMMANDS, request, device_id=1).isError()
         assert boards.count == 2
 
 
