@@ -32,7 +32,6 @@ COLORS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.NOT_INSPECTED: "ye
 COUNTS = ("frames", "inspected", "defects")
 BOARD = ("time", "line", "camera", "board", "verdict", "why", *COUNTS, "worst", "score", "since")
 FRAME = ("time", "line", "camera", "number", "board", "verdict", "why", "defects", "latency_ms")
-NUMBERS = {"board", "number", "frames", "inspected", "score", "latency_ms"}
 
 Record = dict[str, Any]
 
@@ -152,7 +151,8 @@ def _print_table(rows: Iterator[Record], columns: Sequence[str]) -> None:
     if len({row["line"] for row in shown}) == 1:
         columns = [key for key in columns if key != "line"]
     for key in columns:
-        table.add_column(key, justify="right" if key in NUMBERS else "left", overflow="fold")
+        right = all(isinstance(row[key], int | float | None) for row in shown)
+        table.add_column(key, justify="right" if right else "left", overflow="fold")
     for row in shown:
         table.add_row(*(_cell(key, row[key]) for key in columns))
     console.print(table)
@@ -162,6 +162,14 @@ def _print_table(rows: Iterator[Record], columns: Sequence[str]) -> None:
 
 def _cell(key: str, value: Any) -> Text:
     """Return a value for a terminal, which takes no orders from a class's name."""
-    words = "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+    words = (
+        ""
+        if value is None
+        else f"{value:.1f}"
+        if key == "latency_ms"
+        else f"{value:.3f}"
+        if isinstance(value, float)
+        else str(value)
+    )
     words = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in words)
     return Text(words, COLORS.get(Verdict(value), "") if key == "verdict" else "")

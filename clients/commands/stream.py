@@ -79,7 +79,9 @@ def main(
         str | None,
         typer.Option(metavar="HOST:PORT", help="Show the line in a browser, at http://HOST:PORT/; 127.0.0.1:8080."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each frame.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print a line of JSON for each frame, and for each board of several frames.")
+    ] = False,
     report: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the report here at the end.")] = None,
     control: Annotated[
         Path | None, typer.Option(metavar="SOCKET", help="Take commands here: cameras that come and go, the report.")

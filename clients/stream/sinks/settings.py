@@ -36,8 +36,8 @@ class LogSettings(Strict):
         kind: "log".
         path: the file; several lines may have the same one.
         keep_days: age in days from which on rows are removed.
-        synchronous: "normal" may lose the last seconds when the power fails, "full" waits for the disk at each
-            transaction; neither loses anything when the process is killed.
+        synchronous: "normal" may lose the last five seconds when the power fails, "full" waits for the disk at each
+            transaction; neither loses a transaction when the process is killed.
     """
 
     kind: Literal["log"]

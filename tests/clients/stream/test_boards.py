@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
-from tests.clients.stream.lines import RunningLine, camera, grpc_url, until
+from tests.clients.stream.lines import EASY, RunningLine, camera, grpc_url, until
 from triton_yolo.boards.line import Line
+from triton_yolo.clients.stream.events import Event
+from triton_yolo.clients.stream.line import checked
+from triton_yolo.clients.stream.run import run
+from triton_yolo.clients.stream.sinks.base import Sink
+from triton_yolo.clients.stream.verdict import BoardVerdict, Verdict
 from triton_yolo.server.process import TritonServer
 
 STILL, MOVING = 30, 20  # frames of the drawn line
@@ -51,6 +57,46 @@ def test_boards_of_a_belt_have_verdicts_and_a_camera_that_dies_leaves_one_not_in
     # Each board of this belt has defects, so the one that was lost has failed already.
     assert lost[1]["verdict"] == "fail"
     assert lost[1]["numbers"][1] < STILL + MOVING + STILL - 1
+
+
+class Button(Sink):
+    """Announces a board of all cameras twice a second."""
+
+    kind, events, period = "button", (BoardVerdict,), 0.5
+
+    def __init__(self) -> None:
+        self.announced: list[dict[str, int]] = []
+        self.boards: list[BoardVerdict] = []
+        super().__init__()
+
+    def tick(self) -> None:
+        if numbers := self.trigger(None):
+            self.announced.append(numbers)
+
+    def write(self, event: Event) -> None:
+        assert isinstance(event, BoardVerdict)
+        self.boards.append(event)
+
+
+def test_each_trigger_of_a_sink_gets_one_verdict_for_each_camera(server: TritonServer) -> None:
+    cameras = [camera(name, 8, options={"size": "240x320", "frames": 3}) for name in ("left", "right")]
+    verdict = {"boards": "trigger", "frames_per_board": 2}
+    content = {"name": f"test-{os.getpid()}", "url": grpc_url(server), **EASY, "verdict": verdict, "cameras": cameras}
+    button = Button()
+
+    stream = run(checked(content, ""), [button], seconds=6)
+
+    assert not stream.unbalanced
+    assert len(button.announced) >= 5
+    for name in ("left", "right"):
+        boards = [board for board in button.boards if board.camera == name]
+        assert [board.board for board in boards] == [numbers[name] for numbers in button.announced if name in numbers]
+        *whole, last = boards
+        assert [board.frames for board in whole] == [2] * len(whole)
+        assert not [board for board in whole if board.verdict == Verdict.NOT_INSPECTED]
+        assert last.frames == 2 or last.verdict == Verdict.NOT_INSPECTED
+        firsts = [board.first_ns for board in whole]
+        assert firsts == sorted(firsts)
 
 
 def test_a_board_that_a_dying_camera_leaves_is_not_inspected(server: TritonServer, tmp_path: Path) -> None:

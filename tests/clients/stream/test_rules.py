@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from tests.clients.stream.results import Found, detections, inspected, late, lost, one
+from tests.docs.pages import page
 from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.clients.stream.frames import Result
 from triton_yolo.clients.stream.judge import Judge
 from triton_yolo.clients.stream.line import read_line
-from triton_yolo.clients.stream.rules import Rule, VerdictSettings, matches
+from triton_yolo.clients.stream.rules import Motion, Rule, VerdictSettings, matches
+from triton_yolo.clients.stream.sinks.settings import LogSettings, RecordsSettings
+from triton_yolo.clients.stream.strict import Strict
 from triton_yolo.clients.stream.verdict import Verdict
 
 SQUARE = ((20, 20), (80, 20), (80, 80), (20, 80))
@@ -134,3 +137,18 @@ def test_a_wrong_rule_is_refused_with_its_place(tmp_path: Path, verdict: str, wh
 
     assert str(caught.value).startswith(f"{file}: {where}")
     assert what in str(caught.value)
+
+
+@pytest.mark.parametrize("example", page("docs/verdicts.md").fenced("yaml"))
+def test_what_the_page_on_verdicts_shows_as_files_can_be_read(tmp_path: Path, example: str) -> None:
+    (tmp_path / "line.yaml").write_text(example)
+
+    line = read_line(tmp_path / "line.yaml")
+
+    assert line.verdict.boards == "motion"
+
+
+@pytest.mark.parametrize("settings", [Rule, VerdictSettings, Motion, RecordsSettings, LogSettings])
+def test_the_page_on_verdicts_names_every_setting(settings: type[Strict]) -> None:
+    text = page("docs/verdicts.md").text
+    assert not [name for name in settings.model_fields if name != "kind" and f"`{name}`" not in text]

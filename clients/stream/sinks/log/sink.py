@@ -18,6 +18,7 @@ from triton_yolo.clients.stream.verdict import BoardVerdict, FrameVerdict, Verdi
 
 BATCH = 1000  # rows of a transaction at most
 ROOM = 50_000  # rows that wait while the file cannot be written; the oldest are lost where there are more
+CHECKPOINT_SECONDS = 5.0  # between two moments at which what is written is on the disk, whatever the power does
 TIDY_SECONDS = 60.0  # between two looks for rows that are too old
 TIDY_ROWS = 5000  # that are removed at a time, so that no transaction takes long
 
@@ -58,7 +59,8 @@ class Log(Sink):
         self._started = time.time_ns()
         self._waiting: deque[Row] = deque()
         self._age_ns = int(settings.keep_days * 86_400e9)
-        self._tidied = float("-inf")
+        self._tidied = self._checked = float("-inf")
+        self._on_disk = 0
         self._trouble = ""
         self.written = self.lost = 0
         super().__init__()
@@ -87,6 +89,8 @@ class Log(Sink):
         """See Sink."""
         while self._waiting and self._commit():
             pass
+        if time.monotonic() - self._checked > CHECKPOINT_SECONDS and self._on_disk != self.written:
+            self._checkpoint()
         if time.monotonic() - self._tidied > TIDY_SECONDS and not self._trouble and not self._tidy():
             self._tidied = time.monotonic()
 
@@ -150,6 +154,16 @@ class Log(Sink):
         run = self._database.execute("INSERT INTO runs VALUES (NULL, ?, ?)", (self._line, self._started)).lastrowid
         assert run
         return run
+
+    def _checkpoint(self) -> None:
+        """Bring the journal into the file, and both onto the disk."""
+        written = self.written
+        try:
+            self._database.execute("PRAGMA wal_checkpoint(PASSIVE)")  # which waits for no reader
+        except sqlite3.Error as error:
+            self._failed(str(error))
+        else:
+            self._checked, self._on_disk = time.monotonic(), written
 
     def _tidy(self) -> bool:
         """Remove some rows that are too old, and return whether there may be more."""

@@ -13,8 +13,14 @@ from av.video.stream import VideoStream
 
 Image = npt.NDArray[np.uint8]
 
+CODEC = "libx264"
 TICKS = 1000  # of a film's clock in a second
 FRAGMENT_SECONDS = 2  # what a film that is cut off by a crash may lack at its end
+
+
+def can_be_made() -> bool:
+    """Return whether this machine's FFmpeg has the encoder."""
+    return CODEC in av.codecs_available
 
 
 class Film:
@@ -73,7 +79,7 @@ class Film:
     def _new(self, image: Image) -> VideoStream:
         height, width = (side - side % 2 for side in image.shape[:2])
         options = {"preset": "ultrafast", "crf": "26", "tune": "zerolatency"}
-        stream = self._container.add_stream("libx264", rate=30, options=options)
+        stream = self._container.add_stream(CODEC, rate=30, options=options)
         assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = max(2, width), max(2, height), "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, TICKS)

@@ -14,13 +14,14 @@ from typing import Any
 import cv2
 import numpy as np
 
+from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.clients.stream.events import Event, Picture
 from triton_yolo.clients.stream.line import Line
 from triton_yolo.clients.stream.pictures import scaled
 from triton_yolo.clients.stream.sinks.base import Sink
 from triton_yolo.clients.stream.sinks.records.drawing import Image, are_defects, with_boxes
 from triton_yolo.clients.stream.sinks.records.everything import Everything
-from triton_yolo.clients.stream.sinks.records.films import Film
+from triton_yolo.clients.stream.sinks.records.films import Film, can_be_made
 from triton_yolo.clients.stream.sinks.records.names import moment, stem
 from triton_yolo.clients.stream.sinks.records.recent import SECOND, Recent, Shot, Window
 from triton_yolo.clients.stream.sinks.records.store import Store
@@ -49,14 +50,16 @@ class Records(Sink):
             settings: of the line's file.
 
         Raises:
-            LineError: the folder cannot be written to, or another line writes there.
+            LineError: the folder cannot be written to, another line writes there, or no film can be made.
         """
         self._settings = settings
+        self._filmed = settings.before_s + settings.after_s > 0
+        if (self._filmed or settings.everything) and not can_be_made():
+            raise LineError("sinks: records: films need an FFmpeg with libx264, as in the wheels of PyAV")
         self._store = Store(settings.folder, int(settings.disk_mb * MEGA))
         self._recent = Recent(settings.before_s, settings.after_s, int(settings.memory_mb * MEGA))
         self._everything = Everything(self._store, settings.film_s) if settings.everything else None
         self._films, self._making = ThreadPoolExecutor(1, "records-films"), threading.BoundedSemaphore(FILMS_AT_ONCE)
-        self._filmed = settings.before_s + settings.after_s > 0
         self._pause = int(settings.interval_s * SECOND)
         self._between = int(0.9 * SECOND / settings.film_fps)  # cameras are not quite regular
         self._last_picture: dict[str, int] = {}  # when the last one was wanted, by camera

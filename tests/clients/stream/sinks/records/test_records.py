@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from triton_yolo.clients.stream.events import Picture
 from triton_yolo.clients.stream.frames import Result
 from triton_yolo.clients.stream.judge import Judge
 from triton_yolo.clients.stream.rules import Rule, VerdictSettings
+from triton_yolo.clients.stream.sinks.records.films import Film
 from triton_yolo.clients.stream.sinks.records.sink import Records
 from triton_yolo.clients.stream.sinks.records.store import Store
 from triton_yolo.clients.stream.sinks.settings import RecordsSettings
@@ -207,6 +209,22 @@ def test_everything_is_filmed_in_pieces(tmp_path: Path) -> None:
     foot = films[2][-1][1][70, 2].astype(int)
     assert foot[2] > 150 > foot[0]
     assert [file for file in fed.folder.rglob(".*") if file.name != ".lock"] == []
+
+
+@pytest.mark.parametrize(("height", "width"), [(73, 97), (33, 640), (640, 33)])
+def test_films_have_even_sides_and_the_size_of_their_first_picture(height: int, width: int) -> None:
+    file = io.BytesIO()
+    with Film(file, whole=True) as film:
+        for number, shape in enumerate([(height, width, 3), (2 * height, width // 2, 3)]):
+            assert film.add(np.full(shape, 90, np.uint8), number * SECOND)
+        assert not film.add(np.full(shape, 90, np.uint8), 0)  # older than the last one
+    file.seek(0)
+
+    with av.open(file) as container:
+        frames = [(frame.time, frame.to_ndarray(format="bgr24")) for frame in container.decode(video=0)]
+    assert [time for time, _ in frames] == [0, 1]
+    assert all(image.shape == (height // 2 * 2, width // 2 * 2, 3) for _, image in frames)
+    assert all(abs(int(image.mean()) - 90) <= 3 for _, image in frames)
 
 
 def test_a_film_of_everything_can_be_played_after_a_crash(tmp_path: Path) -> None:
