@@ -17,14 +17,16 @@ import pytest
 from paho.mqtt.publish import single
 
 from bench.broker import Broker, Subscriber
+from tests.clients.commands import run
 from tests.clients.stream.sinks.results import inspected, line_status, lost
 from tests.conftest import ROOT
 from tests.deploy.conftest import tool
+from triton_yolo.clients.commands.stream import main
 from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.clients.stream.events import CameraStatus
 from triton_yolo.clients.stream.sinks.mqtt.messages import LARGEST_TRIGGER, schema
 from triton_yolo.clients.stream.sinks.mqtt.settings import MqttSettings
-from triton_yolo.clients.stream.sinks.mqtt.sink import Mqtt
+from triton_yolo.clients.stream.sinks.mqtt.sink import Mqtt, default_path
 from triton_yolo.clients.stream.verdict import BoardVerdict, Verdict
 
 ROOT_TOPIC = "triton-yolo/v1/plant"
@@ -414,3 +416,32 @@ def test_files_that_cannot_be_used_are_refused_at_the_start(tmp_path: Path, more
     }
     with pytest.raises(LineError, match=said):
         Mqtt(settings(1, tmp_path, **here), "line-3", boards=False)
+
+
+def test_without_a_path_the_file_lies_in_the_user_s_folder_for_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert default_path("line-3") == tmp_path / "triton-yolo" / "line-3-mqtt.sqlite"
+    monkeypatch.delenv("XDG_STATE_HOME")
+    assert default_path("line-3") == Path.home() / ".local/state/triton-yolo/line-3-mqtt.sqlite"
+
+
+def test_the_command_prints_the_schema_of_all_messages() -> None:
+    result = run(main, "--messages")
+    assert result.exit_code == 0
+    content = json.loads(result.stdout)
+    jsonschema.Draft202012Validator.check_schema(content)
+    assert {"LineState", "CameraState", "FrameResult", "BoardResult", "Trigger"} <= set(content["$defs"])
+
+
+def test_a_password_that_would_travel_in_the_clear_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "password").write_text("secret\n")
+    more = {"user": "line", "password_file": tmp_path / "password", "host": "broker.invalid"}
+    sink = Mqtt(settings(1883, tmp_path, **more), "line-3", boards=False)
+    until(lambda: sink.status()["away"] != "not connected yet")
+    sink.close()
+    assert "the password goes to broker.invalid unencrypted" in caplog.text
+    assert "secret" not in caplog.text
