@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ import numpy as np
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.stream.events import LineStatus
 from triton_yolo.clients.stream.frames import Result, ResultState
+from triton_yolo.clients.stream.sinks.base import Sink
 from triton_yolo.clients.stream.verdict import FrameVerdict, Verdict
 
 NAMES = ("open", "short", "mousebite")
@@ -45,3 +49,22 @@ def line_status(*cameras: str, away: str = "", **more: Any) -> LineStatus:
     """How a line is with these cameras."""
     rows = [{"name": camera, "state": "running", "restarts": 0} for camera in cameras]
     return LineStatus(away, {"cameras": rows, "total": {}, "sinks": [], **more})
+
+
+@contextlib.contextmanager
+def pulse(sink: Sink, *cameras: str) -> Iterator[threading.Event]:
+    """Tell a sink again and again that its line is alive, as a line does, until the event is set."""
+    silent, over = threading.Event(), threading.Event()
+
+    def run() -> None:
+        while not over.wait(0.1):
+            if not silent.is_set():
+                sink.put(line_status(*cameras))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield silent
+    finally:
+        over.set()
+        thread.join()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
@@ -16,8 +16,8 @@ import pytest
 from asyncua import Client, ua
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 
-from tests.clients.stream.sinks.modbus.test_modbus import CAMERAS, Boards, board
-from tests.clients.stream.sinks.results import inspected, line_status
+from tests.clients.stream.sinks.modbus.test_modbus import CAMERAS, EASY, Boards, board
+from tests.clients.stream.sinks.results import inspected, line_status, pulse
 from tests.conftest import ROOT
 from tests.deploy.conftest import tool
 from triton_yolo.clients.stream.errors import LineError
@@ -32,13 +32,14 @@ from triton_yolo.clients.stream.verdict import Verdict
 from triton_yolo.server.process import free_addresses
 
 PATIENCE = 60.0
+SILENT: dict[OpcUa, threading.Event] = {}  # makes a line hang
 
 
 @contextlib.contextmanager
 def serving(boards: str = "frame", trigger: Any = None, **more: Any) -> Iterator[tuple[OpcUa, str]]:
     """A line's sink whose cameras run, and its address."""
     port = free_addresses().grpc
-    content = {"kind": "opcua", "port": port, "beat_ms": 20, **more}
+    content = {"kind": "opcua", "port": port, "beat_ms": 20, **EASY, **more}
     sink = OpcUa(OpcUaSettings.model_validate(content), "line-3", CAMERAS, boards)
     if trigger:
         sink.trigger = trigger
@@ -46,7 +47,9 @@ def serving(boards: str = "frame", trigger: Any = None, **more: Any) -> Iterator
         sink.put(line_status(*CAMERAS))
         for camera in CAMERAS:
             sink.put(CameraStatus(camera, "running", ""))
-        yield sink, f"opc.tcp://127.0.0.1:{port}/triton-yolo"
+        with pulse(sink, *CAMERAS) as silent:
+            SILENT[sink] = silent
+            yield sink, f"opc.tcp://127.0.0.1:{port}/triton-yolo"
     finally:
         sink.close()
 
@@ -120,7 +123,7 @@ def test_a_client_reads_the_newest_results_and_subscribes_to_them() -> None:
     async def _greater(line: Plc, path: str, number: int) -> bool:
         return bool(await line.read(path) > number)
 
-    with serving(stale_after_s=math.inf) as (sink, url):
+    with serving() as (sink, url):
         asyncio.run(main(sink, url))
 
 
@@ -132,13 +135,14 @@ def test_a_dead_camera_and_a_line_that_hangs_have_inspected_nothing() -> None:
             sink.put(CameraStatus("top", "waiting", "it was unplugged"))
             await line.wait_for("Cameras/top/Why", Why.CAMERA)
             assert await line.read("Cameras/top/Verdict") == Code.NOT_INSPECTED
+            SILENT[sink].set()
             await line.wait_for("Alive", False)  # it has said nothing for three seconds
             await line.wait_for("Cameras/side/Why", Why.LINE)
             beat = await line.read("Heartbeat")
             await asyncio.sleep(0.2)
             assert await line.read("Heartbeat") == beat
 
-    with serving(stale_after_s=math.inf) as (sink, url):
+    with serving() as (sink, url):
         asyncio.run(main(sink, url))
 
 
