@@ -24,6 +24,7 @@ from triton_yolo.clients.stream.verdict import BoardVerdict, FrameVerdict, Verdi
 
 TOGETHER = 256  # verdicts that share a commit, at most
 LAST_SECONDS = 2.0  # for what is in the file when the line ends
+MOST_IDENTITIES = 4096  # of triggers whose boards have no verdict yet
 WARN_SECONDS = 60.0  # between two messages about a disk that takes nothing
 
 logger = logging.getLogger(__name__)
@@ -132,6 +133,8 @@ class Mqtt(Sink):
             numbers = self.trigger(trigger.camera) if trigger else {}
             if trigger and trigger.id:
                 self._identities |= dict.fromkeys(numbers.items(), trigger.id)
+                while len(self._identities) > MOST_IDENTITIES:  # of boards whose verdicts were missed
+                    del self._identities[next(iter(self._identities))]
         return bool(numbers)
 
     def _commit(self) -> None:
