@@ -100,7 +100,11 @@ class Sink(ABC):
         """Let go of what the sink holds, in the sink's thread, after the last event; errors are those of ``write``."""
 
     def status(self) -> dict[str, Any]:
-        """Return what reports say of it beside kind and missed, ready for JSON; may be called in any thread."""
+        """Return what reports say of it beside kind, missed and queued, ready for JSON; may be called in any thread.
+
+        Some keys mean the same for all sinks: ``away``, why a receiver is away, empty if it is there; ``waiting`` and
+        ``dropped``, messages kept for it, and those for which there was no room.
+        """
         return {}
 
     @property

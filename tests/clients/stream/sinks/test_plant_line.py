@@ -43,6 +43,12 @@ class Plc:
         self._client = ModbusTcpClient("127.0.0.1", port=port, timeout=10, retries=0)
         until(self._client.connect, "the line listens for the PLC")
 
+    def __enter__(self) -> Plc:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
     def read(self) -> list[int]:
         answer = self._client.read_input_registers(0, count=count_of(len(CAMERAS)), device_id=1)
         assert not answer.isError()
@@ -75,15 +81,16 @@ def test_a_plc_begins_boards_and_reads_what_the_line_says_of_them(server: Triton
     with line:
         for name in CAMERAS:
             line.wait_for_more(name, 1)
-        plc = Plc(sinks[0]["port"])
-        for request in (11, 12, 13):
-            plc.wait_for(READY)
-            plc.write(0, request)
-            read.append(plc.wait_for(DONE))
-            assert value_of(read[-1], LINE, "request") == request
-            plc.write(1, request)
+        with Plc(sinks[0]["port"]) as plc:
+            for request in (11, 12, 13):
+                plc.wait_for(READY)
+                plc.write(0, request)
+                read.append(plc.wait_for(DONE))
+                assert value_of(read[-1], LINE, "request") == request
+                plc.write(1, request)
         until(lambda: asyncio.run(_opcua(ports.grpc, line.name)) == 3, "OPC UA has the third board")
-        page = urllib.request.urlopen(f"http://127.0.0.1:{ports.metrics}/metrics").read().decode()
+        with urllib.request.urlopen(f"http://127.0.0.1:{ports.metrics}/metrics") as answer:
+            page = answer.read().decode()
         report = line.end()
     boards = {(row["camera"], row["board"]): row for row in line.boards}
     for words in read:
@@ -120,18 +127,18 @@ def test_a_camera_and_a_line_that_die_show_in_the_registers(server: TritonServer
     with line:
         for name in CAMERAS:
             line.wait_for_more(name, 1)
-        plc = Plc(sink["port"])
-        until(lambda: block(plc.read(), 0, "sequence") > 2, "results come")
-        until(lambda: value_of(plc.read(), LINE, "status") & ALIVE, "it is alive")
-        line.cameras()["side"].suspend()
-        until(lambda: block(plc.read(), 1, "why") == Why.STALE, "the camera is silent")
-        assert value_of(plc.read(), LINE, "verdict") != Code.PASS
-        assert value_of(plc.read(), LINE, "status") & STALE
-        line.cameras()["side"].resume()
-        until(lambda: block(plc.read(), 1, "why") == Why.NONE, "the camera is back")
-        line.process.kill()
-        line.process.wait()
-        with pytest.raises((ModbusException, OSError)):
-            plc.read()
+        with Plc(sink["port"]) as plc:
+            until(lambda: block(plc.read(), 0, "sequence") > 2, "results come")
+            until(lambda: value_of(plc.read(), LINE, "status") & ALIVE, "it is alive")
+            line.cameras()["side"].suspend()
+            until(lambda: block(plc.read(), 1, "why") == Why.STALE, "the camera is silent")
+            assert value_of(plc.read(), LINE, "verdict") != Code.PASS
+            assert value_of(plc.read(), LINE, "status") & STALE
+            line.cameras()["side"].resume()
+            until(lambda: block(plc.read(), 1, "why") == Why.NONE, "the camera is back")
+            line.process.kill()
+            line.process.wait()
+            with pytest.raises((ModbusException, OSError)):
+                plc.read()
         with pytest.raises(OSError), socket.create_connection(("127.0.0.1", sink["port"]), timeout=5):
             pass
