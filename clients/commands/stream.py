@@ -77,7 +77,7 @@ def main(
     ] = None,
     page: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="Show the line in a browser, at http://HOST:PORT/; 127.0.0.1:8080."),
+        typer.Option(metavar="HOST:PORT", help="Show the line in a browser, such as at 127.0.0.1:8080."),
     ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON for each frame, and for each board of several frames.")

@@ -119,6 +119,7 @@ class CameraView:
         self._frames, self._pixels = False, -1
         self._last: FrameVerdict | None = None
         self._board: BoardVerdict | None = None
+        self._board_at = now
         self._failed = deque[tuple[int, Counter[str]]](maxlen=REMEMBERED)  # number of the frame, its defects by class
         self._rows: dict[str, Any] = {}
 
@@ -126,7 +127,7 @@ class CameraView:
         """Take its state over."""
         if state == "running" and self._state != "running":
             self._seen = self._changed = now
-        self._state, self._trouble = state, trouble
+        self._state, self._trouble = state, trouble.removeprefix(f"camera {self.name}: ")
 
     def reported(self, row: dict[str, Any]) -> None:
         """Take its row of the line's report over."""
@@ -142,12 +143,12 @@ class CameraView:
         if captured:
             self._seen = max(self._seen, min(now, captured / 1e9))
 
-    def board(self, board: BoardVerdict) -> Counter[str]:
+    def board(self, board: BoardVerdict, now: float) -> Counter[str]:
         """Count a board, whose frames have come, and return how many defects it has by class.
 
         That is the most that one of its frames shows.
         """
-        self._board = board
+        self._board, self._board_at = board, now
         first, last = board.numbers or (0, -1)
         defects = Counter[str]()
         while self._failed and self._failed[0][0] <= last:
@@ -156,6 +157,11 @@ class CameraView:
                 defects |= found
         self.counts.add(board, defects)
         return defects
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is at its end, or was removed."""
+        return self._state == "ended"
 
     @property
     def latest(self) -> dict[str, Any] | None:
@@ -179,7 +185,7 @@ class CameraView:
         That is "live"; "frozen", it says that it runs and no frame comes, or always the same one; "waiting", it is
         triggered and nothing has come; "opening"; "ended", it is at its end or was removed; "dead".
         """
-        if self._state == "ended":
+        if self.ended:
             return "ended", self._trouble
         if self._state == "opening" and not self._trouble and not self._frames:
             return "opening", ""
@@ -209,6 +215,8 @@ class CameraView:
             "verdict": last.verdict.value if last else None,
             "why": last.why if last else "",
             "board": self.latest,
+            "board_age": now - self._board_at if self._board else None,
+            "blind": bool(sum(missed for _, _, missed, _, _ in recent[-2:])) and not any(p[0] for p in recent[-2:]),
             "rate": sum(point[0] for point in recent) / len(recent) if recent else 0.0,
             "p50": statistics.median(medians) if medians else None,
             "p99": max(highs) if highs else None,

@@ -20,7 +20,7 @@ from triton_yolo.clients.stream.verdict import FrameVerdict, Verdict
 
 LIVE_QUALITY, FAILURE_QUALITY = 75, 90  # of JPEG
 UNWATCHED_SECONDS = 2.0  # between two pictures of a camera while nobody looks, so that who comes sees something
-FAILURE_SECONDS = 1.0  # between two pictures of failures of one camera
+FAILURE_SECONDS = 0.5  # between two pictures of failures of one camera
 SAME_SECONDS = 10.0  # for which the same defects at the same place are taken for those of the same object
 OVERLAP = 0.5  # intersection over union from which two boxes are of one defect
 MOST_BOXES = 100  # of a picture
@@ -73,12 +73,14 @@ class Wishes:
         period: seconds between two pictures of a camera while somebody looks.
         live_side: longest side of a picture in pixels.
         failure_side: the same of a failure.
+        boards: whether boards are told apart: which failures are of one object is then known.
         watched: whether somebody looks.
     """
 
     period: float
     live_side: int
     failure_side: int
+    boards: bool = False
     watched: bool = False
     _seen: dict[str, _Seen] = field(default_factory=dict)
 
@@ -102,8 +104,8 @@ class Wishes:
         return self.live_side
 
     def forget(self, camera: str) -> None:
-        """Take notice that the next failure of a camera is of another board."""
-        self._seen.setdefault(camera, _Seen()).defects = None
+        """Take notice that the next failure of a camera is of another board, and wanted at once."""
+        self._seen.setdefault(camera, _Seen()).failure = 0.0
 
     def _next(self, due: float, now: float) -> float:
         period = self.period if self.watched else UNWATCHED_SECONDS
@@ -112,7 +114,12 @@ class Wishes:
     def _is_new(self, seen: _Seen, verdict: FrameVerdict, now: float) -> bool:
         """Return whether a failure is to be kept: it is of another object than the last one, as far as can be told."""
         assert verdict.defects is not None
-        if seen.defects is not None and now < seen.until and are_same(seen.defects, verdict.defects):
+        if (
+            not self.boards
+            and seen.defects is not None
+            and now < seen.until
+            and are_same(seen.defects, verdict.defects)
+        ):
             seen.until = now + SAME_SECONDS
             return False
         return now >= seen.failure

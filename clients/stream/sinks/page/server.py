@@ -15,54 +15,15 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from triton_yolo.clients.stream.addresses import host_and_port
-from triton_yolo.clients.stream.errors import LineError
+from triton_yolo.clients.stream.addresses import BACKLOG
 
-BACKLOG = 32  # connections that are accepted at a time, and so the descriptors that those beyond the bound may take
 SILENT_SECONDS = 10.0  # for a request to arrive whole
 REFUSED_SECONDS, REFUSED_AT_ONCE = 1.0, 64  # for those beyond the bound to read that they are refused
-UNREAD_MS = 20_000  # for the other side to take what is sent, before the connection is cut (TCP_USER_TIMEOUT)
 END_SECONDS = 3.0
 LONGEST_MESSAGE = 64  # bytes, of a viewer
 REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 5\r\n\r\n"
 
 logger = logging.getLogger(__name__)
-
-
-def listen(address: str) -> socket.socket:
-    """Return a socket that listens.
-
-    Args:
-        address: HOST:PORT.
-
-    Raises:
-        LineError: the port is taken, or the host is no address of this machine.
-    """
-    host, port = host_and_port(address)
-    try:
-        family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)  # those that come inherit it
-            listener.bind(where)
-            listener.listen(BACKLOG)
-        except OSError:
-            listener.close()
-            raise
-    except socket.gaierror:
-        raise LineError(f"page: {host} is no address of this machine") from None
-    except OSError as error:
-        raise LineError(f"page: cannot listen on {address}: {error.strerror}; choose another HOST:PORT") from None
-    return listener
-
-
-def url_of(listener: socket.socket) -> str:
-    """Return the address of a page for a browser."""
-    host, port = listener.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):
-        host = socket.gethostname()
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 class Server:
@@ -117,6 +78,9 @@ class Server:
         try:
             with contextlib.closing(self._loop):
                 self._loop.run_until_complete(self._server.serve([self._listener]))
+                for connection in self._server.server_state.connections:  # whose other side takes nothing
+                    connection.transport.abort()
+                self._loop.run_until_complete(asyncio.sleep(0))
         except Exception:
             logger.exception("the page's server has ended")
         finally:

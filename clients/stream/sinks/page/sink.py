@@ -7,11 +7,13 @@ import socket
 import time
 from typing import Any
 
+from triton_yolo.clients.stream.addresses import listen, url_of
+from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.clients.stream.events import CameraStatus, Event, LineStatus, Picture
 from triton_yolo.clients.stream.line import Line
 from triton_yolo.clients.stream.sinks.base import Sink
 from triton_yolo.clients.stream.sinks.page.app import App, assets
-from triton_yolo.clients.stream.sinks.page.server import Server, listen, url_of
+from triton_yolo.clients.stream.sinks.page.server import Server
 from triton_yolo.clients.stream.sinks.page.state import State
 from triton_yolo.clients.stream.sinks.settings import PageSettings
 from triton_yolo.clients.stream.verdict import BoardVerdict, FrameVerdict
@@ -47,7 +49,11 @@ class Page(Sink):
     @classmethod
     def of(cls, settings: PageSettings, line: Line) -> Page:
         """See Sink."""
-        page = cls(settings, line, listen(settings.listen))
+        try:
+            listener = listen(settings.listen)
+        except LineError as error:
+            raise LineError(f"page: {error}") from None
+        page = cls(settings, line, listener)
         logger.warning("the page is at %s", page.url)
         return page
 

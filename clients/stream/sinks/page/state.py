@@ -56,10 +56,11 @@ class State:
         """
         self._assets = assets
         self._line, self._settings, self._lock = line, settings, threading.Lock()
-        self.wishes = Wishes(1 / settings.pictures_per_second, settings.picture_size, settings.failure_size)
+        self._boards = line.verdict.boards != "frame"
+        period, sides = 1 / settings.pictures_per_second, (settings.picture_size, settings.failure_size)
+        self.wishes = Wishes(period, *sides, boards=self._boards)
         self.failures = Failures(round(settings.failures_mb * 1e6))
         self.live: dict[str, Live] = {}
-        self._boards = line.verdict.boards != "frame"
         self._start = now = time.monotonic()
         self._cameras = {name: self._new(name, now) for name in (camera.name for camera in line.cameras)}
         self._counts, self._history, self._second = Counts(), deque[Point](maxlen=HISTORY), 0
@@ -86,14 +87,14 @@ class State:
         if isinstance(event, LineStatus):
             self._told, self._heard = event, now
             for row in event.report.get("cameras", ()):
-                if camera := self._camera(row["name"], now):
+                if camera := self._cameras.get(row["name"]):
                     camera.reported(row)
         elif isinstance(event, CameraStatus):
             if camera := self._camera(event.camera, now):
                 camera.told(event.state, event.trouble, now)
         elif isinstance(event, BoardVerdict):
             if camera := self._camera(event.camera, now):
-                self._counts.add(event, camera.board(event))
+                self._counts.add(event, camera.board(event, now))
                 if self._boards:
                     self.failures.add_board(event)
                     self.wishes.forget(event.camera)
@@ -166,9 +167,15 @@ class State:
         return json.dumps(content)
 
     def _camera(self, name: str, now: float) -> CameraView | None:
-        if name not in self._cameras and len(self._cameras) < MOST_CAMERAS:
+        if name not in self._cameras:
+            if len(self._cameras) >= MOST_CAMERAS:  # those that were removed make room
+                gone = next((one.name for one in self._cameras.values() if one.ended), None)
+                if gone is None:
+                    return None
+                del self._cameras[gone]
+                self.live.pop(gone, None)
             self._cameras[name] = self._new(name, now)
-        return self._cameras.get(name)
+        return self._cameras[name]
 
     def _new(self, name: str, now: float) -> CameraView:
         config = next((camera for camera in self._line.cameras if camera.name == name), None)

@@ -83,7 +83,7 @@ class Plot {
     }
     context.textBaseline = "alphabetic";
     context.textAlign = "center";
-    for (const minutes of [4, 3, 2, 1]) {
+    for (const minutes of area.w < 270 ? [4, 2] : [4, 3, 2, 1]) {
       context.fillText(`−${minutes} min`, xOf(area, minutes * 60), area.y + area.h + 14);
     }
     context.textAlign = "right";

@@ -111,6 +111,7 @@ export class Failures {
       this.#button("Close", "close", () => this.#dialog.close()),
     );
     const content = make("div", "large", image, make("div", "side", title, facts, defects, bar));
+    content.dataset.verdict = failure.verdict;
     content.dataset.id = `${failure.id} ${failure.picture}`;
     const focused = document.activeElement?.className;
     this.#dialog.replaceChildren(content);

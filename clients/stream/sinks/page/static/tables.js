@@ -8,7 +8,8 @@ const HIDDEN = ["kind", "missed", "failures_bytes", "viewers"];
 /** Say in one word how the line is. */
 export function overall(element, message) {
   const down = message.cameras.filter((camera) => ["dead", "frozen"].includes(camera.health));
-  const missed = message.cameras.filter((camera) => camera.health === "live" && camera.verdict === "not inspected");
+  const now = (camera) => camera.blind || (message.unit === "frame" && camera.verdict === "not inspected");
+  const missed = message.cameras.filter((camera) => camera.health === "live" && now(camera));
   const over = message.cameras.length > 0 && message.cameras.every((camera) => camera.health === "ended");
   let [look, icon, word, why] = ["running", "pass", "Running", ""];
   if (message.server.away) [look, icon, word, why] = ["missed", "missed", "Not inspected", "the server is away"];

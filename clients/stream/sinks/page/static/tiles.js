@@ -6,6 +6,7 @@ import { SYMBOLS, VERDICTS, count, digits, duration, share } from "./words.js";
 const OLD_SECONDS = 3; // after which a live camera's picture is old
 const CHROME = 84; // pixels of a tile above and below its picture
 const NARROWEST = 200;
+const NEARLY = 0.85;
 const COVERS = {
   dead: ["Dead", "dead"],
   frozen: ["Frozen", "frozen"],
@@ -76,6 +77,7 @@ class Tile {
       `${status.rate.toFixed(1)}/s`,
       status.p50 === null ? "" : `${digits(status.p50)} ms`,
       status.yield === null ? "" : `yield ${share(status.yield)}`,
+      status.unit === "board" && status.board ? `board ${duration(status.board_age)} ago` : "",
       status.restarts ? `opened ${count(status.restarts + 1)} times` : "",
     ];
     const texts = parts.filter(Boolean);
@@ -102,15 +104,17 @@ class Tile {
     // Of boards it is the last one's verdict that counts; of frames that of the frame that is shown.
     const board = (old ? null : this.#picture?.board) ?? status.board;
     const frame = old ? status : (this.#picture ?? status);
-    const told = status.unit === "board" ? board : frame;
-    if (!told?.verdict) {
+    // What has passed says nothing of what comes now, and is not inspected.
+    const blind = status.blind;
+    const told = status.unit === "board" && !blind ? board : frame;
+    if (!told?.verdict && !blind) {
       this.#show("none", status.unit === "board" ? "No board yet" : "No picture yet", "waiting", "", "");
       return;
     }
-    const number = status.unit === "board" && board ? ` · ${count(board.number)}` : "";
-    const verdict = told.verdict;
+    const number = status.unit === "board" && board && !blind ? ` · ${count(board.number)}` : "";
+    const verdict = blind ? "not inspected" : told.verdict;
     this.#show(SYMBOLS[verdict] ?? "missed", `${VERDICTS[verdict] ?? verdict}${number}`, SYMBOLS[verdict] ?? "missed",
-      verdict === "not inspected" ? told.why : "", "");
+      verdict === "not inspected" ? (blind ? status.why : told.why) : "", "");
   }
 
   #sinceText(now) {
@@ -236,14 +240,17 @@ export class Tiles {
     const height = Math.max(320, innerHeight - top - strip - gap);
     const aspect = this.#tiles.values().next().value.aspect;
     const shown = this.#chosen === null ? number : 1;
-    let best = { columns: 1, size: 0 };
-    for (let columns = 1; columns <= shown; columns++) {
+    const ways = Array.from({ length: shown }, (_, place) => {
+      const columns = place + 1;
       const rows = Math.ceil(shown / columns);
       const across = (width - gap * (columns - 1)) / columns;
       const down = ((height - gap * (rows - 1)) / rows - CHROME) * aspect;
-      const size = Math.min(across, down);
-      if (size > best.size) best = { columns, size };
-    }
+      return { columns, size: Math.min(across, down) };
+    });
+    const largest = Math.max(...ways.map((way) => way.size));
+    if (largest <= 0) return; // nothing is laid out yet
+    // Of those that are nearly as large, the one with the fewest rows: what stands below comes into sight.
+    let best = ways.findLast((way) => way.size >= NEARLY * largest);
     if (best.size < NARROWEST) {
       const columns = Math.max(1, Math.min(shown, Math.floor((width + gap) / (NARROWEST + gap))));
       best = { columns, size: (width - gap * (columns - 1)) / columns };

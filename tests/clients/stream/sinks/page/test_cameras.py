@@ -63,6 +63,7 @@ def test_a_camera_that_delivers_nothing_is_frozen(
         ("running", "", "live"),
         ("opening", "", "dead"),  # it has run before
         ("waiting", "No such device", "dead"),
+        ("waiting", "camera top: No such device", "dead"),
         ("failed", "it is no video", "dead"),
         ("ended", "", "ended"),
     ],
@@ -74,7 +75,7 @@ def test_a_camera_that_does_not_run_is_dead(state: str, trouble: str, health: st
     view.told(state, trouble, 1.0)
     assert view.health(1.1)[0] == health
     if trouble:
-        assert view.health(1.1)[1] == trouble
+        assert view.health(1.1)[1] == trouble.removeprefix("camera top: ")
 
 
 def test_a_camera_that_is_opened_for_the_first_time_is_not_dead() -> None:
@@ -165,7 +166,30 @@ def test_the_defects_of_a_board_are_the_most_that_one_of_its_frames_shows() -> N
     view.judged(frame(5, "open", "short"), 0.0)
     view.judged(frame(6), 0.0)
     view.judged(frame(9, "spur"), 0.0)  # of the next board
-    assert view.board(BoardVerdict("top", 1, Verdict.FAIL, numbers=(4, 6))) == {"open": 2, "short": 1}
-    assert view.board(BoardVerdict("top", 2, Verdict.FAIL, numbers=(9, 9))) == {"spur": 1}
-    assert view.board(BoardVerdict("top", 3, Verdict.NOT_INSPECTED)) == {}
+    assert view.board(BoardVerdict("top", 1, Verdict.FAIL, numbers=(4, 6)), 1.0) == {"open": 2, "short": 1}
+    assert view.board(BoardVerdict("top", 2, Verdict.FAIL, numbers=(9, 9)), 2.0) == {"spur": 1}
+    assert view.board(BoardVerdict("top", 3, Verdict.NOT_INSPECTED), 3.0) == {}
     assert view.counts.as_dict()["classes"]["open"] == {"defects": 2, "boards": 1}
+
+
+def test_a_camera_none_of_whose_frames_is_inspected_is_blind() -> None:
+    view = camera()
+    assert not view.as_dict(0.0)["blind"]
+    view.judged(frame(0), 0.0)
+    view.end_second()
+    for number in range(1, 4):
+        view.judged(frame(number, reason="late"), 1.0)
+        view.end_second()
+        assert view.as_dict(1.0)["blind"] is (number > 1)
+    view.judged(frame(4), 2.0)
+    view.end_second()
+    assert not view.as_dict(2.0)["blind"]
+
+
+def test_the_age_of_the_last_board_is_told() -> None:
+    view = camera()
+    assert view.as_dict(5.0)["board_age"] is None
+    view.board(BoardVerdict("top", 7, Verdict.PASS, numbers=(0, 0)), 5.0)
+    told = view.as_dict(8.0)
+    assert told["board"] == {"number": 7, "verdict": "pass", "why": ""}
+    assert told["board_age"] == 3.0

@@ -18,6 +18,7 @@ from websockets.exceptions import InvalidStatus
 from bench.page_feed import Drawn
 from tests.clients.stream.sinks.page.plant import BOARDS, PATIENCE, Shown, Viewer, line_of, shown
 from triton_yolo.clients.detections import Detections
+from triton_yolo.clients.stream.addresses import BACKLOG
 from triton_yolo.clients.stream.sinks.page import server
 from triton_yolo.clients.stream.sinks.page.app import HEADERS
 
@@ -97,7 +98,7 @@ def test_a_thousand_connections_at_once_take_no_more_descriptors_than_the_bound_
                 most = max(most, connections(plant))
             for other in others:
                 other.close()
-            assert most <= 32 + server.REFUSED_AT_ONCE + server.BACKLOG
+            assert most <= 32 + server.REFUSED_AT_ONCE + BACKLOG
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -251,6 +252,10 @@ def test_cameras_without_end_are_shown_up_to_a_bound(plant: Shown) -> None:
     with Viewer(plant.address) as viewer:
         message = viewer.until("status", lambda message: len(message["cameras"]) > 1)
         assert len(message["cameras"]) == 64
+        assert "camera-199" not in [camera["name"] for camera in message["cameras"]]
+        plant.feed.status("camera-5", "ended")  # one that was removed makes room
+        plant.feed.status("camera-199")
+        viewer.camera("camera-199", lambda camera: True)
 
 
 def test_boxes_that_are_no_numbers_reach_the_browser_as_numbers(plant: Shown) -> None:

@@ -95,7 +95,16 @@ def test_a_failure_whose_picture_did_not_come_is_wanted_again() -> None:
     assert wanted.side(failed[1], 100.0 + FAILURE_SECONDS) == 1280
 
 
-@pytest.mark.parametrize("between", ["a pass", "another board", "a long time"])
+def test_boards_have_several_pictures_and_the_next_one_its_own_at_once() -> None:
+    wanted = Wishes(0.2, 640, 1280, boards=True, watched=True)
+    defects = found((0, 0, 10, 10))
+    sides = [wanted.side(verdict(number, defects), 100 + number / 10) for number in range(11)]
+    assert [number for number, side in enumerate(sides) if side == 1280] == [0, 5, 10]
+    wanted.forget("top")
+    assert wanted.side(verdict(11, defects), 101.1) == 1280
+
+
+@pytest.mark.parametrize("between", ["a pass", "a long time"])
 def test_the_same_defects_on_another_object_are_wanted_again(between: str) -> None:
     wanted, now = wishes(), 102.0
     first, second = (verdict(number, found((0, 0, 10, 10))) for number in (0, 2))
@@ -104,8 +113,6 @@ def test_the_same_defects_on_another_object_are_wanted_again(between: str) -> No
     assert wanted.side(second, now) != 1280
     if between == "a pass":
         wanted.side(verdict(1), now)
-    elif between == "another board":
-        wanted.forget("top")
     else:
         now += SAME_SECONDS
     assert wanted.side(second, now) == 1280

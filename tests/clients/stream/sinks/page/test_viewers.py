@@ -182,9 +182,9 @@ def test_memory_is_bounded_whatever_eight_viewers_do() -> None:
         threads = [threading.Thread(target=look) for _ in range(8)]
         for thread in threads:
             thread.start()
-        for number in range(300):
+        for number in range(100):
             for name in NAMES:
-                plant.feed.frame(name, board=number // 10)
+                plant.feed.frame(name, board=number // 3)
         stop.set()
         plant.feed.line()
         for thread in threads:

@@ -188,6 +188,21 @@ def test_boards_are_counted_where_a_line_tells_them_apart(tab: Page) -> None:
         )
 
 
+def test_a_board_that_has_passed_leaves_nothing_green_while_frames_are_not_inspected(tab: Page) -> None:
+    with shown(line_of("top", verdict={"boards": "trigger"})) as plant:
+        plant.feed.status("top")
+        plant.feed.frame("top", board=1)
+        plant.page.put(BoardVerdict("top", 1, Verdict.PASS, "", 1, 1, numbers=(0, 0)))
+        tab.goto(plant.page.url)
+        top = tile(tab, "top")
+        looks = lambda look: lambda: top.get_attribute("data-look") == look  # noqa: E731
+        fed(plant, tab, looks("pass"), lambda: plant.feed.frame("top", board=1))
+        fed(plant, tab, looks("missed"), lambda: plant.feed.frame("top", board=1, reason="server away"))
+        expect(top.locator(".cover .why")).to_have_text("server away")
+        expect(tab.locator("#overall")).to_contain_text("Not inspected")
+        fed(plant, tab, looks("pass"), lambda: plant.feed.frame("top", board=1))
+
+
 def test_a_failure_can_be_looked_at(tab: Page) -> None:
     with shown(line_of("top", "side")) as plant:
         for name in ("top", "side"):
