@@ -39,6 +39,14 @@ def _schema(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _messages(wanted: bool) -> None:
+    if wanted:
+        from triton_yolo.clients.stream.sinks.mqtt.messages import schema
+
+        typer.echo(dumps(schema(), indent=2))
+        raise typer.Exit
+
+
 def main(
     line: Annotated[
         Path | None, typer.Argument(metavar="LINE.yaml", help="The line's file; see docs/streaming.md.")
@@ -67,19 +75,23 @@ def main(
         float | None,
         typer.Option(metavar="MS", min=0.001, help="Milliseconds from capture after which a frame is late; 500."),
     ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print a line of JSON for each frame, and for each board of several frames.")
-    ] = False,
     page: Annotated[
         str | None,
         typer.Option(metavar="HOST:PORT", help="Show the line in a browser, such as at 127.0.0.1:8080."),
     ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print a line of JSON for each frame, and for each board of several frames.")
+    ] = False,
     report: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the report here at the end.")] = None,
     control: Annotated[
         Path | None, typer.Option(metavar="SOCKET", help="Take commands here: cameras that come and go, the report.")
     ] = None,
     _: Annotated[
         bool, typer.Option("--schema", callback=_schema, is_eager=True, help="Print the JSON Schema of a line's file.")
+    ] = False,
+    __: Annotated[
+        bool,
+        typer.Option("--messages", callback=_messages, is_eager=True, help="Print the JSON Schema of MQTT messages."),
     ] = False,
 ) -> None:
     """Inspect what a line of cameras captures; every frame gets a verdict, and all of them are accounted for.

@@ -314,10 +314,11 @@ class Collector:
         return True
 
     async def _ask(self, parcel: Parcel, seconds: float) -> None:
+        sent = time.monotonic_ns()
         try:
             answer = await asyncio.wait_for(self._infer(parcel), seconds + GRACE)
             for frame, detections in zip(parcel.frames, answer, strict=True):
-                self._answered(frame, detections)
+                self._answered(frame, detections, sent)
         except Exception as error:
             self._fail(parcel.frames, error)
         finally:
@@ -418,12 +419,12 @@ class Collector:
         self.away, self._probe = "", None
         self._awake.set()
 
-    def _answered(self, frame: Frame, detections: Detections) -> None:
+    def _answered(self, frame: Frame, detections: Detections, sent: int) -> None:
         latency = time.monotonic_ns() - frame.capture.monotonic_ns
         if self._is_late(frame):
             self._release(frame, Reason.LATE)
         else:
-            self._release(frame, None, "", latency / 1e6, detections)
+            self._release(frame, None, "", latency / 1e6, detections, sent)
 
     def _release(
         self,
@@ -432,6 +433,7 @@ class Collector:
         words: str = "",
         latency_ms: float | None = None,
         detections: Detections | None = None,
+        sent: int = 0,
     ) -> None:
         """Pass a frame's result on, and give its slot back once nobody needs it."""
         number, capture = frame.capture.number, frame.capture
@@ -447,6 +449,7 @@ class Collector:
             (capture.height, capture.width) if capture.height else None,
             latency_ms,
             detections,
+            sent,
         )
         loop = asyncio.get_running_loop()
 

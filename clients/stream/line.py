@@ -11,8 +11,8 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from triton_yolo.clients.stream.errors import LineError, SourceError
-from triton_yolo.clients.stream.rules import Motion, Rule, VerdictSettings
-from triton_yolo.clients.stream.sinks.settings import SETTINGS, SinkSettings
+from triton_yolo.clients.stream.rules import VerdictSettings
+from triton_yolo.clients.stream.sinks.settings import SinkSettings
 from triton_yolo.clients.stream.sources import kind_of
 from triton_yolo.clients.stream.sources.options import size_of
 from triton_yolo.clients.stream.strict import NAME, Strict
@@ -186,24 +186,30 @@ def checked(content: dict[str, Any], source: str) -> Line:
         where = _place(first["loc"])
         words = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            words = f"unknown key; there are {', '.join(_known(first['loc']).model_fields)}"
+            words = f"unknown key; there are {', '.join(_keys(first['loc'][:-1]))}"
+        elif first["type"] == "union_tag_not_found":
+            words = "the key 'kind' is missing"
         more = f" (and {len(others)} more)" if others else ""
         raise LineError(": ".join(part for part in (source, where, words) if part) + more) from None
 
 
-def _known(location: tuple[int | str, ...]) -> type[Strict]:
-    """Return what has the keys beside an unknown one."""
-    parts: dict[Any, type[Strict]] = {
-        "cameras": CameraConfig,
-        "verdict": VerdictSettings,
-        "rules": Rule,
-        "motion": Motion,
-        **SETTINGS,  # what pydantic calls one of several kinds
-    }
-    around = [parts[name] for name in location[:-1] if name in parts]
-    return around[-1] if around else Line
+def _keys(location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that there are at a place of a line's file."""
+    node = schema = Line.model_json_schema()
+    for part in ("", *location):
+        if isinstance(part, int):
+            node = node["items"]
+        elif part in node.get("properties", {}):
+            node = node["properties"][part]
+        elif "discriminator" in node:
+            node = {"$ref": node["discriminator"]["mapping"][part]}
+        while not {"$ref", "anyOf"}.isdisjoint(node):
+            node = schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node["anyOf"][0]
+    return list(node.get("properties", {}))
 
 
 def _place(location: tuple[int | str, ...]) -> str:
     """Return where something stands, such as cameras[1].fps."""
+    if location[:1] == ("sinks",) and len(location) > 3:
+        location = (*location[:2], *location[3:])  # without the kind, which pydantic names there
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")

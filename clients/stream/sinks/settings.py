@@ -9,6 +9,10 @@ from pydantic import Field, field_validator
 
 from triton_yolo.clients.stream.addresses import host_and_port
 from triton_yolo.clients.stream.errors import LineError
+from triton_yolo.clients.stream.sinks.metrics.settings import MetricsSettings
+from triton_yolo.clients.stream.sinks.modbus.settings import ModbusSettings
+from triton_yolo.clients.stream.sinks.mqtt.settings import MqttSettings
+from triton_yolo.clients.stream.sinks.opcua.settings import OpcUaSettings
 from triton_yolo.clients.stream.strict import Strict
 from triton_yolo.clients.stream.verdict import Verdict
 
@@ -118,10 +122,14 @@ class RecordsSettings(Strict):
 
 
 # All of them, told apart by their key ``kind``.
-SinkSettings = Annotated[JsonSettings | LogSettings | PageSettings | RecordsSettings, Field(discriminator="kind")]
-SETTINGS: dict[str, type[Strict]] = {
-    "json": JsonSettings,
-    "log": LogSettings,
-    "page": PageSettings,
-    "records": RecordsSettings,
-}
+SinkSettings = Annotated[
+    JsonSettings
+    | LogSettings
+    | MetricsSettings
+    | ModbusSettings
+    | MqttSettings
+    | OpcUaSettings
+    | PageSettings
+    | RecordsSettings,
+    Field(discriminator="kind"),
+]
