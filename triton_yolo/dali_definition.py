@@ -25,6 +25,17 @@ def read_by(definition: Path) -> list[Path]:
     return [*modules, letterbox] if letterbox.exists() else modules  # definitions of before have their numbers in them
 
 
+def read_letterbox(definition: Path) -> tuple[Letterbox, int]:
+    """Return the letterbox that a dali.py reads, and the grey level of its border.
+
+    Args:
+        definition: path of the dali.py, which has a letterbox beside it.
+    """
+    content = json.loads(definition.with_name(LETTERBOX).read_text())
+    pad = content.pop("pad")
+    return Letterbox(**content), pad
+
+
 def load_definition(path: Path) -> ModuleType:
     """Import a dali.py as Triton's DALI backend does: by its path, since its folder is no package.
 

@@ -21,6 +21,7 @@ from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.clients.stream.line import Line, line_of, read_line
 from triton_yolo.clients.stream.report import as_json
 from triton_yolo.clients.stream.run import run
+from triton_yolo.clients.stream.sinks import make_sink
 from triton_yolo.clients.stream.sinks.base import Sink
 from triton_yolo.clients.stream.sinks.json_lines import JsonLines
 from triton_yolo.clients.stream.sources import FORMS
@@ -88,6 +89,7 @@ def main(
     try:
         wanted, read_again = _line(line, camera or [], fps, given)
         sinks: list[Sink] = [JsonLines(os.dup(1))] if json else []
+        sinks += [make_sink(settings, wanted) for settings in wanted.sinks]
         stream = run(wanted, sinks, seconds=seconds, control=control, shown=True, read_again=read_again)
     except (LineError, DetectionError) as error:
         said.flush()

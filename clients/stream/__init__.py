@@ -1,1 +1,1 @@
-"""Lines of cameras: each frame gets a number when it is captured, and a verdict, whatever happens to it."""
+"""Lines of cameras: each frame gets a number when it is captured, and a result, whatever happens to it."""

@@ -132,7 +132,7 @@ class Cameras:
         self._tasks[camera.name] = asyncio.ensure_future(self._keep(camera))
 
     async def remove(self, name: str) -> None:
-        """Stop a camera; what it has captured gets its verdicts still.
+        """Stop a camera; what it has captured gets its results still.
 
         Raises:
             LineError: there is none of this name.

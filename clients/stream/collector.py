@@ -1,4 +1,4 @@
-"""Makes requests of what the cameras have captured, and gives each frame its verdict.
+"""Makes requests of what the cameras have captured, and gives each frame its result.
 
 Nobody polls: the collector sleeps until a frame is ready, an answer has come, a camera has changed its state, or the
 next frame becomes late. Each time it looks at the rings as they are, so nothing depends on a signal that was missed.
@@ -24,7 +24,7 @@ from triton_yolo.clients.request import request_parameters
 from triton_yolo.clients.stream.accounts import Seat
 from triton_yolo.clients.stream.cameras import Cameras
 from triton_yolo.clients.stream.carriers import Carrier, Parcel, Slot
-from triton_yolo.clients.stream.frames import ENCODED, FORMATS, STATES, Frame, Verdict, VerdictState
+from triton_yolo.clients.stream.frames import ENCODED, FORMATS, STATES, Frame, Result, ResultState
 from triton_yolo.clients.stream.line import Line
 from triton_yolo.clients.stream.order import Order
 from triton_yolo.clients.stream.statistics import CameraStatistics
@@ -60,7 +60,8 @@ class Collector:
         cameras: Cameras,
         detector: AsyncDetector,
         carrier: Carrier,
-        emit: Callable[[Verdict], None],
+        emit: Callable[[Result], None],
+        keep: Callable[[Frame, Result, Callable[[], None]], bool] = lambda *_: False,
     ) -> None:
         """Prepare.
 
@@ -69,13 +70,16 @@ class Collector:
             cameras: the cameras.
             detector: to the server.
             carrier: how frames reach it.
-            emit: is called with each verdict, in order for each camera.
+            emit: is called with each result, in order for each camera.
+            keep: is called with each frame that was taken, and its result; where it returns True, the frame stays in
+                its slot until the function that it got is called, which it may be in any thread.
         """
         self._line, self._cameras, self._detector, self._carrier = line, cameras, detector, carrier
         self.away, self.unbalanced, self.checks = "", "", 0
         self.requests, self.copies = 0, carrier.copies
         self.statistics: dict[str, CameraStatistics] = defaultdict(CameraStatistics)
         self._orders: dict[str, Order] = defaultdict(lambda: Order(emit))
+        self._keep, self._kept = keep, set[tuple[str, int]]()  # frames that have a result, and are needed still
         self._seen: dict[str, int] = {}  # the highest number of each camera that was taken once, and 1
         self._lost: dict[str, Counter[Reason]] = defaultdict(Counter)  # frames that never came here, judged so far
         self._held: dict[tuple[str, int], tuple[Seat, Frame]] = {}  # frames that were taken, by camera and number
@@ -98,14 +102,14 @@ class Collector:
         self._awake.set()
 
     async def run(self) -> None:
-        """Work until all cameras are at their ends and each of their frames has a verdict."""
+        """Work until all cameras are at their ends and each of their frames has a result."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._cameras.ready, self._told)
         try:
             while True:
                 self._awake.clear()
                 self._step()
-                if self._cameras.over and not self._ticks and not self._ready():
+                if self._cameras.over and not self._ticks and not self._kept and not self._ready():
                     break
                 await self._awake.wait()
         finally:
@@ -202,7 +206,7 @@ class Collector:
         return ready
 
     def _find_lost(self, ready: dict[str, list[Ready]]) -> None:
-        """Give a verdict on frames whose numbers were left out: their camera's process has counted why.
+        """Settle the frames whose numbers were left out: their camera's process has counted why.
 
         What comes before a frame that was taken is ready, taken or lost: a slot that was ready a moment ago is no
         proof, since the camera may be writing its next frame there. So is everything once the process has ended.
@@ -220,10 +224,10 @@ class Collector:
         held = [number for name, number in self._held if name == camera.name]
         for number in self._orders[camera.name].unknown(end, [*present, *held]):
             reason = self._why_lost(camera)
-            self._judge(Verdict(camera.name, number, STATES[reason], reason.words))
+            self._judge(Result(camera.name, number, STATES[reason], reason.words))
 
     def _why_lost(self, camera: Camera) -> Reason:
-        """Return a reason that the process has counted more often than there are verdicts with it."""
+        """Return a reason that the process has counted more often than there are results with it."""
         told, counted = self._lost[camera.name], camera.lost()
         for reason in (Reason.RING_FULL, Reason.SOURCE_LOST):
             if counted[reason] > told[reason]:
@@ -281,7 +285,7 @@ class Collector:
         self._awake.set()
 
     async def _tick(self, frames: list[Frame]) -> None:
-        """Send frames, and give each its verdict."""
+        """Send frames, and give each its result."""
         frames = [frame for frame in frames if self._has_a_shape(frame)]
         if not frames:
             return
@@ -375,7 +379,7 @@ class Collector:
         return await asyncio.to_thread(self._carrier.detach, ring)
 
     def _fail(self, frames: Sequence[Frame], error: Exception) -> None:
-        """Give a verdict on those frames that have none."""
+        """Settle those frames that have no result."""
         away = isinstance(error, DetectionError) and stops_everything(error)
         # It waited in a queue of the server for as long as it might, or it was not answered.
         late = isinstance(error, asyncio.TimeoutError) or (isinstance(error, ServerBusy) and error.timed_out)
@@ -429,24 +433,49 @@ class Collector:
         latency_ms: float | None = None,
         detections: Detections | None = None,
     ) -> None:
-        """Give a frame's slot back, count it, and pass its verdict on."""
-        number, wall = frame.capture.number, frame.capture.wall_ns
+        """Pass a frame's result on, and give its slot back once nobody needs it."""
+        number, capture = frame.capture.number, frame.capture
         seat, _ = self._held.pop((frame.camera, number))
-        self._moved = True
-        seat.reader.release(frame.capture._replace(number=number - seat.base), reason)
-        if reason is None:
-            self._judge(Verdict(frame.camera, number, VerdictState.INSPECTED, "", wall, latency_ms, detections))
-        else:
-            why = f"{reason.words}: {words}" if words else reason.words
-            self._judge(Verdict(frame.camera, number, STATES[reason], why, wall))
+        why = "" if reason is None else f"{reason.words}: {words}" if words else reason.words
+        result = Result(
+            frame.camera,
+            number,
+            ResultState.INSPECTED if reason is None else STATES[reason],
+            why,
+            capture.wall_ns,
+            capture.monotonic_ns,
+            (capture.height, capture.width) if capture.height else None,
+            latency_ms,
+            detections,
+        )
+        loop = asyncio.get_running_loop()
 
-    def _judge(self, verdict: Verdict) -> None:
-        self.statistics[verdict.camera].judged(verdict)
-        self._orders[verdict.camera].add(verdict)
+        def done() -> None:
+            loop.call_soon_threadsafe(self._kept_long_enough, frame, seat, reason)
+
+        if self._keep(frame, result, done):
+            self._kept.add((frame.camera, number))
+        else:
+            self._give_back(frame, seat, reason)
+        self._judge(result)
+
+    def _kept_long_enough(self, frame: Frame, seat: Seat, reason: Reason | None) -> None:
+        self._kept.remove((frame.camera, frame.capture.number))
+        self._give_back(frame, seat, reason)
+        self._awake.set()
+
+    def _give_back(self, frame: Frame, seat: Seat, reason: Reason | None) -> None:
+        """Give a frame's slot back, and count the frame."""
+        seat.reader.release(frame.capture._replace(number=frame.capture.number - seat.base), reason)
+        self._moved = True
+
+    def _judge(self, result: Result) -> None:
+        self.statistics[result.camera].judged(result)
+        self._orders[result.camera].add(result)
 
     def _check(self) -> None:
         """Compare captured with answered, dropped and in flight, and the ring's words with what is held here."""
-        held = Counter(name for name, _ in self._held)
+        held = Counter(name for name, _ in (*self._held, *self._kept))
         for camera in self._cameras:
             if any(seat.alive for seat in camera.seats) and camera.state != "running":
                 continue  # its process has just died: what it had is settled first
@@ -467,13 +496,13 @@ class Collector:
         self.checks += 1
 
     def _finish(self) -> None:
-        """Give a verdict on the last frames that were lost, and check that there is one on each."""
+        """Settle the last frames that were lost, and check that each has a result."""
         for camera in self._cameras:
             account = camera.account()
             self._lose(camera, account.captured, [])
             judged = sum(self.statistics[camera.name].states.values())
             if judged != account.captured and not self.unbalanced:
-                self.unbalanced = f"camera {camera.name}: {judged} verdicts on {account.captured} frames"
+                self.unbalanced = f"camera {camera.name}: {judged} results of {account.captured} frames"
         self._unreadable.clear()
         self._check()
 

@@ -1,4 +1,4 @@
-"""What a line passes on: frames, where they lie, and the verdict on each."""
+"""What a line passes on: frames, where they lie, and the result of each."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Frame:
         return shape
 
 
-class VerdictState(str, Enum):
+class ResultState(str, Enum):
     """What became of a frame. Only what was inspected can be good."""
 
     INSPECTED = "inspected"
@@ -110,17 +110,17 @@ class VerdictState(str, Enum):
 
 
 STATES = {
-    Reason.RING_FULL: VerdictState.LOST,
-    Reason.LATE: VerdictState.LATE,
-    Reason.SOURCE_LOST: VerdictState.LOST,
-    Reason.REFUSED: VerdictState.REFUSED,
-    Reason.SERVER_AWAY: VerdictState.REFUSED,
-    Reason.CONSUMER_LOST: VerdictState.LOST,
+    Reason.RING_FULL: ResultState.LOST,
+    Reason.LATE: ResultState.LATE,
+    Reason.SOURCE_LOST: ResultState.LOST,
+    Reason.REFUSED: ResultState.REFUSED,
+    Reason.SERVER_AWAY: ResultState.REFUSED,
+    Reason.CONSUMER_LOST: ResultState.LOST,
 }
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Result:
     """The last word on a frame.
 
     Attributes:
@@ -129,14 +129,18 @@ class Verdict:
         state: what became of it.
         reason: why it was not inspected, in words; empty if it was.
         captured_ns: time of capture since 1970, in nanoseconds; 0 where a frame was lost before anybody saw it.
+        monotonic_ns: the same by the clock of ``time.monotonic_ns``, which no one sets.
+        size: height and width of the picture in pixels; None where it is not known, as of files.
         latency_ms: time from capture to answer, in milliseconds; None where there is no answer.
         detections: what was found; None unless it was inspected.
     """
 
     camera: str
     number: int
-    state: VerdictState
+    state: ResultState
     reason: str = ""
     captured_ns: int = 0
+    monotonic_ns: int = 0
+    size: tuple[int, int] | None = None
     latency_ms: float | None = None
     detections: Detections | None = None

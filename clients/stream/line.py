@@ -8,20 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from triton_yolo.clients.stream.errors import LineError, SourceError
+from triton_yolo.clients.stream.sinks.settings import SinkSettings
 from triton_yolo.clients.stream.sources import kind_of
 from triton_yolo.clients.stream.sources.options import size_of
-
-NAME = r"^[A-Za-z0-9][\w.-]{0,63}$"
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+from triton_yolo.clients.stream.strict import NAME, Strict
 
 
-class CameraConfig(_Strict):
+class CameraConfig(Strict):
     """One camera.
 
     Attributes:
@@ -58,7 +54,7 @@ class CameraConfig(_Strict):
             raise ValueError(str(error)) from None
 
 
-class Line(_Strict):
+class Line(Strict):
     """A line of cameras.
 
     Attributes:
@@ -74,6 +70,7 @@ class Line(_Strict):
         slots: slots of each camera in the ring.
         huge_pages: ask for pages of 2 MiB for the ring.
         score_threshold: lowest score to report, 0..1; the server's default if None.
+        sinks: where verdicts go, beside what the command line says.
         cameras: the cameras.
     """
 
@@ -87,6 +84,7 @@ class Line(_Strict):
     slots: int = Field(default=8, ge=3, le=1024)
     huge_pages: bool = False
     score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    sinks: tuple[SinkSettings, ...] = ()
     cameras: tuple[CameraConfig, ...] = Field(min_length=1)
 
     @model_validator(mode="after")

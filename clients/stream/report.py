@@ -19,7 +19,7 @@ def report(cameras: Cameras, collector: Collector, sinks: Iterable[Sink], second
     Args:
         cameras: the cameras.
         collector: what has asked the server.
-        sinks: where verdicts went.
+        sinks: where results went.
         seconds: how long the line has run.
     """
     rows, total, statistics = [], Account(), collector.statistics
@@ -50,7 +50,8 @@ def report(cameras: Cameras, collector: Collector, sinks: Iterable[Sink], second
         "seconds": round(seconds, 3),
         "frames_per_second": round(total.answered / seconds, 2) if seconds else None,
     }
-    return {"cameras": rows, "total": whole, "sinks": [{"kind": sink.kind, "missed": sink.missed} for sink in sinks]}
+    places = [{"kind": sink.kind, "missed": sink.missed, **sink.status()} for sink in sinks]
+    return {"cameras": rows, "total": whole, "sinks": places}
 
 
 def as_json(content: Mapping[str, Any]) -> bytes:

@@ -22,13 +22,17 @@ from triton_yolo.clients.stream.carriers import carrier
 from triton_yolo.clients.stream.collector import Collector
 from triton_yolo.clients.stream.control import Control
 from triton_yolo.clients.stream.errors import LineError
-from triton_yolo.clients.stream.frames import Verdict
+from triton_yolo.clients.stream.events import CameraStatus, Event, LineStatus
+from triton_yolo.clients.stream.frames import Frame, Result
 from triton_yolo.clients.stream.line import Line, checked
+from triton_yolo.clients.stream.pictures import Pictures
 from triton_yolo.clients.stream.report import report
 from triton_yolo.clients.stream.sinks.base import Sink
+from triton_yolo.clients.stream.verdict import Judge
 from triton_yolo.clients.stream.view import View
 
 TIMEOUT = 30.0  # seconds, of requests beside inference
+STATUS_SECONDS = 1.0  # between two events that say how the line is
 REGISTER_SECONDS = 5.0  # for the server to take notice of a ring, and to forget it
 
 logger = logging.getLogger(__name__)
@@ -49,7 +53,7 @@ class Stream:
 
         Args:
             line: the line.
-            sinks: get each verdict.
+            sinks: get each result.
             read_again: reads the line's file once more; None where there is none.
         """
         self._line, self._sinks, self._read_again = line, sinks, read_again
@@ -58,6 +62,8 @@ class Stream:
         self._start = time.monotonic()
         self._jobs: set[asyncio.Task[None]] = set()
         self._reading = asyncio.Lock()
+        self._judge = Judge()
+        self._states: dict[str, CameraStatus] = {}
 
     async def run(self, seconds: float | None, control: Path | None, shown: bool) -> None:
         """Run until the cameras are at their ends, the time is over, or a signal says so.
@@ -77,10 +83,10 @@ class Stream:
             await detector.labels("detect_frames")  # fails here where no server answers
             registrar = connect(detector.address, REGISTER_SECONDS)
             await asyncio.to_thread(_clear, registrar)
-            self._cameras = Cameras(line.name, line.slots, line.huge_pages, lambda: self._collector.wake())
-            self._collector = Collector(
-                line, self._cameras, detector, carrier(line.memory, registrar, line.in_flight), self._emit
-            )
+            self._cameras = Cameras(line.name, line.slots, line.huge_pages, self._changed)
+            self._pictures = Pictures(self._sinks)
+            how = carrier(line.memory, registrar, line.in_flight)
+            self._collector = Collector(line, self._cameras, detector, how, self._emit, self._picture)
             self._view = View(self._cameras, self._collector.statistics, line.slots)
             listener = Control(control, self._handle) if control else None
             try:
@@ -99,9 +105,11 @@ class Stream:
                     loop.call_later(seconds, self._stop)
                 if shown:
                     self._job(self._show())
+                if self._sinks:
+                    self._job(self._tell())
                 await self._collector.run()
-                for sink in self._sinks:
-                    sink.close()
+                self._tell_states()
+                await asyncio.gather(*(asyncio.to_thread(sink.close) for sink in self._sinks))
                 self.report = self._report()
                 self.table = self._view.table(whole=True)
                 self.unbalanced = self._collector.unbalanced
@@ -115,6 +123,7 @@ class Stream:
                 for job in self._jobs:
                     job.cancel()
                 await asyncio.gather(*self._jobs, return_exceptions=True)
+                await asyncio.to_thread(self._pictures.close)  # before the rings are
                 await self._cameras.kill()
                 await self._collector.detach()
                 await self._cameras.close()
@@ -123,9 +132,34 @@ class Stream:
     def _report(self) -> dict[str, Any]:
         return report(self._cameras, self._collector, self._sinks, time.monotonic() - self._start)
 
-    def _emit(self, verdict: Verdict) -> None:
+    def _emit(self, result: Result) -> None:
+        self._put(self._judge.frame(result))
+
+    def _put(self, event: Event) -> None:
         for sink in self._sinks:
-            sink.put(verdict)
+            sink.put(event)
+
+    def _picture(self, frame: Frame, result: Result, done: Callable[[], None]) -> bool:
+        return bool(self._sinks) and self._pictures.take(frame, self._judge.frame(result), done)
+
+    def _changed(self) -> None:
+        self._collector.wake()
+        self._tell_states()
+
+    def _tell_states(self) -> None:
+        """Tell the sinks of cameras whose state is another one now."""
+        for camera in self._cameras:
+            status = CameraStatus(camera.name, camera.state, camera.trouble)
+            if self._states.get(camera.name) != status:
+                self._states[camera.name] = status
+                self._put(status)
+
+    async def _tell(self) -> None:
+        """Tell the sinks how the line is."""
+        while True:
+            self._tell_states()
+            self._put(LineStatus(self._collector.away, self._report()))
+            await asyncio.sleep(STATUS_SECONDS)
 
     def _job(self, work: Any) -> None:
         job = asyncio.ensure_future(work)
@@ -212,7 +246,7 @@ def run(
 
     Args:
         line: the line.
-        sinks: get each verdict.
+        sinks: get each result.
         seconds: how long; None for ever.
         control: path of a socket for commands; None for none.
         shown: whether a person watches.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from triton_yolo.clients.stream.frames import Verdict, VerdictState
+from triton_yolo.clients.stream.frames import Result, ResultState
 
 LOWEST, PER_DECADE, DECADES = 0.01, 230, 7  # of the histogram, in milliseconds: 1 % from one bin to the next
 
@@ -56,11 +56,11 @@ class Latencies:
 
 
 class CameraStatistics:
-    """What one camera's verdicts add up to.
+    """What one camera's results add up to.
 
     Attributes:
         latencies: from capture to answer.
-        states: verdicts by state.
+        states: results by state.
         detections: how many boxes were found.
         frames: frames that reached the line's process.
         nbytes: their bytes.
@@ -68,19 +68,19 @@ class CameraStatistics:
 
     def __init__(self) -> None:
         """Begin empty."""
-        self.latencies, self.states = Latencies(), Counter[VerdictState]()
+        self.latencies, self.states = Latencies(), Counter[ResultState]()
         self.detections = self.frames = self.nbytes = 0
 
     def seen(self, nbytes: int) -> None:
         """Count a frame that was taken from the ring."""
         self.frames, self.nbytes = self.frames + 1, self.nbytes + nbytes
 
-    def judged(self, verdict: Verdict) -> None:
-        """Count a verdict."""
-        self.states[verdict.state] += 1
-        if verdict.state == VerdictState.INSPECTED and verdict.latency_ms is not None:
-            self.latencies.add(verdict.latency_ms)
-            self.detections += len(verdict.detections or ())
+    def judged(self, result: Result) -> None:
+        """Count a result."""
+        self.states[result.state] += 1
+        if result.state == ResultState.INSPECTED and result.latency_ms is not None:
+            self.latencies.add(result.latency_ms)
+            self.detections += len(result.detections or ())
 
     def as_dict(self) -> dict[str, Any]:
         """Return latencies and bytes as a report has them."""

@@ -151,7 +151,7 @@ class Camera:
         return lost
 
     def retire(self) -> None:
-        """Leave the seat; it is kept until its last frame has a verdict."""
+        """Leave the seat; it is kept until its last frame has a result."""
         if self.seat:
             self.old_seats.append(self.seat)
             self.seat = None

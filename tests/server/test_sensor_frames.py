@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -167,14 +168,26 @@ def test_bad_frames_fail_alone_among_requests_of_one_batch(cells: Client, name: 
     assert cells.ready()
 
 
-def test_a_pipeline_is_built_when_its_first_frame_comes(fresh: TritonServer) -> None:
-    def has_dali(name: str) -> bool:
-        [stub] = [p for p in stubs(fresh.running.pid) if any(f"/{name}/" in part for part in p.cmdline())]
-        return any("libdali" in mapped.path for mapped in stub.memory_maps())
+def has_dali(server: TritonServer, name: str) -> bool:
+    """Whether the process of a model has loaded DALI."""
+    [stub] = [p for p in stubs(server.running.pid) if any(f"/{name}/" in part for part in p.cmdline())]
+    return any("libdali" in mapped.path for mapped in stub.memory_maps())
 
-    client = Client(fresh.addresses)
-    assert has_dali("preprocess"), "an encoded image does not wait"
-    for name in ("rgb", "bayer_rggb", *VIDEO):
-        assert not has_dali(model(name))
-        client.ask(model(name), **inputs(name, noise(name, 4, 4)))
-        assert has_dali(model(name))
+
+def test_dali_computes_definitions_that_somebody_has_changed_when_the_first_frame_comes(
+    cells_repository: Path, tmp_path: Path
+) -> None:
+    repository = tmp_path / "repository"
+    shutil.copytree(cells_repository, repository)
+    changed = [path for path in repository.glob("preprocess*/1/dali.py") if path.parts[-3] != "preprocess_nv12"]
+    for path in changed:
+        path.write_text(f"{path.read_text()}# changed\n")
+    with TritonServer(repository, free_addresses(), log=lambda line: None) as running:
+        running.wait_until_ready()
+        client = Client(running.addresses)
+
+        assert has_dali(running, "preprocess"), "an encoded image does not wait"
+        for name in ("rgb", "bayer_rggb", *VIDEO):
+            assert not has_dali(running, model(name))
+            client.ask(model(name), **inputs(name, noise(name, 4, 4)))
+            assert has_dali(running, model(name)) == (name != "nv12")

@@ -1,1 +1,41 @@
-"""Where verdicts go."""
+"""Where verdicts go: sinks by kind; each is loaded when a line has one.
+
+A sink is a class in a file of its own, named in KINDS, and its settings are a class in ``settings``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from triton_yolo.clients.stream.errors import LineError
+
+if TYPE_CHECKING:
+    from triton_yolo.clients.stream.line import Line
+    from triton_yolo.clients.stream.sinks.base import Sink
+    from triton_yolo.clients.stream.sinks.settings import SinkSettings
+
+# Kind: module, class.
+KINDS: dict[str, tuple[str, str]] = {
+    "json": ("json_lines", "JsonFile"),
+}
+
+
+def make_sink(settings: SinkSettings, line: Line) -> Sink:
+    """Return a sink of its settings; it has begun.
+
+    Args:
+        settings: of the line's file.
+        line: the line.
+
+    Raises:
+        LineError: a package that it needs is not installed, or it cannot begin as the settings say.
+    """
+    module, name = KINDS[settings.kind]
+    try:
+        found: type[Sink] = getattr(import_module(f"{__name__}.{module}"), name)
+    except ModuleNotFoundError as error:
+        raise LineError(
+            f"the sink {settings.kind} needs the package {error.name}: pip install 'triton-yolo[stream]'"
+        ) from None
+    return found.of(settings, line)

@@ -1,14 +1,17 @@
-"""What a sink is: it gets every verdict, through a queue of its own, so that a slow one never slows the line."""
+"""What a sink is: it gets every event, through a queue of its own, so that a slow one never slows the line."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from triton_yolo.clients.stream.frames import Verdict
+from triton_yolo.clients.stream.events import Event, Picture
+from triton_yolo.clients.stream.line import Line
+from triton_yolo.clients.stream.verdict import FrameVerdict
 
 CLOSE_SECONDS = 5.0  # for what is still in the queue when the line ends
 
@@ -16,43 +19,91 @@ logger = logging.getLogger(__name__)
 
 
 class Sink(ABC):
-    """Takes verdicts in a thread of its own.
+    """Takes events in a thread of its own.
 
     Attributes:
         kind: its name in messages and reports.
-        missed: verdicts that it did not take, since its queue was full or it failed.
+        events: the kinds of events that it is given.
+        period: seconds between two calls of ``tick``; 0 for none.
+        missed: events that it did not take, since its queue was full or it failed. Pictures are not counted: those
+            that find the queue full are left out.
     """
 
     kind: ClassVar[str]
+    events: ClassVar[tuple[type[Event], ...]] = (FrameVerdict,)
+    period: ClassVar[float] = 0.0
 
-    def __init__(self, room: int = 10_000) -> None:
-        """Prepare.
+    def __init__(self, room: int = 10_000, pictures: int = 8) -> None:
+        """Prepare, and begin: what a subclass needs is set before this is called.
 
         Args:
-            room: longest queue; a verdict that finds it full is counted as missed.
+            room: longest queue; an event that finds it full is counted as missed.
+            pictures: how many pictures may wait.
         """
         self.missed = 0
-        self._room, self._queue = room, deque[Verdict]()
+        self._room, self._queue = room, deque[Event]()
+        self._picture_room, self._pictures = pictures, 0
         self._told, self._closing, self._closed, self._writes = threading.Condition(), False, False, False
         self._thread = threading.Thread(target=self._run, name=f"sink-{self.kind}", daemon=True)
         self._thread.start()
 
-    def put(self, verdict: Verdict) -> None:
-        """Take a verdict, or count it as missed; never waits."""
+    @classmethod
+    def of(cls, settings: Any, line: Line) -> Sink:
+        """Return a sink as a line's file names it.
+
+        Args:
+            settings: its settings there.
+            line: the line.
+
+        Raises:
+            LineError: it cannot begin as the settings say; says what is wrong.
+        """
+        raise NotImplementedError
+
+    def put(self, event: Event) -> None:
+        """Take an event, or count it as missed; never waits."""
+        if not isinstance(event, self.events):
+            return
+        picture = isinstance(event, Picture)
         with self._told:
+            if picture and (self._pictures >= self._picture_room or self._closing):
+                return
             if len(self._queue) >= self._room or self._closing:
                 self.missed += 1
-            else:
-                self._queue.append(verdict)
-                self._told.notify()
+                return
+            self._pictures += picture
+            self._queue.append(event)
+            self._told.notify()
+
+    def wants(self, verdict: FrameVerdict) -> int | None:
+        """Return the longest side in pixels that a frame's picture is wanted with; 0 for all of it, None for none.
+
+        It is called in the line's own thread for each frame that has reached it, and must not wait.
+        """
+        return None
 
     @abstractmethod
-    def write(self, verdict: Verdict) -> None:
-        """Pass a verdict on; may wait.
+    def write(self, event: Event) -> None:
+        """Pass an event on; may wait.
 
         Raises:
             OSError: it cannot be passed on, nor can later ones.
         """
+
+    def tick(self) -> None:  # noqa: B027  # most sinks have nothing to do here
+        """Do what is to be done every ``period`` seconds, in the sink's thread; errors are those of ``write``."""
+
+    def finish(self) -> None:  # noqa: B027  # most sinks have nothing to do here
+        """Let go of what the sink holds, in the sink's thread, after the last event; errors are those of ``write``."""
+
+    def status(self) -> dict[str, Any]:
+        """Return what reports say of it beside kind and missed, ready for JSON; may be called in any thread."""
+        return {}
+
+    @property
+    def queued(self) -> int:
+        """How many events wait."""
+        return len(self._queue)
 
     def close(self) -> None:
         """Pass on what is left, for a bounded time; the rest is missed. Closing twice is fine."""
@@ -63,26 +114,42 @@ class Sink(ABC):
             self._told.notify()
         self._thread.join(CLOSE_SECONDS)
         with self._told:
-            self.missed += len(self._queue) + self._writes  # also the one in its hands
+            # Also the one in its hands.
+            self.missed += sum(not isinstance(event, Picture) for event in self._queue) + self._writes
             self._queue.clear()
         if self.missed:
-            logger.warning("%s: %d verdicts were not taken", self.kind, self.missed)
+            logger.warning("%s: %d events were not taken", self.kind, self.missed)
 
     def _run(self) -> None:
+        try:
+            self._work()
+            self.finish()
+        except OSError as error:
+            with self._told:
+                self._closing = True  # so that later ones are missed
+                self.missed += sum(not isinstance(event, Picture) for event in self._queue) + self._writes
+                self._queue.clear()
+                self._writes = False
+            logger.warning("%s: %s", self.kind, error)
+
+    def _work(self) -> None:
+        """Write what comes, until the end."""
+        due = time.monotonic() + self.period
         while True:
             with self._told:
                 self._writes = False
                 while not self._queue and not self._closing:
-                    self._told.wait()
-                if not self._queue:
+                    if self.period and time.monotonic() >= due:
+                        break
+                    self._told.wait(max(0.0, due - time.monotonic()) if self.period else None)
+                event = self._queue.popleft() if self._queue else None
+                if event is None and self._closing:
                     return
-                verdict, self._writes = self._queue.popleft(), True
-            try:
-                self.write(verdict)
-            except OSError as error:
-                with self._told:
-                    self._closing, self._writes = True, False  # so that later ones are missed
-                    self.missed += 1 + len(self._queue)
-                    self._queue.clear()
-                logger.warning("%s: %s", self.kind, error)
-                return
+                picture = isinstance(event, Picture)
+                self._pictures -= picture
+                self._writes = event is not None and not picture
+            if event is not None:
+                self.write(event)
+            if self.period and time.monotonic() >= due:
+                self.tick()
+                due = time.monotonic() + self.period

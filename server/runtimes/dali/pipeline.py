@@ -16,23 +16,30 @@ from triton_yolo.server.runtimes.handover import Worker
 
 
 def make_pipeline(args: dict[str, str]) -> Any:
-    """Build the definition of a model for the place that its configuration names; this loads DALI.
+    """Build the definition of a model for the place that its configuration names.
 
-    The model's dali.py has a ``pipeline_def`` of the model's name that takes ``device``, and an external source for
-    each of the model's inputs.
+    This loads DALI, but for the repository's own definitions on a CPU. The model's dali.py has a ``pipeline_def`` of
+    the model's name that takes ``device``, and an external source for each of the model's inputs.
 
     Args:
         args: of the model's initialize.
 
     Returns:
-        a CpuPipeline or a GpuPipeline: its run() takes samples, tuples with what each input takes, and gives an answer
-        for each, ``images`` uint8 [3, H, W] and ``image_size`` int32 [2], or the exception that it failed with.
+        an OpenCvPipeline, a CpuPipeline or a GpuPipeline: its run() takes samples, tuples with what each input takes,
+        and gives an answer for each, ``images`` uint8 [3, H, W] and ``image_size`` int32 [2], or the exception that it
+        failed with.
     """
     config = json.loads(args["model_config"])
-    module = load_definition(Path(args["model_repository"], args["model_version"], DEFINITION))
-    definition = getattr(module, config["name"])
+    file = Path(args["model_repository"], args["model_version"], DEFINITION)
+    on_cpu = args["model_instance_kind"] == "CPU"
+    if on_cpu:
+        from triton_yolo.server.runtimes.dali.opencv_pipeline import OpenCvPipeline, is_known
+
+        if is_known(config["name"], file):
+            return OpenCvPipeline(config["name"], file)
+    definition = getattr(load_definition(file), config["name"])
     sources = [tensor["name"] for tensor in config["input"]]
-    if args["model_instance_kind"] == "CPU":
+    if on_cpu:
         from triton_yolo.server.runtimes.dali.cpu_pipeline import CpuPipeline
 
         return CpuPipeline(definition, sources)

@@ -22,7 +22,7 @@ from triton_yolo.clients.stream.accounts import Seat
 from triton_yolo.clients.stream.cameras import Cameras
 from triton_yolo.clients.stream.carriers import SystemCarrier
 from triton_yolo.clients.stream.collector import Collector
-from triton_yolo.clients.stream.frames import FORMATS, Verdict
+from triton_yolo.clients.stream.frames import FORMATS, Result
 from triton_yolo.clients.stream.line import Line
 from triton_yolo.clients.stream.supervised import Camera
 
@@ -87,7 +87,7 @@ class Played:
         )
         self.cameras = Cameras(self.line.name, self.line.slots, False, lambda: self.collector.wake())
         self.carrier, self.detector = PlayedCarrier(), PlayedDetector(answer)
-        self.verdicts: list[Verdict] = []
+        self.verdicts: list[Result] = []
         self.collector = Collector(
             self.line,
             self.cameras,

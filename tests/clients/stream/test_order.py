@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triton_yolo.clients.stream.frames import Verdict, VerdictState
+from triton_yolo.clients.stream.frames import Result, ResultState
 from triton_yolo.clients.stream.order import Order
 
 
-def verdict(number: int) -> Verdict:
-    return Verdict("a", number, VerdictState.LATE)
+def verdict(number: int) -> Result:
+    return Result("a", number, ResultState.LATE)
 
 
 @given(st.integers(0, 60).flatmap(lambda count: st.permutations(range(count))))

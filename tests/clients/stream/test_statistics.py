@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from triton_yolo.clients.stream.frames import Verdict, VerdictState
+from triton_yolo.clients.stream.frames import Result, ResultState
 from triton_yolo.clients.stream.statistics import CameraStatistics, Latencies
 
 RANDOM = np.random.default_rng(0)
@@ -58,9 +58,9 @@ def test_no_latencies_have_no_quantiles() -> None:
 def test_only_inspected_frames_have_latencies() -> None:
     statistics = CameraStatistics()
     statistics.seen(100)
-    statistics.judged(Verdict("a", 0, VerdictState.INSPECTED, latency_ms=10))
-    statistics.judged(Verdict("a", 1, VerdictState.LATE))
-    assert statistics.states == {VerdictState.INSPECTED: 1, VerdictState.LATE: 1}
+    statistics.judged(Result("a", 0, ResultState.INSPECTED, latency_ms=10))
+    statistics.judged(Result("a", 1, ResultState.LATE))
+    assert statistics.states == {ResultState.INSPECTED: 1, ResultState.LATE: 1}
     content = statistics.as_dict()
     assert content["latency_ms"]["p50"] == pytest.approx(10, rel=0.01)
     assert content["bytes_per_frame"] == 100
