@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from triton_yolo.clients.stream.tiles import Encoded, TileEncoder
 if TYPE_CHECKING:
     from triton_yolo.clients.async_detector import AsyncDetector
     from triton_yolo.clients.detector import Detector
+
+T = TypeVar("T")
 
 FORGET = {"forget": 1}  # parameter of a request that gives a stream up
 NUMBER = "frame_number"  # output: of the frame that the server has detected on
@@ -86,9 +88,9 @@ class BaseTileStream:
         if self._closed:
             raise DetectionError("this stream has been closed")
 
-    def _request(self, encoded: Encoded) -> Request:
+    def _request(self, encoded: Encoded, parameters: Mapping[str, float | int] | None) -> Request:
         assert encoded.place and encoded.content
-        return tile_request(encoded.place, encoded.content, self.parameters)
+        return tile_request(encoded.place, encoded.content, self.parameters if parameters is None else parameters)
 
     def _forget_request(self) -> Request:
         """Return what makes the server forget the stream; assemble looks at its name and its session alone."""
@@ -139,11 +141,12 @@ class TileStream(BaseTileStream):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def detect(self, frame: Pixels) -> StreamResult:
+    def detect(self, frame: Pixels, *, parameters: Mapping[str, float | int] | None = None) -> StreamResult:
         """Detect on the next frame.
 
         Args:
             frame: uint8 [H, W, 3] RGB; it may be written to again after the call.
+            parameters: of the request, in place of the stream's.
 
         Raises:
             DetectionError: the frame cannot be used, or the server refuses it. The next frame is sent whole.
@@ -156,9 +159,9 @@ class TileStream(BaseTileStream):
                 return self._reused(encoded)
             try:
                 try:
-                    return self._ask(encoded)
+                    return self._ask(encoded, parameters)
                 except UnknownBase:
-                    return self._ask(self.encoder.encode_again(frame))
+                    return self._ask(self.encoder.encode_again(frame), parameters)
             except BaseException:  # also where somebody interrupts it
                 self.encoder.failed()
                 raise
@@ -171,9 +174,9 @@ class TileStream(BaseTileStream):
                     self._detector.protocol.infer(self._forget_request())
             self._closed = True
 
-    def _ask(self, encoded: Encoded) -> StreamResult:
+    def _ask(self, encoded: Encoded, parameters: Mapping[str, float | int] | None) -> StreamResult:
         start = time.perf_counter()
-        [detections] = self._detector.run(self._request(encoded))
+        [detections] = self._detector.run(self._request(encoded, parameters))
         return self._answered(encoded, detections, time.perf_counter() - start)
 
 
@@ -193,18 +196,19 @@ class AsyncTileStream(BaseTileStream):
     ) -> None:
         await self.close()
 
-    async def detect(self, frame: Pixels) -> StreamResult:
+    async def detect(self, frame: Pixels, *, parameters: Mapping[str, float | int] | None = None) -> StreamResult:
         """Detect on the next frame; see TileStream. Tasks that call it at the same time take turns."""
         async with self._lock:
             self._check_open()
             try:
-                encoded = await _in_thread(self.encoder.encode, frame)
+                encoded = await in_thread(lambda: self.encoder.encode(frame))
                 if encoded.place is None:
                     return self._reused(encoded)
                 try:
-                    return await self._ask(encoded)
+                    return await self._ask(encoded, parameters)
                 except UnknownBase:
-                    return await self._ask(await _in_thread(self.encoder.encode_again, frame))
+                    encoded = await in_thread(lambda: self.encoder.encode_again(frame))
+                    return await self._ask(encoded, parameters)
             except BaseException:  # also where the task is cancelled
                 self.encoder.failed()
                 raise
@@ -217,15 +221,19 @@ class AsyncTileStream(BaseTileStream):
                     await self._detector.protocol.infer(self._forget_request())
             self._closed = True
 
-    async def _ask(self, encoded: Encoded) -> StreamResult:
+    async def _ask(self, encoded: Encoded, parameters: Mapping[str, float | int] | None) -> StreamResult:
         start = time.perf_counter()
-        [detections] = await self._detector.run(self._request(encoded))
+        [detections] = await self._detector.run(self._request(encoded, parameters))
         return self._answered(encoded, detections, time.perf_counter() - start)
 
 
-async def _in_thread(encode: Callable[[Pixels], Encoded], frame: Pixels) -> Encoded:
-    """Encode a frame in a thread, and wait for its end also where the task is cancelled: it reads the frame."""
-    job = asyncio.ensure_future(asyncio.to_thread(encode, frame))
+async def in_thread(work: Callable[[], T]) -> T:
+    """Work in a thread, and wait for its end also where the task is cancelled: what it reads may be gone after that.
+
+    Args:
+        work: is called there.
+    """
+    job = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(job)
     except asyncio.CancelledError:

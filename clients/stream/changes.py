@@ -103,14 +103,15 @@ class Noise:
         """Learn from differences, if they are noise: small, and smaller the more pixels a mean is of.
 
         What moves has edges, which 4 x 4 pixels show as well as 2 x 2 do. The smallest of several measurements counts
-        (minimum statistics, Martin 2001), so that what moves like noise for a while is forgotten when it stands.
+        (minimum statistics, Martin 2001), so that what moves like noise for a while is forgotten when it stands. A tile
+        that is the same to the last bit tells nothing: films and files are shown again.
 
         Args:
             rows: of tiles.
             halves: deviations of means of 2 x 2 pixels from those that were sent, float32 [len(rows), columns].
             quarters: the same of 4 x 4.
         """
-        noise = (halves >= WHITE * quarters) & (halves <= self.most * 2**0.5 / 2)
+        noise = (halves >= WHITE * quarters) & (halves <= self.most * 2**0.5 / 2) & (quarters > 0)
         for row in range(*rows.indices(self.grid.shape[0])):
             place, at = self._next[row] % REMEMBERED, row - (rows.start or 0)
             kept = self._seen[place, :, row]

@@ -198,7 +198,7 @@ class TileEncoder:
         assert self._changes
         self._session, self._key = secrets.randbits(63), self._number
         self._changes.sent(frame)
-        tiles = np.ascontiguousarray(frame)[None]
+        tiles = (np.ascontiguousarray(frame) if kind.coded else frame.copy())[None]
         return self._packed(kind, tiles, KEY_POSITION, Place(self.stream, self._session, self._number))
 
     def _packed(self, kind: Kind, tiles: Pixels, positions: npt.NDArray[np.int32], place: Place) -> Encoded:

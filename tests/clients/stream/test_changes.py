@@ -107,6 +107,18 @@ def test_what_moves_is_not_taken_for_noise() -> None:
     assert 1.9 < highest < 2.2
 
 
+def test_frames_that_come_again_to_the_last_bit_are_not_taken_for_frames_without_noise() -> None:
+    random = np.random.default_rng(7)
+    changes, still = Changes(Grid(HEIGHT, WIDTH, SIDE), 4.0), scene()
+    loop = [noisy(still, random) for _ in range(LEARNING)]
+    counts = []
+    for number in range(10 * LEARNING):
+        changed = changes.look(loop[number % LEARNING])
+        changes.sent(loop[number % LEARNING], changed)
+        counts.append(int(changed.sum()))
+    assert sum(counts[3 * LEARNING :]) == 0
+
+
 def test_more_than_the_bound_is_never_taken_for_noise() -> None:
     random = np.random.default_rng(4)
     changes, still = learned(6.0, random, most=4.0)

@@ -55,6 +55,13 @@ def test_a_camera_that_waits_for_a_trigger_is_never_silent(tmp_path: Path) -> No
         (f"cameras: [{CAMERA}]\n1: a", ": ", "eys should be strings"),
         (f"cameras: [{CAMERA}]\n? [1]\n: a", ", line 2, column 3", "unhashable"),
         (f"cameras: [{CAMERA}]\nname: !!map [1]", ", line 2, column 7", "expected a mapping"),
+        ("cameras: [{name: a, uri: 'synthetic:photo', transport: pictures}]", ": cameras[0].transport", "'tiles'"),
+        (
+            "cameras: [{name: a, uri: 'synthetic:photo', tiles: {side: 20}}]",
+            ": cameras[0].tiles.side",
+            "multiple of 16",
+        ),
+        ("cameras: [{name: a, uri: 'synthetic:photo', tiles: {sides: 16}}]", ": cameras[0].tiles.sides", "unknown key"),
         # Types.
         ("name: a", ": cameras", "Field required"),
         ("cameras: 5", ": cameras", "valid tuple"),
