@@ -4,6 +4,7 @@ DetectionError              an image got no detections
 ├── UnknownRegion           the server has no shared memory of that name
 ├── RegionInUse             the server still reads shared memory
 ├── UnknownBase             the server does not have the frame of a stream that this one builds on
+├── NoDecoder               the server takes a stream's frames as pixels alone
 └── ServerUnavailable       no server answers, or it takes no requests now
 └── ServerBusy          its queue is full, or the request has waited in it for too long
     └── TooManyStreams  it keeps the frames of as many streams as it may
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import re
 
-from triton_yolo.assemble.errors import KEY_WANTED, NO_ROOM
+from triton_yolo.assemble.errors import KEY_WANTED, NO_DECODER, NO_ROOM
 from triton_yolo.errors import TritonYoloError
 
 # What Triton puts before a model's own message: the request, the ensemble, the model instance.
@@ -54,6 +55,10 @@ class UnknownBase(DetectionError):
     """The server does not have the frame of a stream that this one builds on: a key frame mends that."""
 
 
+class NoDecoder(DetectionError):
+    """The server takes the frames of streams as pixels alone: it has no OpenCV."""
+
+
 class ServerUnavailable(DetectionError):
     """No server answers at the address, or it takes no requests now."""
 
@@ -84,6 +89,7 @@ KINDS: dict[str, type[DetectionError]] = {
     "Unable to find shared memory region": UnknownRegion,
     "Cannot unregister shared memory region": RegionInUse,
     KEY_WANTED: UnknownBase,
+    NO_DECODER: NoDecoder,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from triton_yolo.clients.detections import Detections
-from triton_yolo.clients.errors import DetectionError, UnknownBase
+from triton_yolo.clients.errors import DetectionError, NoDecoder, UnknownBase
 from triton_yolo.clients.request import Pixels, Request
 from triton_yolo.clients.stream.tile_request import KEY_POSITION, MEMORY, Content, Place, tile_request
 from triton_yolo.clients.stream.tiles import Encoded, TileEncoder
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from triton_yolo.clients.detector import Detector
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 FORGET = {"forget": 1}  # parameter of a request that gives a stream up
 NUMBER = "frame_number"  # output: of the frame that the server has detected on
@@ -83,6 +86,12 @@ class BaseTileStream:
     def want_key_frame(self) -> None:
         """Send the next frame whole."""
         self.encoder.want_key_frame()
+
+    def _heed(self, error: DetectionError) -> None:
+        """Do what the server wants; the frame is sent whole next."""
+        if isinstance(error, NoDecoder):
+            logger.warning("stream %s: %s", self.name, error)
+            self.encoder.send_pixels_alone()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -160,7 +169,8 @@ class TileStream(BaseTileStream):
             try:
                 try:
                     return self._ask(encoded, parameters)
-                except UnknownBase:
+                except (UnknownBase, NoDecoder) as error:
+                    self._heed(error)
                     return self._ask(self.encoder.encode_again(frame), parameters)
             except BaseException:  # also where somebody interrupts it
                 self.encoder.failed()
@@ -206,7 +216,8 @@ class AsyncTileStream(BaseTileStream):
                     return self._reused(encoded)
                 try:
                     return await self._ask(encoded, parameters)
-                except UnknownBase:
+                except (UnknownBase, NoDecoder) as error:
+                    self._heed(error)
                     encoded = await in_thread(lambda: self.encoder.encode_again(frame))
                     return await self._ask(encoded, parameters)
             except BaseException:  # also where the task is cancelled

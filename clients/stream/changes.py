@@ -24,7 +24,7 @@ FLOORS = (1.0, 0.6, 0.5)
 ROUNDING = 1 / 6  # variance of the difference of two means that were rounded to whole grey levels
 WHITE = 1.3  # times smaller is the deviation of 4 x 4 pixels than that of 2 x 2, at least, if it is noise: 2 if white
 DRIFT = 1.5  # grey levels by which the mean of a tile may differ from what was sent
-LEARNED_PER_FRAME = 8  # frames in which the noise of every tile is measured once
+LEARNED_PER_FRAME = 8  # frames in which the noise of every tile is measured once; all at once while none is known
 REMEMBERED = 8  # measurements of a tile of which the smallest counts
 
 Mask = npt.NDArray[np.bool_]
@@ -128,9 +128,14 @@ class Noise:
         self.thresholds[:, rows] = SIGNIFICANT * deviations
 
     @property
+    def known(self) -> bool:
+        """Whether anything is known."""
+        return bool(np.isfinite(self._seen).any())
+
+    @property
     def deviation(self) -> float:
         """The sensor's noise, in grey levels of a pixel: the median over the tiles; 0 while nothing is known."""
-        return float(np.median(self.thresholds[0])) / SIGNIFICANT / 2**0.5 if np.isfinite(self._seen).any() else 0.0
+        return float(np.median(self.thresholds[0])) / SIGNIFICANT / 2**0.5 if self.known else 0.0
 
 
 class Changes:
@@ -163,7 +168,7 @@ class Changes:
             3 * np.outer(*(_lengths(length, grid.side, level) for length in (grid.height, grid.width)))
             for level in LEVELS
         ]
-        self._turn = 0
+        self._turn = self._seen = 0
 
     def look(self, frame: Pixels) -> Mask:
         """Return which tiles have changed since they were sent.
@@ -178,9 +183,10 @@ class Changes:
         highest = [np.empty((rows, difference[0].size), np.uint8) for difference in self._difference]
         for row in range(rows):
             self._compare(row, frame, [high[row] for high in highest])
-        largest = [high.reshape(rows, columns, -1).max(axis=2) for high in highest]
-        changed: Mask = (np.stack(largest) > self.noise.thresholds).any(axis=0)
-        return changed | self._drifted()
+        largest = np.stack([high.reshape(rows, columns, -1).max(axis=2) for high in highest])
+        drifted = self._drifted()  # which learns, so that the second frame is compared with what is known by then
+        changed: Mask = (largest > self.noise.thresholds).any(axis=0)
+        return changed | drifted
 
     def _compare(self, row: int, frame: Pixels, highest: list[Pixels]) -> None:
         """Average a row of tiles and compare it, while the processor has it in its cache.
@@ -240,6 +246,9 @@ class Changes:
         (rows, columns), parts = self.grid.shape, []
         turn = slice(self._turn * rows // LEARNED_PER_FRAME, (self._turn + 1) * rows // LEARNED_PER_FRAME)
         self._turn = (self._turn + 1) % LEARNED_PER_FRAME
+        if not self.noise.known and self._seen < LEARNED_PER_FRAME:
+            turn = slice(0, rows)
+        self._seen += 1
         drifted = np.zeros((rows, columns), bool)
         if turn.stop == turn.start:
             return drifted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from triton_yolo.clients.stream.tile_request import KEY_POSITION, NO_BASE, Conte
 SIDE, QUALITY, KEY_INTERVAL, MOST_NOISE = 64, 90, 1800, 4.0
 SIDES = range(16, 513, 16)  # a JPEG codes squares of 16 pixels: none has pixels of two tiles
 WHOLE = (Kind.CODED_FRAME, Kind.RAW_FRAME)
+ANY = (*WHOLE, Kind.RAW_TILES, Kind.CODED_TILES)
 LARGEST = 65_500  # pixels of a JPEG's side
 
 
@@ -105,7 +107,7 @@ class TileEncoder:
         self._suffix, self._options = _coding(quality)
         self._costs = Costs(link_mbits)
         self._changes: Changes | None = None
-        self._session = 0
+        self._session, self._may_code = 0, True
         self._number, self._base, self._key = (
             -1,
             NO_BASE,
@@ -126,6 +128,10 @@ class TileEncoder:
     def noise(self) -> float:
         """The sensor's noise, in grey levels of a pixel; 0 while nothing is known of it."""
         return self._changes.noise.deviation if self._changes else 0.0
+
+    def send_pixels_alone(self) -> None:
+        """Code nothing any more: the server has no decoder."""
+        self._may_code = False
 
     def want_key_frame(self) -> None:
         """Make the next frame a key frame."""
@@ -178,21 +184,22 @@ class TileEncoder:
             self.want_key_frame()
         changed, pixels = self._changes.look(frame), frame.shape[0] * frame.shape[1]
         if self._base == NO_BASE or self._number - self._key >= self._key_interval:
-            return self._whole(frame, self._costs.cheapest(pixels, pixels, WHOLE))
+            return self._whole(frame, self._costs.cheapest(pixels, pixels, self._possible(WHOLE)))
         count = int(np.count_nonzero(changed))
         if not count:
             return Encoded(self._number, Kind.NOTHING)
         height, width = grid.tile_shape
-        kinds = [*WHOLE, Kind.RAW_TILES]
-        if count * height <= LARGEST:
-            kinds.append(Kind.CODED_TILES)
-        kind = self._costs.cheapest(count * height * width, pixels, kinds)
+        kinds = ANY if count * height <= LARGEST else (*WHOLE, Kind.RAW_TILES)
+        kind = self._costs.cheapest(count * height * width, pixels, self._possible(kinds))
         if kind.whole:
             return self._whole(frame, kind)
         positions = grid.positions(changed)
         tiles = grid.cut(frame, positions)
         self._changes.sent(frame, changed)
         return self._packed(kind, tiles, positions, Place(self.stream, self._session, self._number, self._base))
+
+    def _possible(self, kinds: Iterable[Kind]) -> list[Kind]:
+        return [kind for kind in kinds if self._may_code or not kind.coded]
 
     def _whole(self, frame: Pixels, kind: Kind) -> Encoded:
         assert self._changes

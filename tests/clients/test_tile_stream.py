@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import threading
 import time
@@ -145,6 +146,21 @@ def test_a_server_that_has_forgotten_a_stream_gets_a_key_frame_of_the_same_frame
                 detector.protocol.infer(stream._forget_request())
             mirror.check(stream.detect(frame), frame)
     assert mirror.kinds["raw frame"] + mirror.kinds["coded frame"] >= 4
+
+
+def test_a_server_that_cannot_decode_tiles_gets_pixels(repository: Path, tmp_path: Path) -> None:
+    shutil.copytree(repository, tmp_path / "repository")
+    codes = tmp_path / "repository" / "assemble" / "1" / "codes.py"
+    codes.write_text(codes.read_text().replace("    import cv2\n", '    raise ImportError("it is not installed")\n'))
+    mirror = Mirror()
+    with TritonServer(tmp_path / "repository", free_addresses(), log=lambda line: None) as server:
+        server.wait_until_ready()
+        with Detector(grpc(server.addresses)) as detector:
+            slow_link = encoder("pixels", link_mbits=1)
+            with TileStream(detector, slow_link, ASKED) as stream:
+                for frame in islice(frames(9), 40):
+                    mirror.check(stream.detect(frame), frame)
+    assert set(mirror.kinds) == {"nothing", "raw tiles", "raw frame"}
 
 
 def test_two_clients_of_one_name_each_get_what_is_in_their_own_frames(address: str) -> None:

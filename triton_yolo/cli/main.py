@@ -30,6 +30,7 @@ VERBS = {
     "boards": ("triton_yolo.boards.command", "draw", "Draw circuit boards with known defects."),
     "bench": ("bench.__main__", "server", "Measure the server here; part of a checkout."),
 }
+PARTS = {"bench": {"tiles": "bench.tiles.__main__"}}  # of a verb, by the word behind it
 GPU_PACKAGES = ("cuda",)  # what --device gpu needs beside what its verb needs
 CHECKOUT = Path(__file__).resolve().parents[2]  # if it is one
 
@@ -50,16 +51,28 @@ class Verbs(TyperGroup):
             return None
         if cmd_name == "bench":
             sys.path.insert(0, str(CHECKOUT))
-        with missing_packages(cmd_name):
-            function = import_module(VERBS[cmd_name][0]).main
-        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-        app.command(cmd_name, cls=Command, context_settings=CONTEXT)(missing_packages(cmd_name)(function))
-        return typer.main.get_command(app)
+        return _command(cmd_name, VERBS[cmd_name][0])
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
+        """Return name, command and arguments, also of a part of bench that is a word behind it: ``bench tiles``."""
+        if len(args) > 1 and args[0] in self.list_commands(ctx) and args[1] in PARTS.get(args[0], {}):
+            sys.path.insert(0, str(CHECKOUT))
+            return f"{args[0]} {args[1]}", _command(args[0], PARTS[args[0]][args[1]]), args[2:]
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """Write the list of verbs without importing them."""
         with formatter.section("Verbs"):
             formatter.write_dl([(verb, VERBS[verb][2]) for verb in self.list_commands(ctx)])
+
+
+def _command(verb: str, module: str) -> Any:
+    """Return the command that a module's main() is."""
+    with missing_packages(verb):
+        function = import_module(module).main
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command(verb, cls=Command, context_settings=CONTEXT)(missing_packages(verb)(function))
+    return typer.main.get_command(app)
 
 
 def install_command(extra: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import TileError
+from .errors import NoDecoder, TileError
 
 try:
     import cv2
@@ -35,7 +35,8 @@ def decoded(coded: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         its pixels uint8 [height, width, 3] RGB, as they lie in the file: an EXIF orientation is not looked at.
 
     Raises:
-        TileError: it is no such picture, is damaged or too large, or nothing here decodes it.
+        TileError: it is no such picture, or is damaged or too large.
+        NoDecoder: nothing here decodes it.
     """
     data = coded.tobytes()
     height, width = size_of(data)
@@ -44,7 +45,7 @@ def decoded(coded: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     if not data.endswith(ENDS):
         raise TileError(f"coded ends early: {len(data)} bytes, and the last are no end of a JPEG or PNG")
     if cv2 is None:
-        raise TileError("coded cannot be decoded by this server, which has no OpenCV: send tiles as pixels")
+        raise NoDecoder
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         picture: Any = cv2.imdecode(coded, flags)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-KEY_WANTED, NO_ROOM = "send a key frame", "no room for another stream"
+KEY_WANTED, NO_ROOM, NO_DECODER = "send a key frame", "no room for another stream", "no decoder for coded tiles"
 
 
 class TileError(ValueError):
@@ -15,6 +15,14 @@ class KeyWanted(TileError):
     def __init__(self, why: str) -> None:
         """Say why."""
         super().__init__(f"{KEY_WANTED}: {why}")
+
+
+class NoDecoder(TileError):
+    """Tiles are coded, and nothing here decodes them."""
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__(f"{NO_DECODER}: this server has no OpenCV, send pixels")
 
 
 class NoRoom(TileError):

@@ -48,15 +48,16 @@ def moving(frames: int) -> list[np.ndarray]:
 
 
 def test_without_loss_the_servers_frame_differs_by_no_more_than_noise() -> None:
-    encoder, receiver = TileEncoder("a", quality=None), Receiver()
+    encoder, receiver = TileEncoder("a", quality=None, link_mbits=1000), Receiver()
     kinds: Counter[Kind] = Counter()
-    for frame in moving(90):
+    for number, frame in enumerate(moving(90)):
+        frame[100:130, 200:230] = 37 * (number // 5) % 256  # something is laid down
         kinds[sent(encoder, receiver, frame).kind] += 1
         difference = np.abs(frame.astype(int) - receiver.frame.astype(int))
         assert difference.max() <= SIGNIFICANT * 2.2 * 2**0.5
         assert abs(frame.mean() - receiver.frame.mean()) < 0.5
     assert kinds[Kind.NOTHING] > 30
-    assert kinds[Kind.RAW_TILES] + kinds[Kind.CODED_TILES] > 10
+    assert kinds[Kind.RAW_TILES] + kinds[Kind.CODED_TILES] > 8
 
 
 @pytest.mark.parametrize("link_mbits", [10, 100_000])
