@@ -163,10 +163,10 @@ class TileStream(BaseTileStream):
         """
         with self._lock:
             self._check_open()
-            encoded = self.encoder.encode(frame)
-            if encoded.place is None:
-                return self._reused(encoded)
             try:
+                encoded = self.encoder.encode(frame)
+                if encoded.place is None:
+                    return self._reused(encoded)
                 try:
                     return self._ask(encoded, parameters)
                 except (UnknownBase, NoDecoder) as error:

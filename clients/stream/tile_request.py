@@ -75,4 +75,4 @@ def tile_request(place: Place, content: Content, parameters: Mapping[str, float 
         "key": np.array([[key]]),
         "checksum": np.array([[checksum]], np.uint32),
     }
-    return Request(model, "tiles", content.tiles[None], parameters, others=others)
+    return Request(model, "tiles", content.tiles[None], parameters, others=others, stream=place.stream)
