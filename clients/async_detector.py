@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from dataclasses import replace
 from types import TracebackType
-from typing import Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from triton_yolo.clients.base import CONCURRENCY, BaseDetector, Errors, check_errors
 from triton_yolo.clients.concurrent_map import concurrent_map_async
@@ -22,6 +22,9 @@ from triton_yolo.clients.protocols.base import AsyncProtocol, Protocol, Tensors
 from triton_yolo.clients.protocols.calls import model_config
 from triton_yolo.clients.protocols.connect import connect_async
 from triton_yolo.clients.request import ENCODED, Pixels, Request, request_parameters
+
+if TYPE_CHECKING:
+    from triton_yolo.clients.tile_stream import AsyncTileStream
 
 
 class AsyncDetector(BaseDetector[AsyncProtocol]):
@@ -147,6 +150,27 @@ class AsyncDetector(BaseDetector[AsyncProtocol]):
                 return error
 
         return concurrent_map_async(detect, images, concurrency)
+
+    def stream(
+        self,
+        name: str | None = None,
+        *,
+        side: int = 64,
+        quality: int | None = 90,
+        key_interval: int = 1800,
+        most_noise: float = 4.0,
+        link_mbits: float | None = None,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        priority: int | None = None,
+        queue_timeout: float | None = None,
+    ) -> AsyncTileStream:
+        """Return a stream of one camera's frames, of which only the changes are sent; see Detector."""
+        parameters = request_parameters(score_threshold, iou_threshold, priority, queue_timeout)
+        encoder = self._tile_encoder(name, side, quality, key_interval, most_noise, link_mbits)
+        from triton_yolo.clients.tile_stream import AsyncTileStream  # loads OpenCV
+
+        return AsyncTileStream(self, encoder, parameters)
 
     async def _model(self, name: str) -> ModelInfo:
         self._check_open()

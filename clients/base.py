@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import warnings
 from abc import ABC, abstractmethod
-from typing import Generic, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, get_args
 
 from triton_yolo.clients.errors import DetectionError, ServerBusy, ServerUnavailable
 from triton_yolo.clients.memory.pool import FramePool, Memory
@@ -12,6 +13,9 @@ from triton_yolo.clients.model_info import ModelInfo
 from triton_yolo.clients.protocols.base import AsyncProtocol, Protocol
 from triton_yolo.clients.protocols.connect import Address, connect, parse_url
 from triton_yolo.clients.request import ENCODED, Pixels, Request, SharedTensor
+
+if TYPE_CHECKING:
+    from triton_yolo.clients.stream.tiles import TileEncoder
 
 TIMEOUT = 30.0  # seconds
 CONCURRENCY = 4  # requests in flight of one detect_many
@@ -76,6 +80,36 @@ class BaseDetector(ABC, Generic[AnyProtocol]):
     def _check_open(self) -> None:
         if self._closed:
             raise DetectionError("this detector has been closed")
+
+    def _tile_encoder(
+        self,
+        name: str | None,
+        side: int,
+        quality: int | None,
+        key_interval: int,
+        most_noise: float,
+        link_mbits: float | None,
+    ) -> TileEncoder:
+        """Return the encoder of a new stream; arguments are those of Detector.stream.
+
+        Raises:
+            DetectionError: one is out of range, OpenCV is not installed, or the detector has been closed.
+        """
+        self._check_open()
+        try:
+            from triton_yolo.clients.stream.tiles import TileEncoder
+        except ModuleNotFoundError as error:
+            if error.name != "cv2":
+                raise
+            raise DetectionError("streams of tiles need OpenCV: pip install 'triton-yolo[stream]'") from None
+        return TileEncoder(
+            f"stream-{secrets.token_hex(8)}" if name is None else name,
+            side=side,
+            quality=quality,
+            key_interval=key_interval,
+            most_noise=most_noise,
+            link_mbits=link_mbits,
+        )
 
     def _array_to_share(self, request: Request) -> Pixels | None:
         """Return the array of a request if it is to be carried in shared memory."""

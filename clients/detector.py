@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from types import TracebackType
-from typing import Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from triton_yolo.clients.base import CONCURRENCY, BaseDetector, Errors, check_errors
 from triton_yolo.clients.concurrent_map import concurrent_map
@@ -22,6 +22,9 @@ from triton_yolo.clients.protocols.base import Protocol, Tensors
 from triton_yolo.clients.protocols.calls import model_config
 from triton_yolo.clients.protocols.connect import connect
 from triton_yolo.clients.request import ENCODED, Pixels, Request, request_parameters
+
+if TYPE_CHECKING:
+    from triton_yolo.clients.tile_stream import TileStream
 
 
 class Detector(BaseDetector[Protocol]):
@@ -200,6 +203,45 @@ class Detector(BaseDetector[Protocol]):
                 return error
 
         return concurrent_map(detect, images, concurrency)
+
+    def stream(
+        self,
+        name: str | None = None,
+        *,
+        side: int = 64,
+        quality: int | None = 90,
+        key_interval: int = 1800,
+        most_noise: float = 4.0,
+        link_mbits: float | None = None,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        priority: int | None = None,
+        queue_timeout: float | None = None,
+    ) -> TileStream:
+        """Return a stream of one camera's frames, of which only the changes are sent: the server keeps the last one.
+
+        For a camera that does not move, on a server that is not on the same machine. It needs OpenCV. Close it, or use
+        it as a context manager.
+
+        Args:
+            name: of the stream on the server, which no other client may use at the same time; a new one where None.
+            side: of a tile, in pixels, a multiple of 16.
+            quality: of the JPEGs that frames and tiles are sent as where that pays, 1..100; None for pixels without
+                loss, as they are or as PNG.
+            key_interval: frames from one that is sent whole to the next.
+            most_noise: the largest deviation of a pixel that is taken for the sensor's noise, in grey levels. What is
+                smaller than that noise ever is counts as no change.
+            link_mbits: bandwidth of the link to the server, in Mbit/s, which decides what pays; measured where None.
+            score_threshold: as for ``detect``.
+            iou_threshold: as for ``detect``.
+            priority: as for ``detect``.
+            queue_timeout: as for ``detect``.
+        """
+        parameters = request_parameters(score_threshold, iou_threshold, priority, queue_timeout)
+        encoder = self._tile_encoder(name, side, quality, key_interval, most_noise, link_mbits)
+        from triton_yolo.clients.tile_stream import TileStream  # loads OpenCV
+
+        return TileStream(self, encoder, parameters)
 
     def _model(self, name: str) -> ModelInfo:
         self._check_open()

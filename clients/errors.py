@@ -3,14 +3,18 @@
 DetectionError              an image got no detections
 ├── UnknownRegion           the server has no shared memory of that name
 ├── RegionInUse             the server still reads shared memory
+├── UnknownBase             the server does not have the frame of a stream that this one builds on
+├── NoDecoder               the server takes a stream's frames as pixels alone
 └── ServerUnavailable       no server answers, or it takes no requests now
 └── ServerBusy          its queue is full, or the request has waited in it for too long
+    └── TooManyStreams  it keeps the frames of as many streams as it may
 """
 
 from __future__ import annotations
 
 import re
 
+from triton_yolo.assemble.errors import KEY_WANTED, NO_DECODER, NO_ROOM
 from triton_yolo.errors import TritonYoloError
 
 # What Triton puts before a model's own message: the request, the ensemble, the model instance.
@@ -47,6 +51,14 @@ class RegionInUse(DetectionError):
     """The server does not unregister shared memory that a request still reads, perhaps one that was given up."""
 
 
+class UnknownBase(DetectionError):
+    """The server does not have the frame of a stream that this one builds on: a key frame mends that."""
+
+
+class NoDecoder(DetectionError):
+    """The server takes the frames of streams as pixels alone: it has no OpenCV."""
+
+
 class ServerUnavailable(DetectionError):
     """No server answers at the address, or it takes no requests now."""
 
@@ -68,10 +80,16 @@ class ServerBusy(ServerUnavailable):
         return DetectionError.of(self, source)
 
 
-# Triton's words; its codes are those of other errors too.
-REGION_ERRORS: dict[str, type[DetectionError]] = {
+class TooManyStreams(ServerBusy):
+    """The server keeps the frames of as many streams as it may; whole pictures need no such memory."""
+
+
+# Triton's words, and those of the model assemble; its codes are those of other errors too.
+KINDS: dict[str, type[DetectionError]] = {
     "Unable to find shared memory region": UnknownRegion,
     "Cannot unregister shared memory region": RegionInUse,
+    KEY_WANTED: UnknownBase,
+    NO_DECODER: NoDecoder,
 }
 
 
@@ -85,7 +103,7 @@ def refused(url: str, message: str) -> DetectionError:
     words = PREFIXES.sub("", message)
     if STOPPING.search(words):
         return unavailable(url, message)
-    kind = next((kind for said, kind in REGION_ERRORS.items() if said in words), DetectionError)
+    kind = next((kind for said, kind in KINDS.items() if said in words), DetectionError)
     return kind(words)
 
 
@@ -106,6 +124,8 @@ def unavailable(url: str, message: str) -> ServerUnavailable:
         return ServerBusy(
             f"a queue of the server at {url} is full: send fewer requests at a time, or try again later ({FULL})"
         )
+    if NO_ROOM in words:
+        return TooManyStreams(words)
     if STOPPING.search(words):
         return ServerUnavailable(f"the server at {url} is shutting down")
     reason = ATTEMPTS.sub("", words).rstrip("]")

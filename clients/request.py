@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
 
 from triton_yolo.clients.errors import DetectionError
+from triton_yolo.contract import STREAM_HEADER
 
 ENCODED = "detect"  # ensemble for the bytes of a JPEG or PNG
 FRAMES = "detect_frames"  # ensemble for raw pixels; those of other formats are in pixel_formats.py
@@ -54,6 +56,7 @@ class Request:
         parameters: parameters of the request.
         source: name of the file that the tensor comes from, for error messages; empty where there is none.
         others: the model's other inputs by name, small, with the batch dimension first; they go with the request.
+        stream: name of the stream that it is part of, which a proxy keeps at one server; empty where there is none.
     """
 
     model: str
@@ -62,6 +65,12 @@ class Request:
     parameters: Mapping[str, float | int] = field(default_factory=dict)
     source: str = ""
     others: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    stream: str = ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers for proxies between client and server, in ASCII."""
+        return {STREAM_HEADER: quote(self.stream)} if self.stream else {}
 
 
 def request_parameters(

@@ -47,7 +47,9 @@ class GrpcProtocol(Protocol):
         """See Protocol."""
         message = _message(request)
         with _errors(self.host, self.timeout):
-            return _tensors(self.stub.ModelInfer(message, timeout=self.timeout))
+            return _tensors(
+                self.stub.ModelInfer(message, timeout=self.timeout, metadata=tuple(request.headers.items()))
+            )
 
     def call(self, call: Call) -> Json:
         """See Protocol."""
@@ -80,7 +82,9 @@ class AsyncGrpcProtocol(AsyncProtocol):
         """See Protocol."""
         message = _message(request)
         with _errors(self.host, self.timeout):
-            return _tensors(await self.stub.ModelInfer(message, timeout=self.timeout))
+            return _tensors(
+                await self.stub.ModelInfer(message, timeout=self.timeout, metadata=tuple(request.headers.items()))
+            )
 
     async def call(self, call: Call) -> Json:
         """See Protocol."""

@@ -36,10 +36,11 @@ def packed(request: Request) -> tuple[bytes, dict[str, str]]:
     header = json.dumps(content).encode()
     arrays = [tensor for tensor in tensors.values() if not isinstance(tensor, SharedTensor)]
     if not arrays:
-        return header, JSON
+        return header, {**JSON, **request.headers}
     return b"".join((header, *(np.ascontiguousarray(array).reshape(-1).data for array in arrays))), {
         HEADER_LENGTH: str(len(header)),
         "Content-Type": "application/octet-stream",
+        **request.headers,
     }
 
 

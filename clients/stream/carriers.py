@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from triton_yolo.clients import request as requests
+from triton_yolo.clients.async_detector import AsyncDetector
+from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.memory.registration import register, unregister
 from triton_yolo.clients.memory.ring import Capture, Ring
 from triton_yolo.clients.pixel_formats import PIXEL_FORMATS
 from triton_yolo.clients.protocols.base import Protocol
 from triton_yolo.clients.request import Pixels, Request, SharedTensor
 from triton_yolo.clients.stream.frames import ENCODED, Frame, Place
+from triton_yolo.clients.stream.statistics import CameraStatistics
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,41 @@ class Slot(Place):
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Parcel:
     """A request, and the frames that it carries.
 
     Attributes:
         request: the request.
         frames: its frames, in the order of its batch.
+        age: how many frames before these their detections were found, after ``ask``; 0 in these.
+        kind: how they were sent, after ``ask``; empty for whole frames.
+        nbytes: bytes of what was sent, likewise.
     """
 
     request: Request
     frames: tuple[Frame, ...]
+    age: int = field(default=0, init=False)
+    kind: str = field(default="", init=False)
+    nbytes: int = field(default=0, init=False)
+
+    async def ask(self, detector: AsyncDetector) -> list[Detections]:
+        """Return the detections of each frame.
+
+        Args:
+            detector: to the server.
+
+        Raises:
+            DetectionError: there are none.
+        """
+        return await detector.run(self.request)
+
+    def count(self, statistics: MutableMapping[str, CameraStatistics]) -> None:
+        """Count how the frames were sent, where that is not always the same.
+
+        Args:
+            statistics: of each camera, by name.
+        """
 
 
 def order_of(frame: Frame) -> tuple[str, tuple[int, ...], int, int]:
@@ -92,7 +118,7 @@ class Carrier(ABC):
         copies: how often it copies a frame on its way from the ring to the server.
     """
 
-    copies: ClassVar[int] = 0
+    copies: int = 0
 
     def __init__(self, protocol: Protocol) -> None:
         """Prepare.

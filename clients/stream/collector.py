@@ -137,7 +137,7 @@ class Collector:
         await self._attach([reader.ring for reader in self._cameras.readers])
         for parcel in self._carrier.parcels(_samples(places), {}):
             try:
-                await asyncio.wait_for(self._detector.run(parcel.request), FIRST_SECONDS)
+                await asyncio.wait_for(parcel.ask(self._detector), FIRST_SECONDS)
             except (DetectionError, asyncio.TimeoutError) as error:
                 logger.info("the first request was not answered, and frames will tell why: %s", error)
             finally:
@@ -317,8 +317,9 @@ class Collector:
         sent = time.monotonic_ns()
         try:
             answer = await asyncio.wait_for(self._infer(parcel), seconds + GRACE)
+            parcel.count(self.statistics)
             for frame, detections in zip(parcel.frames, answer, strict=True):
-                self._answered(frame, detections, sent)
+                self._answered(frame, detections, sent, parcel.age)
         except Exception as error:
             self._fail(parcel.frames, error)
         finally:
@@ -328,13 +329,13 @@ class Collector:
         rings = [self._held[frame.camera, frame.capture.number][0].ring for frame in parcel.frames]
         known = {ring.name: self._attached.get(ring.name) for ring in rings}
         try:
-            return await self._detector.run(parcel.request)
+            return await parcel.ask(self._detector)
         except UnknownRegion:  # the server was started anew
             for name, registration in known.items():
                 if self._attached.get(name) == registration:  # else another request has seen to it meanwhile
                     self._attached.pop(name, None)
             await self._attach(rings)
-            return await self._detector.run(parcel.request)
+            return await parcel.ask(self._detector)
 
     async def _attach(self, rings: list[Ring]) -> None:
         for ring in {ring.name: ring for ring in rings}.values():
@@ -419,12 +420,12 @@ class Collector:
         self.away, self._probe = "", None
         self._awake.set()
 
-    def _answered(self, frame: Frame, detections: Detections, sent: int) -> None:
+    def _answered(self, frame: Frame, detections: Detections, sent: int, age: int) -> None:
         latency = time.monotonic_ns() - frame.capture.monotonic_ns
         if self._is_late(frame):
             self._release(frame, Reason.LATE)
         else:
-            self._release(frame, None, "", latency / 1e6, detections, sent)
+            self._release(frame, None, "", latency / 1e6, detections, sent, age)
 
     def _release(
         self,
@@ -434,6 +435,7 @@ class Collector:
         latency_ms: float | None = None,
         detections: Detections | None = None,
         sent: int = 0,
+        age: int = 0,
     ) -> None:
         """Pass a frame's result on, and give its slot back once nobody needs it."""
         number, capture = frame.capture.number, frame.capture
@@ -450,6 +452,7 @@ class Collector:
             latency_ms,
             detections,
             sent,
+            age,
         )
         loop = asyncio.get_running_loop()
 

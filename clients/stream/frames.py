@@ -134,6 +134,7 @@ class Result:
         latency_ms: time from capture to answer, in milliseconds; None where there is no answer.
         detections: what was found; None unless it was inspected.
         sent_ns: when its request was sent, by the clock of ``time.monotonic_ns``; 0 unless it was inspected.
+        age: how many frames of the camera before this one they were found, since nothing has changed; 0 in this one.
     """
 
     camera: str
@@ -146,3 +147,4 @@ class Result:
     latency_ms: float | None = None
     detections: Detections | None = None
     sent_ns: int = 0
+    age: int = 0

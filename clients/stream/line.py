@@ -18,6 +18,24 @@ from triton_yolo.clients.stream.sources.options import size_of
 from triton_yolo.clients.stream.strict import NAME, Strict
 
 
+class TileSettings(Strict):
+    """How a camera's changes are sent.
+
+    Attributes:
+        side: of a tile, in pixels.
+        quality: of JPEGs; None for pixels without loss.
+        key_interval: frames from one that is sent whole to the next.
+        most_noise: the largest deviation of a pixel that is taken for the sensor's noise, in grey levels.
+        link_mbits: bandwidth of the link to the server, in Mbit/s; measured if None.
+    """
+
+    side: int = Field(default=64, ge=16, le=512, multiple_of=16)
+    quality: Annotated[int, Field(ge=1, le=100)] | None = 90
+    key_interval: int = Field(default=1800, ge=1)
+    most_noise: float = Field(default=4.0, ge=0, le=64)
+    link_mbits: Annotated[float, Field(gt=0)] | None = None
+
+
 class CameraConfig(Strict):
     """One camera.
 
@@ -27,6 +45,9 @@ class CameraConfig(Strict):
         fps: frames a second; the source's own rate if None.
         size: HxW that the camera must deliver; not checked if None.
         silent_after: seconds without a frame after which a camera is opened anew; .inf for one that is triggered.
+        transport: "frames" sends each frame, "tiles" what has changed in it: for a camera that does not move, and a
+            server elsewhere.
+        tiles: how changes are sent.
         options: further options of its kind.
     """
 
@@ -35,6 +56,8 @@ class CameraConfig(Strict):
     fps: Annotated[float, Field(gt=0, le=10_000)] | None = None
     size: str | None = None
     silent_after: float = Field(default=5.0, gt=0, allow_inf_nan=True)
+    transport: Literal["frames", "tiles"] = "frames"
+    tiles: TileSettings = TileSettings()
     options: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("uri")

@@ -25,10 +25,11 @@ from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.clients.stream.events import CameraStatus, Event, LineStatus
 from triton_yolo.clients.stream.frames import Frame, Result
 from triton_yolo.clients.stream.judge import Judge
-from triton_yolo.clients.stream.line import Line, checked
+from triton_yolo.clients.stream.line import Line, TileSettings, checked
 from triton_yolo.clients.stream.pictures import Pictures
 from triton_yolo.clients.stream.report import report
 from triton_yolo.clients.stream.sinks.base import Sink
+from triton_yolo.clients.stream.tiles_carrier import TilesCarrier
 from triton_yolo.clients.stream.verdict import BoardVerdict, FrameVerdict
 from triton_yolo.clients.stream.view import View
 
@@ -90,7 +91,8 @@ class Stream:
             await asyncio.to_thread(_clear, registrar)
             self._cameras = Cameras(line.name, line.slots, line.huge_pages, self._changed)
             self._pictures = Pictures(self._sinks)
-            how = carrier(line.memory, registrar, line.in_flight)
+            whole = carrier(line.memory, registrar, line.in_flight)
+            how = TilesCarrier(registrar, whole, detector, line.name, self._tiles)
             self._collector = Collector(line, self._cameras, detector, how, self._emit, self._picture)
             self._view = View(self._cameras, self._collector.statistics, line.slots)
             listener = Control(control, self._handle) if control else None
@@ -135,6 +137,11 @@ class Stream:
                 await self._collector.detach()
                 await self._cameras.close()
                 registrar.close()
+
+    def _tiles(self, camera: str) -> TileSettings | None:
+        """Return how a camera's changes are sent; None if its frames are sent whole."""
+        config = self._cameras[camera].config
+        return config.tiles if config.transport == "tiles" else None
 
     def _report(self) -> dict[str, Any]:
         return report(self._cameras, self._collector, self._sinks, time.monotonic() - self._start)

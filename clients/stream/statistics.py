@@ -12,6 +12,7 @@ import numpy as np
 from triton_yolo.clients.stream.frames import Result, ResultState
 
 LOWEST, PER_DECADE, DECADES = 0.01, 230, 7  # of the histogram, in milliseconds: 1 % from one bin to the next
+WHOLE = "whole frame"  # sent as if the camera's changes were not asked for
 
 
 class Latencies:
@@ -64,16 +65,29 @@ class CameraStatistics:
         detections: how many boxes were found.
         frames: frames that reached the line's process.
         nbytes: their bytes.
+        kinds: how frames were sent of which only changes are; empty for other cameras.
+        sent_bytes: bytes of those.
     """
 
     def __init__(self) -> None:
         """Begin empty."""
         self.latencies, self.states = Latencies(), Counter[ResultState]()
-        self.detections = self.frames = self.nbytes = 0
+        self.detections = self.frames = self.nbytes = self.sent_bytes = 0
+        self.kinds = Counter[str]()
 
     def seen(self, nbytes: int) -> None:
         """Count a frame that was taken from the ring."""
         self.frames, self.nbytes = self.frames + 1, self.nbytes + nbytes
+
+    def sent(self, kind: str, nbytes: int) -> None:
+        """Count a frame of which only changes are sent.
+
+        Args:
+            kind: how it was sent; empty if whole, since the server keeps no more streams.
+            nbytes: of what was sent.
+        """
+        self.kinds[kind or WHOLE] += 1
+        self.sent_bytes += nbytes
 
     def judged(self, result: Result) -> None:
         """Count a result."""
@@ -88,4 +102,11 @@ class CameraStatistics:
             "latency_ms": self.latencies.as_dict(),
             "bytes_per_frame": round(self.nbytes / self.frames) if self.frames else None,
             "detections": self.detections,
+            **({"sent": self._sent()} if self.kinds else {}),
         }
+
+    def _sent(self) -> dict[str, Any]:
+        """Return the bytes that were sent of a frame, and the share of each way to send one."""
+        count = self.kinds.total()
+        shares = {kind: round(number / count, 4) for kind, number in self.kinds.most_common()}
+        return {"bytes_per_frame": round(self.sent_bytes / count), "shares": shares}

@@ -17,7 +17,8 @@ from triton_yolo.clients.stream.supervised import Camera
 
 REFRESH_SECONDS, LOG_SECONDS = 0.5, 15.0
 COLUMNS = ("camera", "state", "fps", "p50", "p99", "std", "answered", "dropped", "kB", "ring")  # ms; kB a frame
-WORDS = ("camera", "state", "dropped")  # columns of words
+SENT = "sent"  # column that is there if a camera's changes are sent
+WORDS = ("camera", "state", "dropped", SENT)  # columns of words
 
 
 class View:
@@ -81,8 +82,9 @@ class View:
             whole: give rates since the start.
         """
         table = Table(box=None, pad_edge=False, header_style="bold", caption=away or None, caption_style="red")
-        for name in COLUMNS:
-            table.add_column(name, no_wrap=name != "dropped", justify="left" if name in WORDS else "right")
+        changes = any(measured.kinds for measured in self._statistics.values())
+        for name in (*COLUMNS, *([SENT] if changes else [])):
+            table.add_column(name, no_wrap=name not in ("dropped", SENT), justify="left" if name in WORDS else "right")
         seconds = time.monotonic() - self._start
         for camera in self._cameras:
             account = camera.known_account()
@@ -97,7 +99,7 @@ class View:
         kilobytes = f"{measured.nbytes / measured.frames / 1e3:.0f}" if measured.frames else "-"
         ring = f"{account.in_flight}/{self._slots}"
         times = [f"{value:.1f}" if value is not None else "-" for value in latencies.values()]
-        return [*times, str(account.answered), dropped or "0", kilobytes, ring]
+        return [*times, str(account.answered), dropped or "0", kilobytes, ring, _sent(measured)]
 
     def _measure(self) -> None:
         now = time.monotonic()
@@ -115,3 +117,12 @@ class View:
         troubled = [f"{camera.name} {camera.state}" for camera in self._cameras if camera.state != "running"]
         parts = [f"{answered} frames inspected, {rate:.1f} a second", f"{dropped} not inspected", *troubled]
         return "; ".join([*parts, *([away] if away else [])])
+
+
+def _sent(measured: CameraStatistics) -> str:
+    """Return what was sent of a camera's frames, and how, such as 12.1 kB: nothing 70 %, coded tiles 30 %."""
+    if not measured.kinds:
+        return ""
+    count = measured.kinds.total()
+    shares = ", ".join(f"{kind} {100 * number / count:.0f} %" for kind, number in measured.kinds.most_common())
+    return f"{measured.sent_bytes / count / 1e3:.1f} kB: {shares}"

@@ -64,8 +64,9 @@ def test_the_build_service_makes_what_is_served_and_ends(up: Project) -> None:
     build = up.state("build")
     assert (build["Status"], build["ExitCode"]) == ("exited", 0)
     said = up.engine.docker("logs", up.container("build")).stdout
-    ensembles = "detect, detect_bayer, detect_frames, detect_nv12, detect_yuyv"
-    assert f"/models is ready: {ensembles}, nms, {ensembles.replace('detect', 'preprocess')}, yolo" in said
+    ensembles = "detect, detect_bayer, detect_frames, detect_nv12, detect_tiles, detect_yuyv"
+    pipelines = ensembles.replace("detect_tiles, ", "").replace("detect", "preprocess")
+    assert f"/models is ready: assemble, {ensembles}, nms, {pipelines}, yolo" in said
     owned = up.in_container("triton", "stat", "--format", "%u %n", "/models/yolo/1/model.plan").stdout
     assert owned == "1000 /models/yolo/1/model.plan\n"
 

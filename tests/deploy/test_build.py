@@ -23,9 +23,10 @@ from triton_yolo.export.tensorrt import gpu
 from triton_yolo.repository import read_config
 
 RTX = ("--runtime", "tensorrt-rtx", "--compute-capability", "8.9")
-ENSEMBLES = ["detect", "detect_bayer", "detect_frames", "detect_nv12", "detect_yuyv"]
+ENSEMBLES = ["detect", "detect_bayer", "detect_frames", "detect_nv12", "detect_tiles", "detect_yuyv"]
 PIPELINES = ["preprocess", "preprocess_bayer", "preprocess_frames", "preprocess_nv12", "preprocess_yuyv"]
-MODELS = [*ENSEMBLES, "nms", *PIPELINES, "yolo"]
+PYTHON = ["assemble", "nms"]
+MODELS = ["assemble", *ENSEMBLES, "nms", *PIPELINES, "yolo"]
 
 built = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT for RTX is not installed"
@@ -69,7 +70,7 @@ def test_every_file_of_the_server_is_there_and_none_of_the_checkouts(made: Path)
     assert found == sorted(
         [f"{model}/config.pbtxt" for model in MODELS]
         + [f"{model}/1/{name}" for model in PIPELINES for name in ("model.dali", "model.dali.json")]
-        + [f"nms/1/{name}" for name in sorted(path.name for path in (REPOSITORY / "nms" / "1").glob("*.py"))]
+        + [f"{model}/1/{path.name}" for model in PYTHON for path in (REPOSITORY / model / "1").glob("*.py")]
         + ["yolo/1/model.plan", "yolo/1/model.plan.json"]
         + ["preprocess/warmup/board.jpg", "preprocess_frames/warmup/board.rgb"]
     )

@@ -84,6 +84,13 @@ def test_the_python_of_the_page_on_shared_memory_runs(number: int, server: Trito
     run([sys.executable, "-c", cameras + addressed(code, server)], folder)
 
 
+def test_the_python_of_the_page_on_tiles_runs(server: TritonServer, folder: Path) -> None:
+    [code] = page("docs/tiles.md").fenced("python")
+    lines = run([sys.executable, "-c", addressed(code, server)], folder).splitlines()
+    assert [line.split()[0] for line in lines] == ["0", "1", "2"]
+    assert lines[1] == "1 nothing 0 1 0"
+
+
 def test_the_loop_of_the_page_on_streams_detects(server: TritonServer, folder: Path) -> None:
     [loop] = page("docs/streaming.md").fenced("python")
     address = f"127.0.0.1:{server.addresses.grpc}"

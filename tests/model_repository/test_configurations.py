@@ -51,8 +51,8 @@ def called_with(name: str, function: str) -> dict[str, Any]:
 
 
 def test_the_repository_holds_these_models() -> None:
-    assert sorted(CONFIGS) == sorted([*ENSEMBLES, *PIPELINES, "nms", "yolo"])
-    assert ENSEMBLES == ["detect", "detect_bayer", "detect_frames", "detect_nv12", "detect_yuyv"]
+    assert sorted(CONFIGS) == sorted(["assemble", *ENSEMBLES, *PIPELINES, "nms", "yolo"])
+    assert ENSEMBLES == ["detect", "detect_bayer", "detect_frames", "detect_nv12", "detect_tiles", "detect_yuyv"]
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -92,7 +92,9 @@ def test_all_outputs_of_a_dali_step_are_mapped(ensemble: str) -> None:
 
 @pytest.mark.parametrize("name", ENSEMBLES)
 def test_all_ensembles_answer_alike(name: str) -> None:
-    assert list(CONFIGS[name].output) == list(CONFIGS["detect"].output)
+    outputs = tensors(CONFIGS[name].output)
+    further = {"frame_number", "frame_checksum"} if name == "detect_tiles" else set()
+    assert {key: outputs[key] for key in outputs.keys() - further} == tensors(CONFIGS["detect"].output)
 
 
 def test_the_contract_of_the_ensembles() -> None:
@@ -104,6 +106,15 @@ def test_the_contract_of_the_ensembles() -> None:
     }
     assert tensors(CONFIGS["detect_yuyv"].input) == {"frames": ("TYPE_UINT8", [-1, -1, 2])}
     assert tensors(CONFIGS["detect_nv12"].input) == {"frames": ("TYPE_UINT8", [-1, -1])}
+    assert tensors(CONFIGS["detect_tiles"].input) == {
+        "tiles": ("TYPE_UINT8", [-1, -1, -1, 3]),
+        "coded": ("TYPE_UINT8", [-1]),
+        "positions": ("TYPE_INT32", [-1, 2]),
+        "stream": ("TYPE_UINT8", [-1]),
+        "numbers": ("TYPE_INT64", [3]),
+        "key": ("TYPE_BOOL", [1]),
+        "checksum": ("TYPE_UINT32", [1]),
+    }
     assert tensors(CONFIGS["detect"].output) == {
         "num_detections": ("TYPE_INT32", [1]),
         "boxes": ("TYPE_FP32", [100, 4]),
@@ -171,7 +182,7 @@ def test_what_definitions_share_is_one_file(name: str) -> None:
 
 
 def test_the_formats_of_clients_are_those_of_the_ensembles() -> None:
-    assert {one.model for one in PIXEL_FORMATS.values()} == set(ENSEMBLES) - {"detect"}
+    assert {one.model for one in PIXEL_FORMATS.values()} == set(ENSEMBLES) - {"detect", "detect_tiles"}
     for one in PIXEL_FORMATS.values():
         inputs = tensors(CONFIGS[one.model].input)
         assert inputs.pop("frames") == ("TYPE_UINT8", [-1, -1, *one.channels])

@@ -15,7 +15,7 @@ from tests.support.imports import imports
 
 # Part: the parts that it may import, beside itself.
 ALLOWED: dict[str, set[str]] = {
-    "nms": set(),  # a Triton server loads its files without the package
+    "nms": set(),  # and assemble: a Triton server loads its files without the package
     "root": {"nms"},
     "clients": {"root", "nms"},
     "export": {"clients", "root", "nms"},
@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": {"export", "clients", "root", "nms"},
 }
 LINKED = ("clients", "export", "server", "calibration")  # folders at the top that are parts of triton_yolo
+REPOSITORY = ("model_repository", "nms", "assemble")  # the models that are Python, and where they lie
 BESIDE = ("deploy", "bench", "training")  # folders at the top that a wheel does not have
 # These name parts of the package by strings and load them when they are asked for.
 BY_NAME = {"triton_yolo/__init__.py": {"clients"}, "triton_yolo/cli/main.py": {*LINKED, "bench"}}
@@ -53,11 +54,11 @@ def part_of(name: str) -> str | None:
     first = rest[0] if rest else ""
     if first in LINKED:
         return first
-    return "nms" if first in ("nms", "model_repository") else "root"
+    return "nms" if first in REPOSITORY else "root"
 
 
 def test_every_folder_of_the_package_is_known_here() -> None:
-    known = {"boards", "cli", "graphs", "nms", "model_repository", *LINKED}
+    known = {"boards", "cli", "graphs", *REPOSITORY, *LINKED}
     assert {
         path.name for path in (ROOT / "triton_yolo").iterdir() if path.is_dir() and path.name[0] not in "._"
     } == known
@@ -85,7 +86,7 @@ def test_the_root_loads_parts_by_name_alone(path: str) -> None:
 
 def test_the_old_names_at_the_top_are_imported_by_nobody() -> None:
     tests = [("tests", path) for path in sorted((ROOT / "tests").rglob("*.py"))]
-    tops = {*LINKED, "model_repository", "nms"}
+    tops = {*LINKED, *REPOSITORY}
     wrong = [
         f"{path.relative_to(ROOT)} imports {name}"
         for _, path in [*files(), *tests]

@@ -63,6 +63,6 @@ def test_a_gpu_is_named_by_number_or_uuid(monkeypatch: pytest.MonkeyPatch) -> No
 def test_clients_are_told_which_gpu_it_is(tmp_path: Path) -> None:
     """A client's number for it may be another, since the server sees its own GPU alone."""
     compose(REPOSITORY, tmp_path, gpu="GPU-9c9ac8df-903a")
-    for name in ("detect", "detect_bayer", "detect_frames", "detect_nv12", "detect_yuyv"):
+    for name in ("detect", "detect_bayer", "detect_frames", "detect_nv12", "detect_tiles", "detect_yuyv"):
         config = read_config(tmp_path / name / "config.pbtxt")
         assert config.parameters["gpu_uuid"].string_value == "GPU-9c9ac8df-903a"

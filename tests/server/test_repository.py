@@ -15,7 +15,7 @@ from triton_yolo.repository import read_config
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.repository import compose
 
-ENSEMBLES = ["detect", "detect_bayer", "detect_frames", "detect_nv12", "detect_yuyv"]
+ENSEMBLES = ["detect", "detect_bayer", "detect_frames", "detect_nv12", "detect_tiles", "detect_yuyv"]
 PIPELINES = ["preprocess", "preprocess_bayer", "preprocess_frames", "preprocess_nv12", "preprocess_yuyv"]
 
 
@@ -32,7 +32,7 @@ def target(tmp_path: Path) -> Path:
 
 
 def test_every_model_is_composed(source: Path, target: Path) -> None:
-    names = [*ENSEMBLES, "nms", *PIPELINES, "yolo"]
+    names = ["assemble", *ENSEMBLES, "nms", *PIPELINES, "yolo"]
     assert compose(source, target) == names
     assert sorted(path.name for path in target.iterdir()) == names
     assert all((target / name / "1").is_dir() for name in names)
@@ -40,7 +40,7 @@ def test_every_model_is_composed(source: Path, target: Path) -> None:
 
 def test_models_that_run_as_they_are_stay_as_they_are(source: Path, target: Path) -> None:
     compose(source, target)
-    for name in (*ENSEMBLES, "nms"):
+    for name in (*ENSEMBLES, "assemble", "nms"):
         for file in (path for path in (source / name).rglob("*") if path.is_file()):
             assert (target / file.relative_to(source)).read_bytes() == file.read_bytes()
 

@@ -80,6 +80,8 @@ def as_dict(frame: FrameVerdict) -> dict[str, Any]:
         content["reason"] = result.reason
     if result.detections is not None and result.latency_ms is not None:
         content["latency_ms"] = round(result.latency_ms, 3)
+        if result.age:
+            content |= {"reused": True, "age": result.age}
         content |= result.detections.as_dict()
     return content
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import page
+from triton_yolo.clients import AsyncDetector, Detector
 from triton_yolo.clients.stream.errors import LineError
-from triton_yolo.clients.stream.line import line_of, read_line
+from triton_yolo.clients.stream.line import TileSettings, line_of, read_line
+from triton_yolo.clients.stream.tiles import TileEncoder
 
 CAMERA = "{name: a, uri: 'synthetic:photo'}"
 
@@ -24,6 +28,17 @@ def test_a_camera_is_all_that_a_line_needs(tmp_path: Path) -> None:
     assert line.name == "belt"
     assert [camera.name for camera in line.cameras] == ["a"]
     assert line.cameras[0].fps is None
+
+
+def test_the_settings_of_tiles_on_their_page_are_the_defaults_everywhere(tmp_path: Path) -> None:
+    [shown] = page("docs/tiles.md").fenced("yaml")
+    [camera] = read_line(written(tmp_path, shown)).cameras
+    assert camera.transport == "tiles"
+    assert camera.tiles == TileSettings()
+    for function in (Detector.stream, AsyncDetector.stream, TileEncoder):
+        defaults = {name: one.default for name, one in inspect.signature(function).parameters.items()}
+        for name, value in TileSettings().model_dump().items():
+            assert defaults[name] == value, (function, name)
 
 
 def test_sizes_are_written_as_height_and_width(tmp_path: Path) -> None:
@@ -55,6 +70,13 @@ def test_a_camera_that_waits_for_a_trigger_is_never_silent(tmp_path: Path) -> No
         (f"cameras: [{CAMERA}]\n1: a", ": ", "eys should be strings"),
         (f"cameras: [{CAMERA}]\n? [1]\n: a", ", line 2, column 3", "unhashable"),
         (f"cameras: [{CAMERA}]\nname: !!map [1]", ", line 2, column 7", "expected a mapping"),
+        ("cameras: [{name: a, uri: 'synthetic:photo', transport: pictures}]", ": cameras[0].transport", "'tiles'"),
+        (
+            "cameras: [{name: a, uri: 'synthetic:photo', tiles: {side: 20}}]",
+            ": cameras[0].tiles.side",
+            "multiple of 16",
+        ),
+        ("cameras: [{name: a, uri: 'synthetic:photo', tiles: {sides: 16}}]", ": cameras[0].tiles.sides", "unknown key"),
         # Types.
         ("name: a", ": cameras", "Field required"),
         ("cameras: 5", ": cameras", "valid tuple"),

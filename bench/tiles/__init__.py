@@ -1,0 +1,1 @@
+"""Frames as tiles that changed against frames as JPEGs and as pixels: bytes, detections, latencies."""
