@@ -1,6 +1,7 @@
-"""The names by which the served graph is known to the rest of the repository."""
+"""The names by which parts of the project know what they share."""
 
 INPUT, OUTPUT = "images", "candidates"
 GRAPH_NAME = "served"
 GRAPH_FILE = "model.onnx"  # in a model's version folder
 GRAPH_HINT = "it is the graph that `triton-yolo export` writes"
+STREAM_HEADER = "triton-yolo-stream"  # of a request: the name of its stream, whose requests go to one server
