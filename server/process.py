@@ -239,8 +239,7 @@ class TritonServer:
             ServerError: it has ended; with what it said last.
         """
         if (status := self.running.poll()) is not None:
-            self.reader.join(5)
-            raise ServerError(f"tritonserver ended with status {status}: {self.complaint()}")
+            raise ServerError(self._ended(status))
         metrics = f"http://{self.addresses.host}:{self.addresses.metrics}/metrics"
         with (
             contextlib.suppress(OSError),
@@ -298,11 +297,15 @@ class TritonServer:
     def broken(self) -> str | None:
         """Return why the server can answer no more; None while it can."""
         if (status := self.running.poll()) is not None:
-            self.reader.join(5)
-            return f"tritonserver ended with status {status}: {self.complaint()}"
+            return self._ended(status)
         if dead_children(self.running.pid):
             return "the process of a Python model has died (killed? out of memory?)"
         return None
+
+    def _ended(self, status: int) -> str:
+        _kill_group(self.running.pid)  # stubs hold its output open, and would for seconds
+        self.reader.join(5)
+        return f"tritonserver ended with status {status}: {self.complaint()}"
 
     def kill(self) -> None:
         """End the server's processes at once, whatever they do."""

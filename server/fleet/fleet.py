@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.client
+import itertools
 import logging
 import os
 import socket
@@ -46,7 +47,7 @@ class Part(NamedTuple):
 
 
 def shares(servers: int) -> list[Part]:
-    """Return a part of the cores for each of several servers on the CPU: all cores are used, and as few shared as can be.
+    """Return a part of the cores for each of several servers on the CPU; all are used, and as few shared as can be.
 
     Args:
         servers: how many.
@@ -55,7 +56,7 @@ def shares(servers: int) -> list[Part]:
     if servers >= len(cores):
         return [Part((cores[number % len(cores)],)) for number in range(servers)]
     bounds = [round(number * len(cores) / servers) for number in range(servers + 1)]
-    return [Part(tuple(cores[start:end])) for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [Part(tuple(cores[start:end])) for start, end in itertools.pairwise(bounds)]
 
 
 class Fleet:
@@ -162,7 +163,7 @@ class Fleet:
     def _tell(self) -> None:
         """Tell Envoy which servers get requests."""
         with self._telling:
-            self.envoy.tell([member.endpoint for member in self.members])
+            self.envoy.tell([member.endpoint for member in self.members if member.known])
 
     def wait_until_ready(self) -> None:
         """Block until all servers are ready and Envoy sends them requests.
@@ -241,7 +242,7 @@ class Fleet:
         """Start every server again, one after the other, while the others answer.
 
         Raises:
-            ServerError: Envoy does not stay.
+            ServerError: Envoy does not stay, or a server does not start again.
         """
         for member in self.members:
             if member.given_up:
@@ -250,7 +251,7 @@ class Fleet:
             member.drain()
             self._wait_until(lambda seen, name=member.name: _idle(seen, name), EXIT_SECONDS)  # type: ignore[misc]
             member.renew()
-            self._wait_for([member]) if not member.given_up else None
+            self._wait_for([member])
             self._wait_until(lambda seen, one=member: self._healthy(seen, one), SEEN_SECONDS)  # type: ignore[misc]
         logger.warning("all servers have been started again")
 
@@ -262,7 +263,7 @@ class Fleet:
             own = f"triton_yolo_server_up {int(member.admitted)}\ntriton_yolo_server_starts_total {member.starts}\n"
             with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=2) as answer:
                 own += answer.read().decode()
-            told[member.name] = OWN + own
+            told[member.name] = f"{OWN}{own}"
         with contextlib.suppress(OSError, http.client.HTTPException):
             told[""] = self.envoy.figures()
         return metrics.merged(told)

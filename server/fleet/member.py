@@ -30,6 +30,7 @@ class Member:
         name: of the server, "0" and so on.
         server: that runs now; None between two.
         admitted: whether it is ready and gets new requests.
+        known: whether Envoy is to know it: it gets requests, or finishes those that it has.
         starts: how often a server was started.
         error: why the last one ended, or did not start; empty at first.
         given_up: whether none will be started any more.
@@ -54,7 +55,7 @@ class Member:
         self.name, self._make, self._teach, self._changed = name, make, teach, changed
         self.addresses = free_addresses()
         self.server: TritonServer | None = None
-        self.admitted, self.given_up = False, False
+        self.admitted, self.known, self.given_up = False, False, False
         self.starts, self.error = 0, ""
         self.ready = threading.Event()
         self._settled, self._was_ready = False, False
@@ -80,8 +81,9 @@ class Member:
         self._settled = True
 
     def drain(self) -> None:
-        """Take no new requests."""
-        self._admit(False)
+        """Take no new requests, and finish those that it has."""
+        if self.admitted:
+            self._admit(False, self.known)
 
     def renew(self) -> None:
         """End the server, after the requests that it has, and start it again at once; ``ready`` says when it is."""
@@ -134,11 +136,11 @@ class Member:
                 if not self._becomes_ready(server):
                     return
                 self.server, self._was_ready = server, True
-                self._teach(self.grpc, lambda: self._admit(True))
+                self._teach(self.grpc, lambda: self._admit(True, True))
                 self.ready.set()
                 self._watch(server)
-            finally:  # before its end, which lets requests in flight finish
-                self._admit(False)
+            finally:  # before its end: Envoy closes its connections, which Triton waits for
+                self._admit(False, False)
                 self.server = None
 
     def _own_addresses(self) -> Addresses:
@@ -179,7 +181,7 @@ class Member:
                 server.kill()
                 raise ServerError(f"tritonserver has not answered for {now - answered:.0f} s, and was killed")
 
-    def _admit(self, admitted: bool) -> None:
-        if self.admitted != admitted:
-            self.admitted = admitted
+    def _admit(self, admitted: bool, known: bool) -> None:
+        if (self.admitted, self.known) != (admitted, known):
+            self.admitted, self.known = admitted, known
             self._changed()

@@ -90,7 +90,9 @@ class Regions:
             UnknownRegion: there is no region of that name.
         """
         with self._lock:
-            found = {known[1]: {"name": known[1], **fields} for known, fields in self._known.items() if kind == known[0]}
+            found = {
+                known[1]: {"name": known[1], **fields} for known, fields in self._known.items() if kind == known[0]
+            }
         if name and name not in found:
             raise UnknownRegion(f"Unable to find shared memory region: '{name}'")
         return {"regions": {name: found[name]} if name else found}
