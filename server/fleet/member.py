@@ -115,7 +115,9 @@ class Member:
                 if self._was_ready and time.monotonic() - begun > STAYED:
                     pause = FIRST_PAUSE
                 failed = 0 if self._was_ready else failed + 1
-                if not self._settled or failed >= FAILED_STARTS:
+                if not self._settled:
+                    break
+                if failed >= FAILED_STARTS:
                     logger.error("server %s: %s; it is left out", self.name, error)
                     break
                 logger.warning("server %s: %s; started again in %.1f s", self.name, error, pause)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.server.fleet.load import CLIENTS, Load
+from tests.server.fleet.conftest import fleet_of
+from tests.server.fleet.load import CLIENTS, IMAGES, Load
 from tests.server.processes import stubs
+from triton_yolo.clients import Detector
+from triton_yolo.server.errors import ServerError
+from triton_yolo.server.fleet import member as member_module
 from triton_yolo.server.fleet.fleet import Fleet
-from triton_yolo.server.fleet.member import Member
+from triton_yolo.server.fleet.member import FAILED_STARTS, Member
 
 SECONDS = 60  # for what must happen, on a busy machine
 NOT_RUN = ("no healthy upstream", "connection failure")  # Envoy's words where no server had the request
@@ -127,3 +133,24 @@ def test_envoy_that_is_killed_comes_back(fleet: Fleet, load: Callable[..., Load]
         fleet.watch()
         running.wait_for(50)
     assert whole(fleet)
+
+
+def test_a_server_that_does_not_start_any_more_is_left_out_and_the_others_answer(
+    cells_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(member_module, "FIRST_PAUSE", 0.01)
+    repository = shutil.copytree(cells_repository, tmp_path / "repository")
+    with fleet_of(repository, 2) as fleet, Detector(f"127.0.0.1:{fleet.addresses.grpc}") as detector:
+        for file in repository.glob("preprocess*/1/dali.py"):
+            file.unlink()
+        triton(fleet.members[0]).kill()
+        wait_until(lambda: fleet.members[0].given_up, "it is still started again")
+        assert fleet.members[0].starts == 1 + FAILED_STARTS
+        assert "dali.py is missing" in fleet.members[0].error
+        fleet.watch()
+        for image in IMAGES:
+            detector.detect(image)
+        triton(fleet.members[1]).kill()
+        wait_until(lambda: fleet.members[1].given_up, "it is still started again")
+        with pytest.raises(ServerError, match=r"no server is left: .*dali\.py is missing"):
+            fleet.watch()
