@@ -124,6 +124,7 @@ def bootstrap(
     most: int,
     admin: Config,
     control: Config | None = None,
+    figures: int | None = None,
 ) -> Config:
     """Return the whole configuration.
 
@@ -136,7 +137,19 @@ def bootstrap(
         admin: address of Envoy's own interface, which can end it: for whoever runs it alone.
         control: addresses of the launcher that registers shared memory with each server, "grpc" and "http"; without
             one, shared memory is refused.
+        figures: port for Envoy's own metrics, /metrics, and /ready; None for none.
     """
+    listeners = [
+        _listener("grpc", _address(host, grpc_port), _grpc_routes(control is not None), False),
+        _listener("http", _address(host, http_port), _http_routes(control is not None), True),
+    ]
+    clusters = [
+        *(_cluster(name, servers, most) for name in CLUSTERS),
+        *(_plain_cluster(f"{CONTROL}-{kind}", address, kind == "grpc") for kind, address in (control or {}).items()),
+    ]
+    if figures is not None:
+        listeners.append(_listener("figures", _address(host, figures), _figures_routes(), True))
+        clusters.append(_plain_cluster("admin", admin, False))
     return {
         "node": {"id": "triton-yolo", "cluster": "triton-yolo"},
         "admin": {"address": admin},
@@ -155,16 +168,7 @@ def bootstrap(
         "layered_runtime": {
             "layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 500}}]  # for PATHS
         },
-        "static_resources": {
-            "listeners": [
-                _listener("grpc", _address(host, grpc_port), _grpc_routes(control is not None), False),
-                _listener("http", _address(host, http_port), _http_routes(control is not None), True),
-            ],
-            "clusters": [
-                *(_cluster(name, servers, most) for name in CLUSTERS),
-                *(_control_cluster(kind, address) for kind, address in (control or {}).items()),
-            ],
-        },
+        "static_resources": {"listeners": listeners, "clusters": clusters},
     }
 
 
@@ -222,6 +226,18 @@ def _http_routes(control: bool) -> list[Config]:
     if control:
         routes += [_route({"prefix": f"/v2/{kind}sharedmemory/"}, "control-http") for kind in ("system", "cuda")]
     return [*routes, _refusal()]
+
+
+def _figures_routes() -> list[Config]:
+    """Return what of Envoy's own interface others may see."""
+    shown = {"/metrics": "/stats/prometheus", "/ready": "/ready"}
+    return [
+        *(
+            {"match": {"path": path}, "route": {"cluster": "admin", "prefix_rewrite": own}}
+            for path, own in shown.items()
+        ),
+        {"match": {"prefix": "/"}, "direct_response": {"status": 404}},
+    ]
 
 
 def _route(match: Config, cluster: str, options: Config | None = None) -> Config:
@@ -353,14 +369,17 @@ def _resolved(name: Cluster, servers: Name) -> Config:
     return {
         "cluster_type": {
             "name": "envoy.clusters.dns",
-            "typed_config": {"@type": f"{TYPE}.extensions.clusters.dns.v3.DnsCluster", "dns_refresh_rate": "2s"},
+            "typed_config": {
+                "@type": f"{TYPE}.extensions.clusters.dns.v3.DnsCluster",
+                "dns_refresh_rate": "2s",
+                "dns_lookup_family": "V4_PREFERRED",
+            },
         },
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]},
     }
 
 
-def _control_cluster(kind: str, address: Config) -> Config:
-    name = f"{CONTROL}-{kind}"
+def _plain_cluster(name: str, address: Config, http2: bool) -> Config:
     return {
         "name": name,
         "type": "STATIC",
@@ -372,7 +391,7 @@ def _control_cluster(kind: str, address: Config) -> Config:
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": f"{TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": _protocol(kind == "grpc"),
+                "explicit_http_config": _protocol(http2),
             }
         },
     }

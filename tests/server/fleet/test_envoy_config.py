@@ -43,7 +43,7 @@ def test_envoy_reads_the_configuration_for_servers_in_files(tmp_path: Path) -> N
 
 
 def test_envoy_reads_the_configuration_for_servers_behind_a_name(tmp_path: Path) -> None:
-    validate(bootstrap("0.0.0.0", 8001, 8000, Name("servers.example"), 8, ADMIN), tmp_path)
+    validate(bootstrap("0.0.0.0", 8001, 8000, Name("servers.example"), 8, ADMIN, figures=8002), tmp_path)
 
 
 def routes(config: dict[str, Any], number: int) -> list[dict[str, Any]]:
