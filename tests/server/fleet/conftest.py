@@ -45,9 +45,9 @@ def detector(fleet: Fleet) -> Iterator[Detector]:
 
 
 @pytest.fixture(scope="module")
-def load(fleet: Fleet) -> Callable[..., Load]:
+def load(fleet: Fleet) -> Callable[[], Load]:
     """Makes load on the fleet, whose answers are held against those of one server alone."""
     url = fleet.members[0].grpc
     with Detector(url) as alone:
         expected = Load.expected(alone)
-    return lambda allowed=None: Load(f"127.0.0.1:{fleet.addresses.grpc}", expected, allowed)
+    return lambda: Load(f"127.0.0.1:{fleet.addresses.grpc}", expected)
