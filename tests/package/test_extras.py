@@ -12,13 +12,13 @@ from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
 from tests.support.imports import DECLARED, PROJECT, closure, declared, missing, third_party
-from triton_yolo.cli.main import GPU_PACKAGES, VERBS, missing_packages
+from triton_yolo.cli.main import EXTRAS, VERBS, missing_packages
 from triton_yolo.clients.stream import sinks
 from triton_yolo.clients.stream.sources import KINDS
 
 # Imported where something is asked for that the verb's extra does not stand for.
 ELSEWHERE = {
-    *GPU_PACKAGES,
+    *EXTRAS,
     "triton_python_backend_utils",  # in Triton's own processes
 }
 

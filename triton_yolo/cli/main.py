@@ -31,7 +31,7 @@ VERBS = {
     "boards": ("triton_yolo.boards.command", "draw", "Draw circuit boards with known defects."),
     "bench": ("bench.__main__", "server", "Measure the server here; part of a checkout."),
 }
-GPU_PACKAGES = ("cuda",)  # what --device gpu needs beside what its verb needs
+EXTRAS = {"cuda": "gpu", "fsspec": "bulk", "pyarrow": "bulk"}  # what options need beside what their verb needs
 CHECKOUT = Path(__file__).resolve().parents[2]  # if it is one
 
 
@@ -109,7 +109,7 @@ def missing_packages(verb: str) -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         if package in ("", "triton_yolo", "bench"):
             raise
-        extra = "gpu" if package in GPU_PACKAGES else VERBS[verb][1]
+        extra = EXTRAS.get(package, VERBS[verb][1])
         leave(f"triton-yolo {verb}", f"{package} is not installed: {install_command(extra)}")
 
 
