@@ -78,8 +78,8 @@ class VerdictSettings(Strict):
             until the board moves; with a trigger 1 if None.
         min_frames: fewest frames of a board that must have been inspected for a pass.
         min_share: lowest share of a board's frames that must have been inspected for a pass, 0..1.
-        early_ms: how much earlier than its board's trigger a frame may be captured, in milliseconds: where one signal goes
-            to the camera and to a PLC, the camera is faster.
+        early_ms: how much earlier than its board's trigger a frame may be captured, in milliseconds: where one signal
+            goes to the camera and to a PLC, the camera is faster.
         patience_s: seconds without a result after which a board is not waited for any more.
         motion: for boards that are told apart by motion.
     """
