@@ -27,6 +27,7 @@ class _Camera:
         board: the board whose frames come; None between two.
         complete: whether the board that stands has its verdict already.
         boards: numbers that were given to boards.
+        loose: frames that are of no board, unless a trigger comes for them.
         triggers: times and numbers of boards that were announced, whose frames are still to come.
         heard: when it was last heard of, by ``time.monotonic``.
         cut: number of the first frame behind an end of the camera, and why it died, or empty; None where all is well.
@@ -41,6 +42,7 @@ class _Camera:
         self.board: Board | None = None
         self.complete = False
         self.boards = self.next = 0
+        self.loose: deque[FrameVerdict] = deque()
         self.triggers: deque[tuple[int, int]] = deque()
         self.heard = 0.0
         self.cut: tuple[int, str] | None = None
@@ -94,10 +96,12 @@ class Judge:
             camera = self._camera(result.camera)
             camera.heard, camera.next = self._clock(), result.number + 1
             verdicts = self._cut(result.camera, camera, result.number)
+            if self._settings.boards == "trigger":
+                camera.loose.append(frame)
+                verdicts += self._assigned(result.camera, camera)
+                return verdicts + self._cut(result.camera, camera, camera.next)
             if self._settings.boards == "frame":
                 self._begin(result.camera, camera)
-            elif self._settings.boards == "trigger":
-                verdicts += self._triggered(camera, result)
             else:
                 stands = camera.rest.see(camera.small.pop(result.number, None))
                 if not stands:
@@ -106,10 +110,7 @@ class Judge:
                 elif camera.board is None and not camera.complete:
                     self._begin(result.camera, camera)
             if camera.board:
-                camera.board.add(frame)
-                if camera.board.frames == self._settings.wanted:
-                    verdicts += self._end(camera)
-                    camera.complete = True
+                verdicts += self._add(camera.board, camera, frame)
             return verdicts + self._cut(result.camera, camera, camera.next)
 
     def trigger(self, camera: str | None = None) -> dict[str, int]:
@@ -171,6 +172,7 @@ class Judge:
         with self._lock:
             verdicts = []
             for name, camera in self._cameras.items():
+                verdicts += self._assigned(name, camera)
                 late = self._clock() - camera.heard > self._settings.patience_s
                 dead = camera.trouble and camera.cut is None
                 if (camera.board or camera.triggers) and (late or dead):
@@ -183,7 +185,7 @@ class Judge:
         with self._lock:
             verdicts = []
             for name, camera in self._cameras.items():
-                verdicts += self._cut(name, camera, camera.next)
+                verdicts += self._assigned(name, camera) + self._cut(name, camera, camera.next)
                 verdicts += self._end(camera) + self._all(name, camera, "the line ended")
             return verdicts
 
@@ -209,17 +211,30 @@ class Judge:
             verdicts.append(Board(name, number, self._settings).verdict(why))
         return verdicts
 
-    def _triggered(self, camera: _Camera, result: Result) -> list[BoardVerdict]:
-        """Begin the board that a frame is of, if it is another one, and end those before."""
-        verdicts = []
-        # Nobody knows when a frame was captured that was lost: it is of the board that comes, if none is there.
-        known = result.monotonic_ns or (0 if camera.board else time.monotonic_ns())
-        while camera.triggers and camera.triggers[0][0] <= known:
-            verdicts += self._end(camera)
-            _, number = camera.triggers.popleft()
-            camera.board = Board(result.camera, number, self._settings)
-            if not result.monotonic_ns:
-                break
+    def _add(self, board: Board, camera: _Camera, frame: FrameVerdict) -> list[BoardVerdict]:
+        """Add a frame to the board that is there, and end that with its last frame."""
+        board.add(frame)
+        if board.frames != self._settings.wanted:
+            return []
+        camera.complete = True
+        return self._end(camera)
+
+    def _assigned(self, name: str, camera: _Camera) -> list[BoardVerdict]:
+        """Give the frames that are loose to the boards whose triggers have come, and begin and end those."""
+        verdicts, early_ns = [], int(self._settings.early_ms * 1e6)
+        while camera.loose:
+            frame = camera.loose[0]
+            at = frame.result.monotonic_ns
+            # Nobody knows when a frame was captured that was lost: it is of the board that comes, if none is there.
+            while camera.triggers and (camera.triggers[0][0] - early_ns <= at if at else not camera.board):
+                verdicts += self._end(camera)
+                _, number = camera.triggers.popleft()
+                camera.board = Board(name, number, self._settings)
+            if camera.board:
+                verdicts += self._add(camera.board, camera, frame)
+            elif not camera.triggers and at + early_ns > time.monotonic_ns():
+                break  # its trigger may come still
+            camera.loose.popleft()
         return verdicts
 
     def _cut(self, name: str, camera: _Camera, number: int) -> list[BoardVerdict]:

@@ -78,6 +78,8 @@ class VerdictSettings(Strict):
             until the board moves; with a trigger 1 if None.
         min_frames: fewest frames of a board that must have been inspected for a pass.
         min_share: lowest share of a board's frames that must have been inspected for a pass, 0..1.
+        early_ms: how much earlier than its board's trigger a frame may be captured, in milliseconds: where one signal
+            goes to the camera and to a PLC, the camera is faster.
         patience_s: seconds without a result after which a board is not waited for any more.
         motion: for boards that are told apart by motion.
     """
@@ -87,6 +89,7 @@ class VerdictSettings(Strict):
     frames_per_board: int | None = Field(default=None, ge=1)
     min_frames: int = Field(default=1, ge=1)
     min_share: float = Field(default=0.5, ge=0, le=1)
+    early_ms: float = Field(default=0.0, ge=0, le=10_000)
     patience_s: float = Field(default=5.0, gt=0, le=3600)
     motion: Motion = Motion()
 

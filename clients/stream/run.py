@@ -35,7 +35,7 @@ from triton_yolo.clients.stream.view import View
 
 TIMEOUT = 30.0  # seconds, of requests beside inference
 STATUS_SECONDS = 1.0  # between two events that say how the line is
-DUE_SECONDS = 0.1  # between two looks for boards whose frames do not come
+DUE_SECONDS = 0.02  # between two looks for triggers that came later than their frames, or whose frames do not come
 REGISTER_SECONDS = 5.0  # for the server to take notice of a ring, and to forget it
 
 logger = logging.getLogger(__name__)
@@ -114,7 +114,8 @@ class Stream:
                     self._job(self._show())
                 if self._sinks:
                     self._job(self._tell())
-                    self._job(self._look())
+                    if line.verdict.boards == "trigger":
+                        self._job(self._look())
                 await self._collector.run()
                 self._tell_states()
                 self._put_boards(self._judge.finish())
@@ -189,7 +190,7 @@ class Stream:
             await asyncio.sleep(STATUS_SECONDS)
 
     async def _look(self) -> None:
-        """Tell the sinks of boards whose frames do not come."""
+        """Tell the sinks of boards that no frame ends."""
         while True:
             self._put_boards(self._judge.due())
             await asyncio.sleep(DUE_SECONDS)

@@ -267,6 +267,45 @@ def test_a_trigger_begins_a_board_of_the_frames_that_are_captured_from_then_on()
     assert not played.judge.finish()
 
 
+def test_a_camera_that_is_faster_than_its_trigger_loses_no_frame_to_the_next_board() -> None:
+    played = Played(boards="trigger", early_ms=1000)
+    now = time.monotonic_ns()
+
+    # The result of the first is there before its trigger, the second comes while its trigger waits.
+    assert not played.frame(inspected(0, captured=now))
+    assert played.judge.trigger() == {"top": 1}
+    [first] = played.judge.due()
+    played.judge.trigger()
+    [second] = played.frame(inspected(1, one(), captured=time.monotonic_ns() - 1000))
+    assert not played.frame(inspected(2, captured=time.monotonic_ns()))
+
+    assert short([first]) == [(1, "pass", "")]
+    assert short([second]) == [(2, "fail", "1 defect")]
+    assert first.numbers == (0, 0)
+    assert not played.judge.due()
+
+
+def test_a_frame_that_is_too_early_is_of_no_board() -> None:
+    played = Played(boards="trigger", early_ms=10)
+    long_ago = time.monotonic_ns() - 10**9
+
+    played.frame(inspected(0, one(), captured=long_ago))
+    played.judge.trigger()
+    played.frame(inspected(1, one(), captured=long_ago + 1000))
+    [board] = played.frame(inspected(2, captured=time.monotonic_ns()))
+
+    assert (board.verdict, board.numbers) == (Verdict.PASS, (2, 2))
+
+
+def test_frames_that_no_trigger_comes_for_are_not_kept() -> None:
+    played = Played(boards="trigger", early_ms=1)
+
+    for number in range(1000):
+        played.frame(inspected(number, captured=time.monotonic_ns() - 10**9))
+
+    assert not played.judge._cameras["top"].loose
+
+
 def test_a_trigger_ends_the_board_before() -> None:
     played = Played(boards="trigger", frames_per_board=3)
     played.judge.trigger()
