@@ -112,11 +112,14 @@ class Stream:
                     loop.call_later(seconds, self._stop)
                 if shown:
                     self._job(self._show())
+                telling = []
                 if self._sinks:
-                    self._job(self._tell())
+                    telling.append(self._job(self._tell()))
                     if line.verdict.boards == "trigger":
-                        self._job(self._look())
+                        telling.append(self._job(self._look()))
                 await self._collector.run()
+                for job in telling:
+                    job.cancel()  # sinks that close would count what comes now as missed
                 self._tell_states()
                 self._put_boards(self._judge.finish())
                 await asyncio.gather(*(asyncio.to_thread(sink.close) for sink in self._sinks))
@@ -195,10 +198,11 @@ class Stream:
             self._put_boards(self._judge.due())
             await asyncio.sleep(DUE_SECONDS)
 
-    def _job(self, work: Any) -> None:
-        job = asyncio.ensure_future(work)
+    def _job(self, work: Any) -> asyncio.Task[None]:
+        job: asyncio.Task[None] = asyncio.ensure_future(work)
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
+        return job
 
     def _stop(self) -> None:
         """Let the cameras end; what is in flight is answered."""

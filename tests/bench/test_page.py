@@ -41,7 +41,8 @@ def test_memory_is_flat_while_eight_browsers_look_for_ten_minutes(tmp_path: Path
 
 def test_the_picture_of_the_page_is_small_and_as_wide_as_a_tablet() -> None:
     assert PICTURE.stat().st_size < 300_000
-    assert Image.open(PICTURE).size == (1280, 800)
+    with Image.open(PICTURE) as picture:
+        assert picture.size == (1280, 800)
 
 
 @pytest.mark.slow
@@ -49,4 +50,5 @@ def test_the_picture_of_the_page_is_made_by_its_command(tmp_path: Path) -> None:
     tool("chromium", "apt-get install chromium")
     result = run(main, "shot", "--out", tmp_path)
     assert result.exit_code == 0, result.stderr
-    assert Image.open(tmp_path / "page.png").size == (1280, 800)
+    with Image.open(tmp_path / "page.png") as picture:
+        assert picture.size == (1280, 800)
