@@ -105,7 +105,8 @@ class Noise:
 
         What moves has edges, which 4 x 4 pixels show as well as 2 x 2 do. The second smallest of several
         measurements counts (after minimum statistics, Martin 2001), so that what moves like noise for a while is
-        forgotten when it stands. A tile that is the same to the last bit tells nothing: films and files are shown again.
+        forgotten when it stands. A tile that is the same to the last bit tells nothing: films and files are shown
+        again.
 
         Args:
             rows: of tiles.
