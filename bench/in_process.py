@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from triton_yolo.dali_definition import load_definition
+from triton_yolo.dali_definition import DEFINITION, load_definition
 from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.graphs.quantisers import without_quantisers
 from triton_yolo.nms.detections import detections
 from triton_yolo.openvino_runtime import ov
 from triton_yolo.repository import GRAPH_PATH, read_served_model
+from triton_yolo.server.runtimes.dali.opencv_pipeline import OpenCvPipeline, is_known
 from triton_yolo.server.runtimes.openvino.graph import read_graph
 
 
@@ -34,7 +35,7 @@ class Stages:
             arithmetic: what the network computes in there, as the server has proved it; a float graph has no choice.
         """
         self.cores = len(os.sched_getaffinity(0))
-        self.definition = load_definition(repository / "preprocess/1/dali.py").preprocess
+        self._definition = repository / "preprocess" / "1" / DEFINITION
         self.served = read_served_model(repository)
         core = ov.Core()
         path = repository / GRAPH_PATH
@@ -44,11 +45,13 @@ class Stages:
             self.graph = read_graph(core, without_quantisers(read_network(path)).SerializeToString())
         self.compile: Callable[..., Any] = core.compile_model
 
-    def decoder(self, threads: int, batch: int) -> Any:
-        """Return a built DALI pipeline on the CPU."""
-        pipeline = self.definition(device="cpu", device_id=None, batch_size=batch, num_threads=threads)
-        pipeline.build()
-        return pipeline
+    def decoder(self, threads: int) -> Any:
+        """Return what decodes on the CPU in the server."""
+        if is_known("preprocess", self._definition):
+            return OpenCvPipeline("preprocess", self._definition, threads)
+        from triton_yolo.server.runtimes.dali.cpu_pipeline import CpuPipeline
+
+        return CpuPipeline(load_definition(self._definition).preprocess, ["image"])
 
     def network(self, streams: int, threads: int) -> Any:
         """Return the compiled graph; one image an inference."""
@@ -57,9 +60,8 @@ class Stages:
 
     def decode(self, pipeline: Any, images: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return JPEG bytes to ``images`` [3, S, S] and ``image_size`` [2], a list entry an image."""
-        pipeline.feed_input("image", list(images))
-        pixels, sizes = pipeline.run()
-        return [pixels.at(i) for i in range(len(images))], [sizes.at(i) for i in range(len(images))]
+        answers = pipeline.run([(image,) for image in images])
+        return [pixels for pixels, _ in answers], [size for _, size in answers]
 
     def detect(self, candidates: np.ndarray, size: np.ndarray) -> Any:
         """Return candidates [1, K, 6] of one image to its detections."""
@@ -69,7 +71,7 @@ class Stages:
 
 def batches(stages: Stages, images: Sequence[np.ndarray], batch: int) -> Callable[[float], int]:
     """Return stage after stage over a batch, every stage on all cores."""
-    pipeline = stages.decoder(stages.cores, batch)
+    pipeline = stages.decoder(stages.cores)
     infer = ov.AsyncInferQueue(stages.network(stages.cores, stages.cores), stages.cores)
     infer.set_callback(lambda request, size: stages.detect(request.get_output_tensor(0).data, size))
 
@@ -89,7 +91,7 @@ def batches(stages: Stages, images: Sequence[np.ndarray], batch: int) -> Callabl
 def workers(stages: Stages, images: Sequence[np.ndarray]) -> Callable[[float], int]:
     """Return one thread a core, each takes an image through all stages on its own."""
     network = stages.network(stages.cores, stages.cores)
-    kits = [(stages.decoder(1, 1), network.create_infer_request()) for _ in range(stages.cores)]
+    kits = [(stages.decoder(1), network.create_infer_request()) for _ in range(stages.cores)]
 
     def run(seconds: float) -> int:
         counts, end = [0] * stages.cores, time.perf_counter() + seconds
@@ -116,7 +118,7 @@ def workers(stages: Stages, images: Sequence[np.ndarray]) -> Callable[[float], i
 
 def pipelined(stages: Stages, images: Sequence[np.ndarray]) -> Callable[[float], int]:
     """Return decoding in one thread, ahead of the network in another, with a short queue between."""
-    pipeline = stages.decoder(stages.cores, stages.cores)
+    pipeline = stages.decoder(stages.cores)
     infer = ov.AsyncInferQueue(stages.network(stages.cores, stages.cores), stages.cores)
     infer.set_callback(lambda request, size: stages.detect(request.get_output_tensor(0).data, size))
 

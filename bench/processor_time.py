@@ -21,6 +21,16 @@ def processor_seconds(pid: int) -> float:
     return total / TICKS
 
 
+def thread_seconds(number: int) -> float:
+    """Return the processor time that a thread of this process has taken.
+
+    Args:
+        number: the kernel's, ``Thread.native_id``.
+    """
+    fields = Path(f"/proc/self/task/{number}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / TICKS
+
+
 def idle_and_all() -> tuple[int, int]:
     """Return what the machine's cores have idled and all that has passed on them, in ticks (proc(5))."""
     ticks = [int(field) for field in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]

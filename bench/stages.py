@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInput, ModelOutput
 
 from triton_yolo.repository import read_config
 
@@ -44,7 +44,12 @@ def stage_bytes(repository: Path, ensemble: str, variable: dict[str, int]) -> li
 
 
 def _total(tensors: ModelConfig, variable: dict[str, int]) -> int:
-    return sum(variable.get(t.name) or math.prod(t.dims) * _item_size(t.data_type) for t in tensors)
+    return sum(variable.get(tensor.name) or tensor_bytes(tensor) for tensor in tensors)
+
+
+def tensor_bytes(tensor: ModelInput | ModelOutput) -> int:
+    """Return the bytes of a tensor of a model's configuration for one image; its dimensions are all known."""
+    return math.prod(tensor.dims) * _item_size(tensor.data_type)
 
 
 def _item_size(data_type: int) -> int:

@@ -51,7 +51,7 @@ def main(
     except TritonYoloError as error:
         leave("python -m bench.top_k", str(error))
     session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-    decoder = stages.decoder(stages.cores, 1)
+    decoder = stages.decoder(stages.cores)
     thresholds = Thresholds(SCORE_THRESHOLD, IOU_THRESHOLD)
     found: dict[int, dict[int, Detections]] = {k: {} for k in (*KS, every)}
     above = []

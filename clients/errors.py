@@ -1,6 +1,7 @@
 """What a detection can fail with, in words for the person who asked for it.
 
 DetectionError              an image got no detections
+├── AnswerLate              no answer came in time
 ├── UnknownRegion           the server has no shared memory of that name
 ├── RegionInUse             the server still reads shared memory
 ├── UnknownBase             the server does not have the frame of a stream that this one builds on
@@ -30,6 +31,8 @@ STOPPING = re.compile(
     re.IGNORECASE,
 )  # the last: models are unloaded before the ports are closed
 
+BROKEN = re.compile(r"Stub process '[^']*' is not healthy")  # a model's process has died, or hangs
+
 
 class DetectionError(TritonYoloError):
     """An image got no detections; says why, and what was expected."""
@@ -41,6 +44,10 @@ class DetectionError(TritonYoloError):
             source: name of a file; where it is empty, the error is returned as it is.
         """
         return type(self)(f"{source}: {self}") if source else self
+
+
+class AnswerLate(DetectionError):
+    """No answer came within the timeout: the server is overloaded, hangs, or cannot be reached."""
 
 
 class UnknownRegion(DetectionError):
@@ -101,7 +108,7 @@ def refused(url: str, message: str) -> DetectionError:
         message: the server's, as it came.
     """
     words = PREFIXES.sub("", message)
-    if STOPPING.search(words):
+    if STOPPING.search(words) or BROKEN.search(words):
         return unavailable(url, message)
     kind = next((kind for said, kind in KINDS.items() if said in words), DetectionError)
     return kind(words)
@@ -132,11 +139,11 @@ def unavailable(url: str, message: str) -> ServerUnavailable:
     return ServerUnavailable(f"the server at {url} is not available ({reason}); `triton-yolo serve` starts one")
 
 
-def too_late(url: str, timeout: float) -> DetectionError:
+def too_late(url: str, timeout: float) -> AnswerLate:
     """Return the error for an answer that did not arrive in time.
 
     Args:
         url: of the server, as the user gave it.
         timeout: that was given, in seconds.
     """
-    return DetectionError(f"no answer from {url} within {timeout:g} s: the server is overloaded or cannot be reached")
+    return AnswerLate(f"no answer from {url} within {timeout:g} s: the server is overloaded or cannot be reached")

@@ -23,6 +23,7 @@ from triton_yolo.clients.drawing import draw
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
 from triton_yolo.repository import DEFAULT_REPOSITORY
+from triton_yolo.server.demo_line import show
 from triton_yolo.server.process import TritonServer, free_addresses
 
 COMMAND = "triton-yolo demo"
@@ -38,11 +39,26 @@ Picture = npt.NDArray[np.uint8]
 def main(
     out: Annotated[Path, typer.Option(help="Folder for demo.png.")] = Path("out"),
     repository: Annotated[Path, typer.Option(help="Model repository to serve.")] = DEFAULT_REPOSITORY,
+    line: Annotated[
+        bool,
+        typer.Option("--line", help="Run a line of drawn boards instead, with its page in a browser, until Ctrl-C."),
+    ] = False,
+    page: Annotated[str, typer.Option(metavar="HOST:PORT", help="Of --line: address of the page.")] = "127.0.0.1:8080",
+    browser: Annotated[bool, typer.Option(help="Of --line: open the page where there is a screen.")] = True,
 ) -> None:
     """Draw boards with known defects, start the server, detect, draw demo.png, print the table, stop the server.
 
+    With --line, four cameras look at drawn boards on a belt, of which some have defects; a server that runs on this
+    machine is taken, or one is started.
+
     Exit code 1: fewer than 80 % of the drawn defects were found where they are. 2: the server did not start.
     """
+    if line:
+        try:
+            show(COMMAND, repository, page, browser)
+        except TritonYoloError as error:
+            leave(COMMAND, str(error))
+        return
     boards = [draw_board(seed, 1280, 960, "photo") for seed in PHOTOS]
     boards += [draw_board(seed, 640, 640, "binary") for seed in SCANS]
     typer.echo("Starting tritonserver with the models detect, preprocess, yolo and nms ...")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from triton_yolo.clients.memory.cuda import device_uuid
@@ -35,16 +36,29 @@ def find_gpu(wanted: str = "0") -> Gpu:
     Raises:
         ServerError: there is no such GPU, or the ONNX Runtime that is installed cannot use one; says what to do.
     """
-    if wanted == ALL:
-        raise ServerError(
-            "--gpu all: one server uses one GPU. Start a server for each, on ports of its own: --gpu 0; --gpu 1 "
-            "--http-port 8010 --grpc-port 8011 --metrics-port 8012; and so on"
-        )
+    [gpu] = _found([wanted])
+    return gpu
+
+
+def find_gpus(wanted: str) -> list[Gpu]:
+    """Return the GPUs to serve on, each with a server of its own.
+
+    Args:
+        wanted: "all", or numbers and UUIDs as for ``find_gpu``, separated by commas.
+
+    Raises:
+        ServerError: as ``find_gpu``, and where one is named twice.
+    """
+    names = wanted.split(",") if wanted != ALL else [gpu.uuid for gpu in _gpus()]
+    found = _found(names)
+    if len(set(found)) < len(found):
+        raise ServerError(f"--gpu {wanted} names a GPU twice: one server uses one GPU")
+    return found
+
+
+def _found(names: Sequence[str]) -> list[Gpu]:
     gpus = _gpus()
-    found = [gpu for gpu in gpus if wanted == str(gpu.number) or (len(wanted) > 4 and gpu.uuid.startswith(wanted))]
-    if len(found) != 1:
-        there = ", ".join(f"{gpu.number} ({gpu.uuid}, {gpu.name})" for gpu in gpus)
-        raise ServerError(f"--gpu {wanted} is {'several' if found else 'none'} of the GPUs here: {there}")
+    chosen = [_one(name, gpus) for name in names]
     import onnxruntime
 
     if PROVIDER not in onnxruntime.get_available_providers():
@@ -52,6 +66,14 @@ def find_gpu(wanted: str = "0") -> Gpu:
             "--device gpu needs onnxruntime-gpu, and onnxruntime for the CPU is installed, which is the same Python "
             "package: run `make gpu`, or pip uninstall onnxruntime and then pip install 'triton-yolo[gpu]'"
         )
+    return chosen
+
+
+def _one(wanted: str, gpus: Sequence[Gpu]) -> Gpu:
+    found = [gpu for gpu in gpus if wanted == str(gpu.number) or (len(wanted) > 4 and gpu.uuid.startswith(wanted))]
+    if len(found) != 1:
+        there = ", ".join(f"{gpu.number} ({gpu.uuid}, {gpu.name})" for gpu in gpus)
+        raise ServerError(f"--gpu {wanted} is {'several' if found else 'none'} of the GPUs here: {there}")
     return found[0]
 
 

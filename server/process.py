@@ -18,7 +18,7 @@ import threading
 import time
 import urllib.request
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -37,6 +37,7 @@ EXIT_SECONDS = 10  # requests in flight may take this long after a signal
 # queue, and as many bytes as a request's frames have. What does not fit is allocated for each request, which is slow.
 GPU_FLAGS = ("--cuda-memory-pool-byte-size=0:1073741824",)
 PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)  # opened before there are threads: it is used between fork and exec
 # Triton's own line on a model that does not load, without the level, the time and the quotes around it.
 FAILED = re.compile(r"\] \"(failed to load '.*?)(\\n\\nAt:.*)?\"?$")
 _numbers = itertools.count()  # tells the servers of one process apart
@@ -119,6 +120,7 @@ class TritonServer:
         backends: Path | None = None,
         arithmetic: Arithmetic = "auto",
         gpu: str = "0",
+        cores: Collection[int] = (),
     ) -> None:
         """Prepare; nothing is started.
 
@@ -130,13 +132,14 @@ class TritonServer:
             backends: folder with more of Triton's backends, built for this server; their models run as they are.
             arithmetic: what the network computes in.
             gpu: number or UUID of the GPU, where the device is one; the server sees no other.
+            cores: the server runs on these alone; on all where empty.
         """
         self.repository, self.addresses, self.log = repository.resolve(), addresses, log
         self.device: Device = device
-        self.backends, self.arithmetic, self.wanted_gpu = backends, arithmetic, gpu
+        self.backends, self.arithmetic, self.wanted_gpu, self.cores = backends, arithmetic, gpu, cores
         self.gpu: Gpu | None = None
         self.last_lines: deque[str] = deque(maxlen=200)
-        self.name = f"{PREFIX}{os.getpid()}-{next(_numbers)}-"
+        self.name = own_name()
         self.process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> TritonServer:
@@ -175,10 +178,16 @@ class TritonServer:
             text=True,
             errors="replace",
             start_new_session=True,  # a Ctrl-C reaches this process alone, which passes it on
-            preexec_fn=die_with_parent,
+            preexec_fn=self._begin,
         )
         self.reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
         self.reader.start()
+
+    def _begin(self) -> None:
+        """Prepare the server's process, in it."""
+        die_with_parent()
+        if self.cores:
+            os.sched_setaffinity(0, self.cores)
 
     @property
     def running(self) -> subprocess.Popen[str]:
@@ -216,22 +225,43 @@ class TritonServer:
         Raises:
             ServerError: the server ended, or was not ready in time; with what it said last.
         """
-        ready = f"http://{self.addresses.host}:{self.addresses.http}/v2/health/ready"
-        metrics = f"http://{self.addresses.host}:{self.addresses.metrics}/metrics"
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if (status := self.running.poll()) is not None:
-                self.reader.join(5)
-                raise ServerError(f"tritonserver ended with status {status}: {self.complaint()}")
-            with (
-                contextlib.suppress(OSError),
-                urllib.request.urlopen(ready, timeout=2),
-                urllib.request.urlopen(metrics, timeout=2),
-            ):
-                self._let_threads_finish()
+            if self.becomes_ready():
                 return
             time.sleep(0.1)
         raise ServerError(f"tritonserver was not ready after {seconds:.0f} s: {self.complaint()}")
+
+    def becomes_ready(self) -> bool:
+        """Return whether a server that was started is ready by now, and prepare it for requests if it is.
+
+        Raises:
+            ServerError: it has ended; with what it said last.
+        """
+        if (status := self.running.poll()) is not None:
+            raise ServerError(self._ended(status))
+        metrics = f"http://{self.addresses.host}:{self.addresses.metrics}/metrics"
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(self._health("ready"), timeout=2),
+            urllib.request.urlopen(metrics, timeout=2),
+        ):
+            self._let_threads_finish()
+            return True
+        return False
+
+    def lives(self, seconds: float) -> bool:
+        """Return whether the server answers at all.
+
+        Args:
+            seconds: how long it may take.
+        """
+        with contextlib.suppress(OSError), urllib.request.urlopen(self._health("live"), timeout=seconds):
+            return True
+        return False
+
+    def _health(self, kind: str) -> str:
+        return f"http://{self.addresses.host}:{self.addresses.http}/v2/health/{kind}"
 
     def _let_threads_finish(self) -> None:
         """Let no thread of the server take the core of the one that wakes it (SCHED_BATCH of sched(7)).
@@ -260,11 +290,26 @@ class TritonServer:
         Raises:
             ServerError: always, since nobody asked it to.
         """
-        while (status := self.running.poll()) is None:
-            if dead_children(self.running.pid):
-                raise ServerError("the process of a Python model has died (killed? out of memory?): start again")
+        while (why := self.broken()) is None:
             time.sleep(1)
-        raise ServerError(f"tritonserver ended with status {status}: {self.complaint()}")
+        raise ServerError(f"{why}: start again, or let --servers 1 do that")
+
+    def broken(self) -> str | None:
+        """Return why the server can answer no more; None while it can."""
+        if (status := self.running.poll()) is not None:
+            return self._ended(status)
+        if dead_children(self.running.pid):
+            return "the process of a Python model has died (killed? out of memory?)"
+        return None
+
+    def _ended(self, status: int) -> str:
+        _kill_group(self.running.pid)  # stubs hold its output open, and would for seconds
+        self.reader.join(5)
+        return f"tritonserver ended with status {status}: {self.complaint()}"
+
+    def kill(self) -> None:
+        """End the server's processes at once, whatever they do."""
+        _kill_group(self.running.pid)
 
     def __exit__(self, *_: object) -> None:
         """Stop the server, its stubs, its folder and its shared memory, whatever state they are in."""
@@ -275,12 +320,17 @@ class TritonServer:
             _kill_group(self.process.pid)
             self.process.wait()
             self.reader.join(5)
-        _remove(self.name)
+        remove(self.name)
+
+
+def own_name() -> str:
+    """Return the beginning of the names of what belongs to one part of this process, for ``sweep``."""
+    return f"{PREFIX}{os.getpid()}-{next(_numbers)}-"
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to end the server if this process is killed (prctl(2))."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    """Ask the kernel to end the server if the thread that starts it ends, or this process is killed (prctl(2))."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def children(pid: int) -> list[int]:
@@ -314,7 +364,8 @@ def _kill_group(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def _remove(name: str) -> None:
+def remove(name: str) -> None:
+    """Remove folders and shared memory whose names begin so."""
     for folder in (Path(tempfile.gettempdir()), SHARED_MEMORY):
         for path in folder.glob(f"{name}*"):
             if path.is_dir():
@@ -329,4 +380,4 @@ def sweep() -> None:
         for path in folder.glob(f"{PREFIX}*"):
             owner = path.name.removeprefix(PREFIX).split("-")[0]
             if owner.isdigit() and not Path("/proc", owner).exists():
-                _remove(f"{PREFIX}{owner}-")
+                remove(f"{PREFIX}{owner}-")

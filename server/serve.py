@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -15,8 +17,12 @@ from triton_yolo.cli.exits import leave
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.repository import DEFAULT_REPOSITORY
 from triton_yolo.server.errors import ServerError
+from triton_yolo.server.fleet.fleet import Fleet, Part, shares
+from triton_yolo.server.gpu_selection import ALL, find_gpus
 from triton_yolo.server.process import EXIT_SECONDS, Addresses, TritonServer
 from triton_yolo.server.runtimes.base import Arithmetic, Device
+
+LOOK_SECONDS = 0.5  # between two looks at what several servers need
 
 
 def main(
@@ -30,7 +36,19 @@ def main(
     ] = None,
     gpu: Annotated[
         str | None,
-        typer.Option(metavar="N|UUID", help="The GPU to serve on, and no other; means --device gpu.  [default: 0]"),
+        typer.Option(
+            metavar="N|UUID|all",
+            help="The GPU to serve on, and no other; means --device gpu. all, or several separated by commas: one "
+            "server for each, behind Envoy on the ports above.  [default: 0]",
+        ),
+    ] = None,
+    servers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="So many servers on the CPU, which share its cores, behind Envoy on the ports above; one that dies is "
+            "started again.  [default: one, without Envoy]",
+        ),
     ] = None,
     arithmetic: Annotated[
         Arithmetic, typer.Option(help="What the network computes in; auto takes the fastest that is proved right here.")
@@ -42,12 +60,18 @@ def main(
 ) -> None:
     """Serve the model repository with the real tritonserver, from pip packages alone, on the CPU or on a GPU.
 
-    Ends on Ctrl-C or SIGTERM, after the requests in flight.
+    Ends on Ctrl-C or SIGTERM, after the requests in flight. With several servers, SIGUSR1 starts one after the other
+    again while the others answer.
     """
 
     def log(line: str) -> None:
         if verbose or (ready and line.startswith("E")):
             typer.echo(line, err=True)
+
+    def make(part: Part, at: Addresses, chosen: Arithmetic) -> TritonServer:
+        return TritonServer(
+            repository, at, log, where, backends, chosen, part.gpu.uuid if part.gpu else gpu or "0", part.cores
+        )
 
     ready = False
     stop: list[int] = []
@@ -59,25 +83,74 @@ def main(
         if where == "cpu" and gpu is not None:
             raise ServerError(f"--gpu {gpu} and --device cpu contradict each other")
         os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # numbers as nvidia-smi has them
-        with (
-            TritonServer(repository, addresses, log, where, backends, arithmetic, gpu or "0") as server,
-            _stop_announced(),
-        ):
+        if (parts := _parts(where, gpu, servers)) is not None:
+            with Fleet(parts, addresses, make, arithmetic, log) as fleet, _stop_announced():
+                renewals = _renewals()
+                fleet.wait_until_ready()
+                ready = True
+                _announce_fleet(fleet)
+                _keep(fleet, renewals)
+        with make(Part(), addresses, arithmetic) as server, _stop_announced():
             server.wait_until_ready()
             ready = True
-            typer.echo(f"Serving {', '.join(server.models)} from {server.repository}")
-            typer.echo(f"  gRPC     {host}:{grpc_port}")
-            typer.echo(f"  HTTP     http://{host}:{http_port}")
-            typer.echo(f"  metrics  http://{host}:{metrics_port}/metrics")
+            _announce(server, addresses)
             if server.gpu:
                 typer.echo(f"  GPU      {server.gpu.name}, {server.gpu.uuid}")
-            for model, proved in server.proved().items():
-                typer.echo(f"  {model:8} {proved.line}")
             server.wait()
     except KeyboardInterrupt:
         raise typer.Exit(128 + stop[0] if stop[0] != signal.SIGTERM else 0) from None
     except TritonYoloError as error:
         leave("triton-yolo serve", str(error))
+
+
+def _parts(device: Device, gpu: str | None, servers: int | None) -> list[Part] | None:
+    """Return what each of several servers has to itself; None for one server without Envoy."""
+    if device == "cpu":
+        return shares(servers) if servers is not None else None
+    if servers is not None:
+        raise ServerError("--servers is for the CPU: --gpu all starts one server for each GPU, --gpu 0,1 for these two")
+    if gpu is None or (gpu != ALL and "," not in gpu):
+        return None
+    return [Part(gpu=one) for one in find_gpus(gpu)]
+
+
+def _announce(server: TritonServer, at: Addresses) -> None:
+    """Say what is served, where, and what it computes in."""
+    typer.echo(f"Serving {', '.join(server.models)} from {server.repository}")
+    typer.echo(f"  gRPC     {at.host}:{at.grpc}")
+    typer.echo(f"  HTTP     http://{at.host}:{at.http}")
+    typer.echo(f"  metrics  http://{at.host}:{at.metrics}/metrics")
+    for model, proved in server.proved().items():
+        typer.echo(f"  {model:8} {proved.line}")
+
+
+def _announce_fleet(fleet: Fleet) -> None:
+    """Say the same of several servers, and where each of them is."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    first = fleet.members[0].server
+    if first is not None:
+        _announce(first, fleet.addresses)
+    for member in fleet.members:
+        gpu = member.server.gpu if member.server else None
+        at = f"gRPC {member.grpc}, HTTP http://{member.addresses.host}:{member.addresses.http}"
+        typer.echo(f"  server {member.name} {at}{f', {gpu.name}, {gpu.uuid}' if gpu else ''}")
+
+
+def _renewals() -> list[int]:
+    """Return a list that gets an entry with each SIGUSR1."""
+    asked: list[int] = []
+    signal.signal(signal.SIGUSR1, lambda received, _: asked.append(received))
+    return asked
+
+
+def _keep(fleet: Fleet, renewals: list[int]) -> NoReturn:
+    """Look after several servers until a signal ends that."""
+    while True:
+        fleet.watch()
+        if renewals:
+            renewals.clear()
+            fleet.renew()
+        time.sleep(LOOK_SECONDS)
 
 
 @contextmanager

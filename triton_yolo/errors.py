@@ -9,6 +9,8 @@
     ├── AnnotationError     a COCO file cannot be read
     ├── ProofError          a file is no proof of a served graph
     ├── BenchError          a benchmark cannot run
+    ├── SourceMissing       there is nothing at a place that was named
+    ├── ResultsError        a folder with results cannot be used
     ├── LineError           a line of cameras cannot be read or started
     ├── SourceError         a camera cannot be opened, or was lost
     └── DetectionError      an image got no detections (clients/errors.py has its kinds)

@@ -131,7 +131,7 @@ def _measured(loop: Callable[[float], float], seconds: float) -> dict[str, float
 
 def _alone(stages: Stages, images: Sequence[np.ndarray], seconds: float) -> dict[str, float]:
     """Return latency of one image at a time, all cores on it."""
-    decoder = stages.decoder(stages.cores, 1)
+    decoder = stages.decoder(stages.cores)
     request = stages.network(1, stages.cores).create_infer_request()
     taken: list[float] = []
     end = time.perf_counter() + seconds

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -17,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from triton_yolo.cli.exits import INTERRUPTED, leave
-from triton_yolo.cli.progress import tracked
+from triton_yolo.cli.progress import counted, tracked
 from triton_yolo.clients.base import CONCURRENCY, stops_everything
 from triton_yolo.clients.commands.options import (
     URL,
@@ -33,6 +34,7 @@ from triton_yolo.clients.detector import Detector
 from triton_yolo.clients.errors import DetectionError, ServerUnavailable
 from triton_yolo.clients.images import load, upright_size
 from triton_yolo.clients.request import Pixels
+from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import SUFFIXES, find_images, write_whole
 
 COMMAND = "triton-yolo detect"
@@ -97,6 +99,26 @@ def main(
     iou_threshold: Annotated[
         float | None, threshold_option("Highest overlap of two boxes of a class. Default: the server's.")
     ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            file_okay=False,
+            help="For very many files: keep the results in this folder, and go on there when the same command is "
+            "called again. IMAGE may also be a tar archive or a URL such as s3://bucket/folder; folders are searched "
+            "at any depth.",
+        ),
+    ] = None,
+    file_format: Annotated[
+        Literal["jsonl", "parquet"], typer.Option("--format", help="Of the results in --into.")
+    ] = "jsonl",
+    concurrency: Annotated[int, typer.Option(min=1, max=1024, help="Requests in flight.")] = CONCURRENCY,
+    patience: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0, help="With --into: how long an image is tried while the server is gone or busy."
+        ),
+    ] = 300.0,
     memory: MemoryOption = "plain",
     transport: TransportOption = None,
 ) -> None:
@@ -107,6 +129,12 @@ def main(
 
     Exit code 1: some files failed. 2: nothing to do, no server, or the server went away.
     """
+    if into is not None:
+        if draw or as_json:
+            leave(COMMAND, f"--into writes its own results: leave {'--draw' if draw else '--json'} out")
+        url, memory = without_transport(COMMAND, transport, url, memory)
+        thresholds = {"score_threshold": score_threshold, "iou_threshold": iou_threshold}
+        _detect_into(into, file_format, images, Detector(url, memory=memory), concurrency, patience, thresholds)
     files, reasons = find_images(images, suffixes=DETECTED, recursive=recursive)
     missing = [Outcome(Path(argument), error=f"no image found: {_why(reason)}") for argument, reason in reasons.items()]
     if not files:
@@ -119,7 +147,7 @@ def main(
             detector.labels()  # says at once if there is no server
             work = partial(_process, detector, targets, score_threshold=score_threshold, iou_threshold=iou_threshold)
             torn = as_json and sys.stdout.isatty()  # by the lines
-            results = tracked(concurrent_map(work, files, CONCURRENCY), len(files), "Detecting", hidden=torn)
+            results = tracked(concurrent_map(work, files, concurrency), len(files), "Detecting", hidden=torn)
             _report(chain(missing, results), as_json, tally)
     except ServerUnavailable as error:
         leave(COMMAND, f"{error}; {tally.done} of {len(files)} done" if tally.begun else str(error))
@@ -128,6 +156,40 @@ def main(
     except KeyboardInterrupt:
         leave(COMMAND, "interrupted", INTERRUPTED)
     raise typer.Exit(1 if tally.failed else 0)
+
+
+def _detect_into(
+    folder: Path,
+    file_format: Literal["jsonl", "parquet"],
+    places: list[str],
+    detector: Detector,
+    concurrency: int,
+    patience: float,
+    thresholds: dict[str, float | None],
+) -> NoReturn:
+    """Detect on very many files, and keep the results in a folder."""
+    from triton_yolo.clients.bulk.results import KINDS, REFUSED  # needs locks, which not every system has
+    from triton_yolo.clients.bulk.run import detect_all
+
+    options: Any = {**thresholds, "suffixes": DETECTED, "concurrency": concurrency, "patience": patience}
+    try:
+        with detector, KINDS[file_format](folder, thresholds) as results:
+            before = results.done + results.refused
+            if before:
+                typer.echo(f"{before} files are done already", err=True)
+            detector.labels()  # says at once if there is no server
+            with counted("Detecting", lambda: f"{results.done} done, {results.refused} refused"):
+                deque(detect_all(detector, places, results, **options), maxlen=0)
+    except TritonYoloError as error:
+        leave(COMMAND, f"{error}; what is done is kept: call the same again to go on")
+    except OSError as error:
+        leave(COMMAND, f"cannot write to {error.filename or folder}: {error.strerror}; call the same again to go on")
+    except KeyboardInterrupt:
+        leave(COMMAND, "interrupted; what is done is kept: call the same again to go on", INTERRUPTED)
+    typer.echo(f"{folder}: {results.done} done, {results.refused} refused")
+    if results.refused:
+        typer.echo(f"{folder / REFUSED} says which were refused, and why", err=True)
+    raise typer.Exit(1 if results.refused else 0)
 
 
 def _why(reason: str) -> str:

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from triton_yolo.cli.exits import INTERRUPTED, leave
 from triton_yolo.clients.errors import DetectionError
+from triton_yolo.clients.stream.addresses import host_and_port
 from triton_yolo.clients.stream.aside import AsideHandler
 from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.clients.stream.line import Line, line_of, read_line
@@ -24,6 +25,7 @@ from triton_yolo.clients.stream.run import run
 from triton_yolo.clients.stream.sinks import make_sink
 from triton_yolo.clients.stream.sinks.base import Sink
 from triton_yolo.clients.stream.sinks.json_lines import JsonLines
+from triton_yolo.clients.stream.sinks.settings import PageSettings
 from triton_yolo.clients.stream.sources import FORMS
 from triton_yolo.files import write_whole
 
@@ -34,6 +36,14 @@ FAILED, UNBALANCED = 1, 3
 def _schema(wanted: bool) -> None:
     if wanted:
         typer.echo(dumps(Line.model_json_schema(), indent=2))
+        raise typer.Exit
+
+
+def _messages(wanted: bool) -> None:
+    if wanted:
+        from triton_yolo.clients.stream.sinks.mqtt.messages import schema
+
+        typer.echo(dumps(schema(), indent=2))
         raise typer.Exit
 
 
@@ -65,13 +75,23 @@ def main(
         float | None,
         typer.Option(metavar="MS", min=0.001, help="Milliseconds from capture after which a frame is late; 500."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each frame.")] = False,
+    page: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Show the line in a browser, such as at 127.0.0.1:8080."),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print a line of JSON for each frame, and for each board of several frames.")
+    ] = False,
     report: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the report here at the end.")] = None,
     control: Annotated[
         Path | None, typer.Option(metavar="SOCKET", help="Take commands here: cameras that come and go, the report.")
     ] = None,
     _: Annotated[
         bool, typer.Option("--schema", callback=_schema, is_eager=True, help="Print the JSON Schema of a line's file.")
+    ] = False,
+    __: Annotated[
+        bool,
+        typer.Option("--messages", callback=_messages, is_eager=True, help="Print the JSON Schema of MQTT messages."),
     ] = False,
 ) -> None:
     """Inspect what a line of cameras captures; every frame gets a verdict, and all of them are accounted for.
@@ -88,8 +108,9 @@ def main(
         leave(COMMAND, f"--report {report} is a folder: name a file")
     try:
         wanted, read_again = _line(line, camera or [], fps, given)
-        sinks: list[Sink] = [JsonLines(os.dup(1))] if json else []
-        sinks += [make_sink(settings, wanted) for settings in wanted.sinks]
+        sinks: list[Sink] = [JsonLines(os.dup(1), wanted.verdict.boards != "frame")] if json else []
+        pages = [PageSettings(kind="page", listen=_address(page))] if page is not None else []
+        sinks += [make_sink(settings, wanted) for settings in (*pages, *wanted.sinks)]
         stream = run(wanted, sinks, seconds=seconds, control=control, shown=True, read_again=read_again)
     except (LineError, DetectionError) as error:
         said.flush()
@@ -109,6 +130,19 @@ def main(
         leave(COMMAND, f"the account does not balance: {stream.unbalanced}", UNBALANCED)
     if stream.failed:
         leave(COMMAND, f"failed: {', '.join(stream.failed)}", FAILED)
+
+
+def _address(text: str) -> str:
+    """Return what --page says.
+
+    Raises:
+        LineError: it is no HOST:PORT.
+    """
+    try:
+        host_and_port(text)
+    except LineError as error:
+        raise LineError(f"--page {error}") from None
+    return text
 
 
 def _line(file: Path | None, uris: list[str], fps: float | None, given: dict[str, Any]) -> tuple[Line, Any]:

@@ -314,11 +314,12 @@ class Collector:
         return True
 
     async def _ask(self, parcel: Parcel, seconds: float) -> None:
+        sent = time.monotonic_ns()
         try:
             answer = await asyncio.wait_for(self._infer(parcel), seconds + GRACE)
             parcel.count(self.statistics)
             for frame, detections in zip(parcel.frames, answer, strict=True):
-                self._answered(frame, detections, parcel.age)
+                self._answered(frame, detections, sent, parcel.age)
         except Exception as error:
             self._fail(parcel.frames, error)
         finally:
@@ -419,12 +420,12 @@ class Collector:
         self.away, self._probe = "", None
         self._awake.set()
 
-    def _answered(self, frame: Frame, detections: Detections, age: int) -> None:
+    def _answered(self, frame: Frame, detections: Detections, sent: int, age: int) -> None:
         latency = time.monotonic_ns() - frame.capture.monotonic_ns
         if self._is_late(frame):
             self._release(frame, Reason.LATE)
         else:
-            self._release(frame, None, "", latency / 1e6, detections, age)
+            self._release(frame, None, "", latency / 1e6, detections, sent, age)
 
     def _release(
         self,
@@ -433,6 +434,7 @@ class Collector:
         words: str = "",
         latency_ms: float | None = None,
         detections: Detections | None = None,
+        sent: int = 0,
         age: int = 0,
     ) -> None:
         """Pass a frame's result on, and give its slot back once nobody needs it."""
@@ -449,6 +451,7 @@ class Collector:
             (capture.height, capture.width) if capture.height else None,
             latency_ms,
             detections,
+            sent,
             age,
         )
         loop = asyncio.get_running_loop()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from triton_yolo.clients.stream.verdict import FrameVerdict
+from triton_yolo.clients.stream.verdict import BoardVerdict, FrameVerdict
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,4 +55,4 @@ class LineStatus:
     report: Mapping[str, Any]
 
 
-Event = FrameVerdict | Picture | CameraStatus | LineStatus
+Event = FrameVerdict | BoardVerdict | Picture | CameraStatus | LineStatus

@@ -133,6 +133,7 @@ class Result:
         size: height and width of the picture in pixels; None where it is not known, as of files.
         latency_ms: time from capture to answer, in milliseconds; None where there is no answer.
         detections: what was found; None unless it was inspected.
+        sent_ns: when its request was sent, by the clock of ``time.monotonic_ns``; 0 unless it was inspected.
         age: how many frames of the camera before this one they were found, since nothing has changed; 0 in this one.
     """
 
@@ -145,4 +146,5 @@ class Result:
     size: tuple[int, int] | None = None
     latency_ms: float | None = None
     detections: Detections | None = None
+    sent_ns: int = 0
     age: int = 0

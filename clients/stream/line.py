@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from triton_yolo.clients.stream.errors import LineError, SourceError
+from triton_yolo.clients.stream.rules import VerdictSettings
 from triton_yolo.clients.stream.sinks.settings import SinkSettings
 from triton_yolo.clients.stream.sources import kind_of
 from triton_yolo.clients.stream.sources.options import size_of
@@ -93,6 +94,7 @@ class Line(Strict):
         slots: slots of each camera in the ring.
         huge_pages: ask for pages of 2 MiB for the ring.
         score_threshold: lowest score to report, 0..1; the server's default if None.
+        verdict: the rules by which detections become verdicts.
         sinks: where verdicts go, beside what the command line says.
         cameras: the cameras.
     """
@@ -107,8 +109,17 @@ class Line(Strict):
     slots: int = Field(default=8, ge=3, le=1024)
     huge_pages: bool = False
     score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    verdict: VerdictSettings = VerdictSettings()
     sinks: tuple[SinkSettings, ...] = ()
     cameras: tuple[CameraConfig, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _rules_name_cameras(self) -> Line:
+        names = {camera.name for camera in self.cameras}
+        for place, rule in enumerate(self.verdict.rules):
+            if unknown := [name for name in rule.cameras if name not in names]:
+                raise ValueError(f"verdict.rules[{place}].cameras: there is no camera {', '.join(unknown)}")
+        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> Line:
@@ -198,12 +209,30 @@ def checked(content: dict[str, Any], source: str) -> Line:
         where = _place(first["loc"])
         words = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            known = TileSettings if "tiles" in first["loc"] else CameraConfig if len(first["loc"]) > 1 else Line
-            words = f"unknown key; there are {', '.join(known.model_fields)}"
+            words = f"unknown key; there are {', '.join(_keys(first['loc'][:-1]))}"
+        elif first["type"] == "union_tag_not_found":
+            words = "the key 'kind' is missing"
         more = f" (and {len(others)} more)" if others else ""
         raise LineError(": ".join(part for part in (source, where, words) if part) + more) from None
 
 
+def _keys(location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that there are at a place of a line's file."""
+    node = schema = Line.model_json_schema()
+    for part in ("", *location):
+        if isinstance(part, int):
+            node = node["items"]
+        elif part in node.get("properties", {}):
+            node = node["properties"][part]
+        elif "discriminator" in node:
+            node = {"$ref": node["discriminator"]["mapping"][part]}
+        while not {"$ref", "anyOf"}.isdisjoint(node):
+            node = schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node["anyOf"][0]
+    return list(node.get("properties", {}))
+
+
 def _place(location: tuple[int | str, ...]) -> str:
     """Return where something stands, such as cameras[1].fps."""
+    if location[:1] == ("sinks",) and len(location) > 3:
+        location = (*location[:2], *location[3:])  # without the kind, which pydantic names there
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")

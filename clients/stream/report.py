@@ -50,7 +50,7 @@ def report(cameras: Cameras, collector: Collector, sinks: Iterable[Sink], second
         "seconds": round(seconds, 3),
         "frames_per_second": round(total.answered / seconds, 2) if seconds else None,
     }
-    places = [{"kind": sink.kind, "missed": sink.missed, **sink.status()} for sink in sinks]
+    places = [{"kind": sink.kind, "missed": sink.missed, "queued": sink.queued, **sink.status()} for sink in sinks]
     return {"cameras": rows, "total": whole, "sinks": places}
 
 

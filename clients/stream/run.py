@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,18 @@ from triton_yolo.clients.stream.control import Control
 from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.clients.stream.events import CameraStatus, Event, LineStatus
 from triton_yolo.clients.stream.frames import Frame, Result
+from triton_yolo.clients.stream.judge import Judge
 from triton_yolo.clients.stream.line import Line, TileSettings, checked
 from triton_yolo.clients.stream.pictures import Pictures
 from triton_yolo.clients.stream.report import report
 from triton_yolo.clients.stream.sinks.base import Sink
 from triton_yolo.clients.stream.tiles_carrier import TilesCarrier
-from triton_yolo.clients.stream.verdict import Judge
+from triton_yolo.clients.stream.verdict import BoardVerdict, FrameVerdict
 from triton_yolo.clients.stream.view import View
 
 TIMEOUT = 30.0  # seconds, of requests beside inference
 STATUS_SECONDS = 1.0  # between two events that say how the line is
+DUE_SECONDS = 0.1  # between two looks for boards whose frames do not come
 REGISTER_SECONDS = 5.0  # for the server to take notice of a ring, and to forget it
 
 logger = logging.getLogger(__name__)
@@ -63,7 +65,10 @@ class Stream:
         self._start = time.monotonic()
         self._jobs: set[asyncio.Task[None]] = set()
         self._reading = asyncio.Lock()
-        self._judge = Judge()
+        self._judge = Judge(line.verdict)
+        self._judged: dict[tuple[str, int], FrameVerdict] = {}  # by camera and number, of frames whose turn is to come
+        for sink in sinks:
+            sink.trigger = self._judge.trigger
         self._states: dict[str, CameraStatus] = {}
 
     async def run(self, seconds: float | None, control: Path | None, shown: bool) -> None:
@@ -81,7 +86,7 @@ class Stream:
         line = self._line
         loop = asyncio.get_running_loop()
         async with AsyncDetector(line.url, timeout=TIMEOUT) as detector:
-            await detector.labels("detect_frames")  # fails here where no server answers
+            _check_classes(line, await detector.labels("detect_frames"))  # fails here where no server answers
             registrar = connect(detector.address, REGISTER_SECONDS)
             await asyncio.to_thread(_clear, registrar)
             self._cameras = Cameras(line.name, line.slots, line.huge_pages, self._changed)
@@ -109,8 +114,10 @@ class Stream:
                     self._job(self._show())
                 if self._sinks:
                     self._job(self._tell())
+                    self._job(self._look())
                 await self._collector.run()
                 self._tell_states()
+                self._put_boards(self._judge.finish())
                 await asyncio.gather(*(asyncio.to_thread(sink.close) for sink in self._sinks))
                 self.report = self._report()
                 self.table = self._view.table(whole=True)
@@ -140,14 +147,25 @@ class Stream:
         return report(self._cameras, self._collector, self._sinks, time.monotonic() - self._start)
 
     def _emit(self, result: Result) -> None:
-        self._put(self._judge.frame(result))
+        if self._sinks:
+            verdict = self._judged.pop((result.camera, result.number), None) or self._judge.frame(result)
+            self._put(verdict)
+            self._put_boards(self._judge.boards(verdict))
+
+    def _put_boards(self, verdicts: Iterable[BoardVerdict]) -> None:
+        for verdict in verdicts:
+            self._put(verdict)
 
     def _put(self, event: Event) -> None:
         for sink in self._sinks:
             sink.put(event)
 
     def _picture(self, frame: Frame, result: Result, done: Callable[[], None]) -> bool:
-        return bool(self._sinks) and self._pictures.take(frame, self._judge.frame(result), done)
+        if not self._sinks:
+            return False
+        self._judge.see(frame)
+        verdict = self._judged[result.camera, result.number] = self._judge.frame(result)
+        return self._pictures.take(frame, verdict, done)
 
     def _changed(self) -> None:
         self._collector.wake()
@@ -160,6 +178,8 @@ class Stream:
             if self._states.get(camera.name) != status:
                 self._states[camera.name] = status
                 self._put(status)
+                captured = camera.captured
+                self._put_boards(self._judge.changed(camera.name, camera.state, camera.trouble, captured))
 
     async def _tell(self) -> None:
         """Tell the sinks how the line is."""
@@ -167,6 +187,12 @@ class Stream:
             self._tell_states()
             self._put(LineStatus(self._collector.away, self._report()))
             await asyncio.sleep(STATUS_SECONDS)
+
+    async def _look(self) -> None:
+        """Tell the sinks of boards whose frames do not come."""
+        while True:
+            self._put_boards(self._judge.due())
+            await asyncio.sleep(DUE_SECONDS)
 
     def _job(self, work: Any) -> None:
         job = asyncio.ensure_future(work)
@@ -230,6 +256,20 @@ class Stream:
         else:
             raise LineError("send add with a camera, remove with a name, or report")
         return {"ok": True}
+
+
+def _check_classes(line: Line, labels: Sequence[str]) -> None:
+    """Refuse rules for classes that the server does not know, since nothing would ever fail by them.
+
+    Raises:
+        LineError: there is one.
+    """
+    for place, rule in enumerate(line.verdict.rules):
+        if unknown := [name for name in rule.classes if name not in labels]:
+            raise LineError(
+                f"verdict.rules[{place}].classes: the server has no class {', '.join(unknown)}; it has "
+                f"{', '.join(labels)}"
+            )
 
 
 def _clear(registrar: Protocol) -> None:

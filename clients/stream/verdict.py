@@ -1,4 +1,4 @@
-"""What results mean: pass, fail or not inspected, for each frame."""
+"""What results mean: pass, fail or not inspected, for each frame and each board."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from triton_yolo.clients.detections import Detections
-from triton_yolo.clients.stream.frames import Result, ResultState
+from triton_yolo.clients.stream.frames import Result
 
 
 class Verdict(str, Enum):
@@ -25,7 +25,7 @@ class FrameVerdict:
         result: what became of the frame.
         verdict: the verdict.
         why: the reason in words; empty for a pass.
-        defects: those of its detections that are defects; None unless it was inspected.
+        defects: those of its detections that are defects by the line's rules; None unless it was inspected.
     """
 
     result: Result
@@ -34,13 +34,33 @@ class FrameVerdict:
     defects: Detections | None = None
 
 
-class Judge:
-    """Turns results into verdicts by the line's rules."""
+@dataclass(frozen=True)
+class BoardVerdict:
+    """The verdict on a board, as one camera sees it; it comes behind those on the board's frames.
 
-    def frame(self, result: Result) -> FrameVerdict:
-        """Return the verdict on one frame: without rules, whatever is detected is a defect."""
-        if result.state != ResultState.INSPECTED or result.detections is None:
-            return FrameVerdict(result, Verdict.NOT_INSPECTED, result.reason or result.state.value)
-        if len(result.detections):
-            return FrameVerdict(result, Verdict.FAIL, f"{len(result.detections)} defects", result.detections)
-        return FrameVerdict(result, Verdict.PASS, "", result.detections)
+    Attributes:
+        camera: name of the camera.
+        board: number of the board among those of its camera, from 1 on without a gap.
+        verdict: the verdict.
+        why: the reason in words; empty for a pass.
+        frames: how many of its frames were captured.
+        inspected: how many of those were inspected.
+        defects: the most defects that one of its frames shows; 0 unless the board has failed.
+        worst: class name and score of the defect with the highest score, of the rules that the board has failed by;
+            None unless it has failed.
+        numbers: numbers of its first and of its last frame; None if there was none.
+        first_ns: time of capture of its first frame since 1970, in nanoseconds; 0 if that is not known.
+        last_ns: the same of its last frame.
+    """
+
+    camera: str
+    board: int
+    verdict: Verdict
+    why: str = ""
+    frames: int = 0
+    inspected: int = 0
+    defects: int = 0
+    worst: tuple[str, float] | None = None
+    numbers: tuple[int, int] | None = None
+    first_ns: int = 0
+    last_ns: int = 0

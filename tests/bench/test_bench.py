@@ -30,7 +30,7 @@ def image() -> bytes:
 
 def test_the_loop_without_a_server_finds_what_the_server_finds(server: TritonServer, image: bytes) -> None:
     stages = Stages(REPOSITORY, server.proved()["yolo"].arithmetic)
-    (pixels,), (size,) = stages.decode(stages.decoder(1, 1), [np.frombuffer(image, np.uint8)])
+    (pixels,), (size,) = stages.decode(stages.decoder(1), [np.frombuffer(image, np.uint8)])
     request = stages.network(1, 1).create_infer_request()
     request.infer({0: ov.Tensor(pixels[None], shared_memory=True)})
     number, boxes, scores, classes = stages.detect(request.get_output_tensor(0).data, size)

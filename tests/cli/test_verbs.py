@@ -41,3 +41,11 @@ def test_the_help_fits_the_terminal(verb: str, columns: int) -> None:
     assert max(map(len, result.stdout.splitlines())) <= columns
     assert not re.search(r"<bool>|<str>|<int range>", result.stdout)
     assert str(ROOT) not in result.stdout
+
+
+def test_the_measurements_of_a_checkout_are_below_bench() -> None:
+    result = triton_yolo("bench", "copies", "-h")
+    assert result.returncode == 0, result.stderr
+    assert "Usage: triton-yolo bench copies [OPTIONS]" in result.stdout
+    assert "Usage: triton-yolo bench [OPTIONS]" in triton_yolo("bench", "-h").stdout
+    assert triton_yolo("bench", "nothing").returncode == 2

@@ -16,10 +16,10 @@ from tests.containers.engine import Engine, NoEngine, unavailable
 from tests.containers.project import STAND_INS, Project, copy_checkout
 from tests.support.compose import compose_command
 
-# What the images of python and nvcr.io have that deploy/ needs, and what stands in for Prometheus and nginx, which
-# have to be newer than Debian 12's for what is configured.
+# What the images of python and nvcr.io have that deploy/ needs, and what stands in for Prometheus, nginx and mosquitto,
+# which have to be newer than Debian 12's for what is configured.
 DEBIAN = "python3,python3-pip,libpython3.11,libstdc++6,passwd,curl,ca-certificates,libb64-0d"
-TESTING = "prometheus,nginx-light"
+TESTING = "prometheus,nginx-light,mosquitto"
 TENSORRT = (11, 2, 1)
 LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
 

@@ -40,6 +40,8 @@ class Project:
         self.engine, self.checkout = engine, checkout
         self.addresses, more = free_addresses(), free_addresses()
         self.prometheus, self.https, self.grpcs = more.http, free_addresses().http, more.metrics
+        plant = free_addresses()
+        self.page, self.mqtt = plant.http, plant.grpc
         self.name = "containers"
         self.environment = {
             **engine.environment,
@@ -52,6 +54,8 @@ class Project:
             "GRAFANA_PORT": str(more.grpc),
             "HTTPS_PORT": str(self.https),
             "GRPCS_PORT": str(self.grpcs),
+            "PAGE_PORT": str(self.page),
+            "MQTT_PORT": str(self.mqtt),
             **settings,
         }
 

@@ -27,9 +27,9 @@ def measured() -> Iterator[MeasuredServer]:
         yield running
 
 
-def tool(name: str, package: str) -> str:
-    """The path of a program; skips the test where it is not installed."""
-    found = shutil.which(name)
+def tool(name: str, package: str, folder: Path | None = None) -> str:
+    """The path of a program, on PATH or in a folder; skips the test where it is not installed."""
+    found = shutil.which(name, path=folder)
     if found is None:
         pytest.skip(f"{name} is not installed: {package}")
     return found

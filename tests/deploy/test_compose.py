@@ -27,6 +27,7 @@ PROFILES = {
     "perf": {"build", "triton", "perf"},
     "tls": {"build", "triton", "proxy"},
     "cpu": {"triton-cpu"},
+    "line": {"line", "mosquitto", "plc"},
 }
 Service = dict[str, Any]
 
@@ -92,7 +93,7 @@ def test_without_a_profile_there_is_a_gpu() -> None:
 
 def test_ports_are_on_this_machine_alone(services: dict[str, Service]) -> None:
     ports = [port for service in services.values() for port in service.get("ports", [])]
-    assert len(ports) == 10
+    assert len(ports) == 12
     assert all(port["host_ip"] == "127.0.0.1" for port in ports), ports
 
 
@@ -118,6 +119,8 @@ def test_files_of_the_checkout_are_mounted_read_only_and_are_there(services: dic
         ("prometheus", "/prometheus"),
         ("grafana", "/var/lib/grafana"),
         ("perf", "/out"),
+        ("line", "/data"),
+        ("mosquitto", "/mosquitto/data"),
     }
 
 

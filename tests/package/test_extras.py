@@ -12,12 +12,13 @@ from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
 from tests.support.imports import DECLARED, PROJECT, closure, declared, missing, third_party
-from triton_yolo.cli.main import GPU_PACKAGES, VERBS, missing_packages
+from triton_yolo.cli.main import EXTRAS, VERBS, missing_packages
+from triton_yolo.clients.stream import sinks
 from triton_yolo.clients.stream.sources import KINDS
 
 # Imported where something is asked for that the verb's extra does not stand for.
 ELSEWHERE = {
-    *GPU_PACKAGES,
+    *EXTRAS,
     "triton_python_backend_utils",  # in Triton's own processes
 }
 
@@ -48,6 +49,14 @@ def test_the_client_loads_without_an_extra(module: str) -> None:
 def test_a_source_of_frames_loads_with_the_extra_for_streams(kind: str) -> None:
     for module in (f"triton_yolo.clients.stream.sources.{KINDS[kind][0]}", "triton_yolo.clients.stream.camera"):
         assert not missing(third_party(module, inner=False), closure([f"{PROJECT}[stream]"]))
+
+
+@pytest.mark.parametrize("kind", sinks.KINDS)
+def test_a_sink_loads_with_its_extra(kind: str) -> None:
+    extra = sinks.EXTRAS.get(kind, "stream")
+    assert not missing(
+        third_party(f"{sinks.__name__}.{sinks.KINDS[kind][0]}", inner=False), closure([f"{PROJECT}[{extra}]"])
+    )
 
 
 def test_the_server_loads_its_runtimes_with_its_extra() -> None:

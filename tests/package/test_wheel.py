@@ -71,6 +71,12 @@ def test_a_wheel_has_the_model_repository_and_nothing_that_is_built(built: Built
     assert not [name for name in content(built.wheel) if "__pycache__" in name]
 
 
+def test_a_wheel_has_the_files_of_the_line_s_page(built: Built) -> None:
+    files = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("clients/stream/sinks/page/static/*")}
+    assert {"clients/stream/sinks/page/static/index.html", "clients/stream/sinks/page/static/main.js"} <= files
+    assert {f"triton_yolo/{name}" for name in files} <= set(content(built.wheel))
+
+
 def test_an_sdist_builds_the_same_wheel(built: Built) -> None:
     assert content(built.wheel_of_sdist) == content(built.wheel)
 

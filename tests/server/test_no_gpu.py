@@ -13,7 +13,7 @@ from tests.conftest import REPOSITORY
 from triton_yolo.repository import read_config
 from triton_yolo.server import gpu_selection
 from triton_yolo.server.errors import ServerError
-from triton_yolo.server.gpu_selection import Gpu, find_gpu
+from triton_yolo.server.gpu_selection import Gpu, find_gpu, find_gpus
 from triton_yolo.server.repository import compose
 
 
@@ -35,14 +35,11 @@ def test_a_gpu_that_is_not_there_is_one_line_and_status_2(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (
-            ["--gpu", "all"],
-            "--gpu all: one server uses one GPU. Start a server for each, on ports of its own: --gpu 0; ",
-        ),
         (["--gpu", "0", "--device", "cpu"], "--gpu 0 and --device cpu contradict each other"),
+        (["--gpu", "all", "--device", "cpu"], "--gpu all and --device cpu contradict each other"),
     ],
 )
-def test_what_is_no_one_gpu_is_refused(arguments: list[str], complaint: str, tmp_path: Path) -> None:
+def test_a_gpu_and_the_cpu_at_once_are_refused(arguments: list[str], complaint: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "triton_yolo", "serve", *arguments], cwd=tmp_path, capture_output=True, text=True
     )
@@ -58,6 +55,18 @@ def test_a_gpu_is_named_by_number_or_uuid(monkeypatch: pytest.MonkeyPatch) -> No
     for wanted, why in (("2", "none"), ("GPU-", "none"), ("GPU-1234", "none")):
         with pytest.raises(ServerError, match=f"--gpu {wanted} is {why} of the GPUs here: 0 .GPU-2e5c5773-4166, one"):
             find_gpu(wanted)
+
+
+def test_several_gpus_are_all_or_those_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = [Gpu(number, f"GPU-{number}e5c5773", "one") for number in range(3)]
+    monkeypatch.setattr(gpu_selection, "_gpus", lambda: there)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [gpu_selection.PROVIDER])
+    assert find_gpus("all") == there
+    assert find_gpus("2,GPU-0e5c") == [there[2], there[0]]
+    with pytest.raises(ServerError, match="--gpu 1,1 names a GPU twice"):
+        find_gpus("1,1")
+    with pytest.raises(ServerError, match="--gpu 7 is none of the GPUs here"):
+        find_gpus("0,7")
 
 
 def test_clients_are_told_which_gpu_it_is(tmp_path: Path) -> None:

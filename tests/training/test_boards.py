@@ -243,6 +243,11 @@ def test_a_line_moves_its_boxes_with_the_boards() -> None:
         assert (frame.boxes <= [640, 480, 640, 480]).all()
 
 
+def test_a_line_has_as_many_defects_on_each_board_as_are_asked_for_over_and_over() -> None:
+    line = Line(8, 640, 480, boards=5, still_frames=1, moving_frames=0, defects=[0, 3])
+    assert [len(next(line).boxes) for _ in range(6)] == [0, 3, 0, 3, 0, 0]
+
+
 def test_a_line_is_the_same_for_the_same_seed() -> None:
     pairs = zip(*(Line(9, 160, 120, boards=1) for _ in range(2)), strict=True)
     for _, (a, b) in zip(range(3), pairs, strict=False):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -65,7 +65,7 @@ class Line:
         still_frames: int = 30,
         moving_frames: int = 20,
         noise: float = 2.0,
-        defects: int | None = None,
+        defects: int | Sequence[int] | None = None,
     ) -> None:
         """Draw the boards, which takes about half a second each.
 
@@ -78,7 +78,7 @@ class Line:
             still_frames: how many frames a board stands.
             moving_frames: how many frames the belt moves between two boards.
             noise: deviation of the sensor's noise, in grey levels.
-            defects: as in draw_board, for each board.
+            defects: as in draw_board, for each board; or how many the first, the second and so on have, over and over.
 
         Raises:
             ValueError: a number is out of range.
@@ -101,7 +101,7 @@ class Line:
         self._light = np.clip(np.round(field * 128), 0, 255).astype(np.uint8)
         self._index = 0
 
-    def _draw_strip(self, look: Look, defects: int | None) -> None:
+    def _draw_strip(self, look: Look, defects: int | Sequence[int] | None) -> None:
         """Draw belt and boards. The first board is there twice, so that a cut never has to wrap around."""
         rng, width, height, scale = self._rng, self.width, self.height, self._scale
         margin = round(BORDER * min(width, height))
@@ -117,7 +117,8 @@ class Line:
         colours = int(rng.integers(1 << 32))
         boxes, classes = [], []
         for k in range(self.boards):
-            masks = add_defects(rng, canvas, look, defects)
+            mine = defects[k % len(defects)] if isinstance(defects, Sequence) else defects
+            masks = add_defects(rng, canvas, look, mine)
             picture = self._picture(canvas, masks.defective, look, colours)
             self._lay(strip[:, k * width : (k + 1) * width], picture, margin, look)
             for defect in masks.defects:

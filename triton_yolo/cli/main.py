@@ -21,6 +21,7 @@ VERBS = {
     "detect": ("triton_yolo.clients.commands.detect", "draw", "Detect on image files through a running server."),
     "evaluate": ("triton_yolo.clients.commands.evaluate", "evaluate", "Measure the server's mAP on labelled images."),
     "stream": ("triton_yolo.clients.commands.stream", "stream", "Inspect what a line of cameras captures."),
+    "log": ("triton_yolo.clients.commands.log", "stream", "Say which boards of a line failed, when and why."),
     "serve": ("triton_yolo.server.serve", "server", "Serve a model repository, on the CPU or on a GPU."),
     "demo": ("triton_yolo.server.demo", "server", "Start a server, detect on drawn circuit boards, draw the result."),
     "export": ("triton_yolo.export.command", "export", "Make a model repository out of a YOLO's ONNX."),
@@ -30,8 +31,7 @@ VERBS = {
     "boards": ("triton_yolo.boards.command", "draw", "Draw circuit boards with known defects."),
     "bench": ("bench.__main__", "server", "Measure the server here; part of a checkout."),
 }
-PARTS = {"bench": {"tiles": "bench.tiles.__main__"}}  # of a verb, by the word behind it
-GPU_PACKAGES = ("cuda",)  # what --device gpu needs beside what its verb needs
+EXTRAS = {"cuda": "gpu", "fsspec": "bulk", "pyarrow": "bulk"}  # what options need beside what their verb needs
 CHECKOUT = Path(__file__).resolve().parents[2]  # if it is one
 
 
@@ -49,15 +49,24 @@ class Verbs(TyperGroup):
         """Import the module of a verb, and return its command; None where there is no such verb."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        if cmd_name == "bench":
+        return self._command(cmd_name, VERBS[cmd_name][0])
+
+    def _command(self, verb: str, module: str) -> Any:
+        if verb == "bench" and str(CHECKOUT) not in sys.path:
             sys.path.insert(0, str(CHECKOUT))
-        return _command(cmd_name, VERBS[cmd_name][0])
+        with missing_packages(verb):
+            function = import_module(module).main
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+        app.command(verb, cls=Command, context_settings=CONTEXT)(missing_packages(verb)(function))
+        return typer.main.get_command(app)
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
-        """Return name, command and arguments, also of a part of bench that is a word behind it: ``bench tiles``."""
-        if len(args) > 1 and args[0] in self.list_commands(ctx) and args[1] in PARTS.get(args[0], {}):
-            sys.path.insert(0, str(CHECKOUT))
-            return f"{args[0]} {args[1]}", _command(args[0], PARTS[args[0]][args[1]]), args[2:]
+        """Take ``bench NAME`` for the measurement of that name, ``bench`` with options for that of the server."""
+        if args[0] == "bench" and len(args) > 1 and args[1] in measurements():
+            module = f"bench.{args[1].replace('-', '_')}"
+            if (CHECKOUT / "bench" / args[1]).is_dir():
+                module += ".__main__"
+            return f"bench {args[1]}", self._command("bench", module), args[2:]
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
@@ -66,13 +75,12 @@ class Verbs(TyperGroup):
             formatter.write_dl([(verb, VERBS[verb][2]) for verb in self.list_commands(ctx)])
 
 
-def _command(verb: str, module: str) -> Any:
-    """Return the command that a module's main() is."""
-    with missing_packages(verb):
-        function = import_module(module).main
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command(verb, cls=Command, context_settings=CONTEXT)(missing_packages(verb)(function))
-    return typer.main.get_command(app)
+def measurements() -> list[str]:
+    """Return the names of the checkout's measurements, which are command lines of their own."""
+    files = [*(CHECKOUT / "bench").glob("*.py"), *(CHECKOUT / "bench").glob("*/__main__.py")]
+    commands = [file for file in files if file.read_text().startswith('"""Command line:') and file.parent.name]
+    names = (file.stem if file.name != "__main__.py" else file.parent.name for file in commands)
+    return sorted(name for name in names if name != "bench")
 
 
 def install_command(extra: str) -> str:
@@ -101,7 +109,7 @@ def missing_packages(verb: str) -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         if package in ("", "triton_yolo", "bench"):
             raise
-        extra = "gpu" if package in GPU_PACKAGES else VERBS[verb][1]
+        extra = EXTRAS.get(package, VERBS[verb][1])
         leave(f"triton-yolo {verb}", f"{package} is not installed: {install_command(extra)}")
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TextColumn
 
 INTERVAL = 15.0  # seconds between two lines, and before the first one: what is short shows none
 
@@ -83,6 +83,40 @@ def working(description: str) -> Iterator[None]:
         else _lines(lambda: f"{description}: {time.monotonic() - start:.0f} s so far")
     ):
         yield
+
+
+@contextlib.contextmanager
+def counted(description: str, text: Callable[[], str]) -> Iterator[None]:
+    """Show how far something is whose end is not known.
+
+    Args:
+        description: what is being done.
+        text: says how far it is.
+    """
+    console, start = Console(stderr=True), time.monotonic()
+
+    def line() -> str:
+        return f"{description}: {text()}, {time.monotonic() - start:.0f} s so far"
+
+    if not console.is_terminal:
+        with _lines(line):
+            yield
+        return
+    with Progress(TextColumn("{task.description}"), console=console, transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task(line(), total=None)
+        end = threading.Event()
+
+        def refresh() -> None:
+            while not end.wait(0.5):
+                bar.update(task, description=line())
+
+        thread = threading.Thread(target=refresh, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            end.set()
+            thread.join()
 
 
 @contextlib.contextmanager

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 # Kind: module, class.
 KINDS: dict[str, tuple[str, str]] = {
     "json": ("json_lines", "JsonFile"),
+    "log": ("log.sink", "Log"),
+    "metrics": ("metrics.sink", "Metrics"),
+    "modbus": ("modbus.sink", "Modbus"),
+    "mqtt": ("mqtt.sink", "Mqtt"),
+    "opcua": ("opcua.sink", "OpcUa"),
+    "page": ("page.sink", "Page"),
+    "records": ("records.sink", "Records"),
 }
+# What installs the packages of a kind, where "stream" does not.
+EXTRAS = {"metrics": "plant", "modbus": "plant", "mqtt": "plant", "opcua": "opcua"}
 
 
 def make_sink(settings: SinkSettings, line: Line) -> Sink:
@@ -35,7 +44,8 @@ def make_sink(settings: SinkSettings, line: Line) -> Sink:
     try:
         found: type[Sink] = getattr(import_module(f"{__name__}.{module}"), name)
     except ModuleNotFoundError as error:
+        extra = EXTRAS.get(settings.kind, "stream")
         raise LineError(
-            f"the sink {settings.kind} needs the package {error.name}: pip install 'triton-yolo[stream]'"
+            f"the sink {settings.kind} needs the package {error.name}: pip install 'triton-yolo[{extra}]'"
         ) from None
     return found.of(settings, line)

@@ -7,6 +7,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from triton_yolo.clients.stream.events import Event, Picture
@@ -27,11 +28,12 @@ class Sink(ABC):
         period: seconds between two calls of ``tick``; 0 for none.
         missed: events that it did not take, since its queue was full or it failed. Pictures are not counted: those
             that find the queue full are left out.
+        trigger: ``Judge.trigger`` of the line, for sinks that are told of boards; does nothing before the line runs.
     """
 
     kind: ClassVar[str]
     events: ClassVar[tuple[type[Event], ...]] = (FrameVerdict,)
-    period: ClassVar[float] = 0.0
+    period: float = 0.0
 
     def __init__(self, room: int = 10_000, pictures: int = 8) -> None:
         """Prepare, and begin: what a subclass needs is set before this is called.
@@ -41,6 +43,7 @@ class Sink(ABC):
             pictures: how many pictures may wait.
         """
         self.missed = 0
+        self.trigger: Callable[[str | None], dict[str, int]] = lambda camera: {}
         self._room, self._queue = room, deque[Event]()
         self._picture_room, self._pictures = pictures, 0
         self._told, self._closing, self._closed, self._writes = threading.Condition(), False, False, False
@@ -97,7 +100,11 @@ class Sink(ABC):
         """Let go of what the sink holds, in the sink's thread, after the last event; errors are those of ``write``."""
 
     def status(self) -> dict[str, Any]:
-        """Return what reports say of it beside kind and missed, ready for JSON; may be called in any thread."""
+        """Return what reports say of it beside kind, missed and queued, ready for JSON; may be called in any thread.
+
+        Some keys mean the same for all sinks: ``away``, why a receiver is away, empty if it is there; ``waiting`` and
+        ``dropped``, messages kept for it, and those for which there was no room.
+        """
         return {}
 
     @property
@@ -124,13 +131,16 @@ class Sink(ABC):
         try:
             self._work()
             self.finish()
-        except OSError as error:
+        except Exception as error:
             with self._told:
                 self._closing = True  # so that later ones are missed
                 self.missed += sum(not isinstance(event, Picture) for event in self._queue) + self._writes
                 self._queue.clear()
                 self._writes = False
-            logger.warning("%s: %s", self.kind, error)
+            if isinstance(error, OSError):
+                logger.warning("%s: %s", self.kind, error)
+            else:  # a mistake of ours: what comes is counted as missed too
+                logger.exception("%s: failed in an unexpected way", self.kind)
 
     def _work(self) -> None:
         """Write what comes, until the end."""

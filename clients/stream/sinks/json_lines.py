@@ -11,27 +11,38 @@ from triton_yolo.clients.stream.events import Event
 from triton_yolo.clients.stream.line import Line
 from triton_yolo.clients.stream.sinks.base import Sink
 from triton_yolo.clients.stream.sinks.settings import JsonSettings
-from triton_yolo.clients.stream.verdict import FrameVerdict
+from triton_yolo.clients.stream.verdict import BoardVerdict, FrameVerdict
 
 
 class JsonLines(Sink):
-    """Writes to a descriptor, such as stdout: a line for each frame."""
+    """Writes to a descriptor, such as stdout: a line for each frame, and one for each board of several frames."""
 
     kind = "JSON lines"
+    events = (FrameVerdict, BoardVerdict)
 
-    def __init__(self, file: int) -> None:
+    def __init__(self, file: int, boards: bool) -> None:
         """Prepare.
 
         Args:
             file: the descriptor; is left open.
+            boards: whether boards are others than frames.
         """
-        self._file = file
+        self._file, self._boards = file, boards
         super().__init__()
+
+    def put(self, event: Event) -> None:
+        """See Sink."""
+        if self._boards or not isinstance(event, BoardVerdict):
+            super().put(event)
 
     def write(self, event: Event) -> None:
         """See Sink."""
-        assert isinstance(event, FrameVerdict)
-        data = f"{json.dumps(as_dict(event))}\n".encode()
+        if isinstance(event, BoardVerdict):
+            content = board_as_dict(event)
+        else:
+            assert isinstance(event, FrameVerdict)
+            content = as_dict(event)
+        data = f"{json.dumps(content)}\n".encode()
         while data:
             data = data[os.write(self._file, data) :]
 
@@ -45,9 +56,10 @@ class JsonFile(JsonLines):
     def of(cls, settings: JsonSettings, line: Line) -> JsonFile:
         """See Sink."""
         try:
-            return cls(os.open(settings.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640))
+            file = os.open(settings.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
             raise LineError(f"sinks: {settings.path}: {error.strerror}") from None
+        return cls(file, line.verdict.boards != "frame")
 
     def finish(self) -> None:
         """See Sink."""
@@ -71,4 +83,23 @@ def as_dict(frame: FrameVerdict) -> dict[str, Any]:
         if result.age:
             content |= {"reused": True, "age": result.age}
         content |= result.detections.as_dict()
+    return content
+
+
+def board_as_dict(board: BoardVerdict) -> dict[str, Any]:
+    """Return a board's verdict, ready for JSON: told from a frame's by its key ``board``, the number of the board."""
+    content: dict[str, Any] = {
+        "camera": board.camera,
+        "board": board.board,
+        "verdict": board.verdict.value,
+        "frames": board.frames,
+        "inspected": board.inspected,
+        "defects": board.defects,
+        "worst": {"name": board.worst[0], "score": round(board.worst[1], 4)} if board.worst else None,
+        "numbers": list(board.numbers) if board.numbers else None,
+        "first": board.first_ns / 1e9 if board.first_ns else None,
+        "last": board.last_ns / 1e9 if board.last_ns else None,
+    }
+    if board.why:
+        content["why"] = board.why
     return content

@@ -92,17 +92,18 @@ def is_known(model: str, definition: Path) -> bool:
 class OpenCvPipeline:
     """Makes the network's input of samples, each in a thread of its own."""
 
-    def __init__(self, model: str, definition: Path) -> None:
+    def __init__(self, model: str, definition: Path, threads: int | None = None) -> None:
         """Prepare.
 
         Args:
             model: name of a model whose definition ``is_known``.
             definition: path of its dali.py.
+            threads: how many; one for each core if None.
         """
         self._to_rgb, self._letterbox = DEFINITIONS[model][1], read_letterbox(definition)[0]
         cv2.setNumThreads(1)  # images side by side, and not parts of one
         _keep_memory()
-        self._threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+        self._threads = ThreadPoolExecutor(threads or len(os.sched_getaffinity(0)))
 
     def run(self, samples: Sequence[Sample]) -> list[Answer]:
         """Preprocess samples of any number and size.

@@ -51,7 +51,8 @@ class RunningLine:
     """The command ``triton-yolo stream`` with a file of its own; nothing of it is left behind.
 
     Attributes:
-        verdicts: what it has printed so far, in order.
+        verdicts: what it has printed of frames so far, in order.
+        boards: the same of boards of several frames.
         file: the line's file.
         process: the command's process.
         socket: the control socket.
@@ -86,6 +87,7 @@ class RunningLine:
         self.write(cameras)
         self._prefix, self._environment, self._reads = prefix, environment or {}, reads
         self.verdicts: list[dict[str, Any]] = []
+        self.boards: list[dict[str, Any]] = []
 
     def write(self, cameras: list[dict[str, Any]]) -> None:
         """Write the line's file."""
@@ -131,7 +133,8 @@ class RunningLine:
     def _read(self) -> None:
         assert self.process.stdout
         for line in self.process.stdout:
-            self.verdicts.append(json.loads(line))
+            content = json.loads(line)
+            (self.boards if "board" in content else self.verdicts).append(content)
 
     def rings(self) -> list[Path]:
         """Return its rings in shared memory."""

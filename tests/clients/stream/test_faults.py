@@ -175,7 +175,7 @@ def test_a_consumer_that_stops_reading_misses_verdicts_and_slows_nobody(tmp_path
     [sink] = report["sinks"]
     assert sink["missed"] > 0
     assert len(taken) + sink["missed"] == report["total"]["captured"]
-    assert f"{sink['missed']} verdicts were not taken" in line.log.read_text()
+    assert f"{sink['missed']} events were not taken" in line.log.read_text()
 
 
 def test_a_full_disk_costs_the_file_and_not_the_report(tmp_path: Path, server: TritonServer) -> None:

@@ -41,7 +41,7 @@ def test_a_second_verdict_on_a_frame_is_an_error(numbers: list[int]) -> None:
     order, seen = Order(lambda one: out.append(one.number)), set[int]()
     for number in numbers:
         if number in seen:
-            with pytest.raises(ValueError, match=f"a second verdict on frame {number} of a"):
+            with pytest.raises(ValueError, match=f"a second result of frame {number} of a"):
                 order.add(verdict(number))
         else:
             order.add(verdict(number))

@@ -82,6 +82,10 @@ def test_a_server_that_is_not_there_is_said(tmp_path: Path) -> None:
         ),
         ("{name: a, uri: 'synthetic:photo', options: {sizes: 1}}", "camera a: unknown options of synthetic: sizes"),
         ("{name: a, uri: 'synthetic:photo', options: {frames: [1]}}", "camera a: int() argument must be"),
+        (
+            "{name: a, uri: 'synthetic:photo', options: {defects: [1, many]}}",
+            "camera a: defects is a list of numbers of 0 or more, such as [2, 0, 0]; got [1, 'many']",
+        ),
         ("{name: a, uri: 'folder:/nowhere'}", "camera a: [Errno 2] No such file or directory: '/nowhere'"),
     ],
 )

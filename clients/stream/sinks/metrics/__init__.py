@@ -1,0 +1,1 @@
+"""How a line works, for Prometheus; docs/metrics.md has the names."""

@@ -1,0 +1,1 @@
+"""The newest verdicts as an OPC UA server; docs/opcua.md has the nodes."""
