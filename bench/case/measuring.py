@@ -83,9 +83,13 @@ def measure(plan: Plan, step: Callable[[str], None]) -> dict[str, Any]:
         served = repositories(NETWORK, plan.repository, folder, plan.device)
         ladder = _Ladder(plan, setting, served, folder, step)
         first = ladder.checked()
-        speeds = ladder.speeds()
-        fps = plan.fps or max(_rate(speeds), LEAST_TICKS / plan.seconds)
-        paced = ladder.paced(fps)
+        if plan.fps:
+            fps = plan.fps
+            speeds, paced = ladder.rounds("speed and latency", None, fps)
+        else:
+            [speeds] = ladder.rounds("speed", None)
+            fps = max(_rate(speeds), LEAST_TICKS / plan.seconds)
+            [paced] = ladder.rounds("latency", fps)
     rungs = [
         {
             "number": rung.number,
@@ -247,23 +251,24 @@ class _Ladder:
             figures[rung]["same_detections"] = _compared(rung, reference, detections)
         return figures
 
-    def speeds(self) -> dict[Rung, list[dict[str, Any]]]:
-        """Measure each as fast as it goes."""
-        return self._rounds("speed", None)
+    def rounds(self, what: str, *rates: float | None) -> list[dict[Rung, list[dict[str, Any]]]]:
+        """Measure each rung in every round.
 
-    def paced(self, fps: float) -> dict[Rung, list[dict[str, Any]]]:
-        """Measure each at one rate."""
-        return self._rounds("latency", fps)
+        Args:
+            what: in words.
+            rates: frames a second of each camera, one measurement for each; None for as fast as it goes.
 
-    def _rounds(self, what: str, fps: float | None) -> dict[Rung, list[dict[str, Any]]]:
-        seen: dict[Rung, list[dict[str, Any]]] = {rung: [] for rung in RUNGS}
+        Returns:
+            for each rate what was seen, by rung, in the order of the rounds.
+        """
+        seen: list[dict[Rung, list[dict[str, Any]]]] = [{rung: [] for rung in RUNGS} for _ in rates]
         for number in range(self._plan.rounds):
             for rung, server in self._visits(f"{what}, round {number + 1} of {self._plan.rounds}"):
-                with Counters(self._plan.device == "gpu") as counters:
-                    address = f"127.0.0.1:{server.addresses.grpc}"
-                    setting = replace(self._setting, address=address)
-                    figures = seen_by(Job(rung.kind, setting, server.running.pid, fps, self._plan.seconds))
-                seen[rung].append({**figures, **counters.figures(figures["frames_per_second"])})
+                setting = replace(self._setting, address=f"127.0.0.1:{server.addresses.grpc}")
+                for fps, of_rate in zip(rates, seen, strict=True):
+                    with Counters(self._plan.device == "gpu") as counters:
+                        figures = seen_by(Job(rung.kind, setting, server.running.pid, fps, self._plan.seconds))
+                    of_rate[rung].append({**figures, **counters.figures(figures["frames_per_second"])})
         return seen
 
 

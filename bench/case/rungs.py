@@ -76,5 +76,13 @@ RAW: tuple[Rung, ...] = (
     ),
     Rung(5, "raw", "shared memory", "shared memory instead of bytes", SERVED, "shared"),
     Rung(6, "raw", "sensor format", "Bayer instead of RGB", SERVED, "bayer"),
+    Rung(
+        7,
+        "raw",
+        "tiles",
+        "over gRPC, and of each RGB frame only what has changed: of 4 frames a board stands for, 1 is new",
+        SERVED,
+        "tiles",
+    ),
 )
 RUNGS: Sequence[Rung] = (*ENCODED, *RAW)

@@ -37,6 +37,7 @@ def bus_bytes(rung: Rung, setting: Setting, repository: Path, device: Device) ->
         "bytes": height * width * 3,
         "shared": height * width * 3,
         "bayer": height * width,
+        "tiles": height * width * 3,  # the whole frame, from where the server keeps it
     }
     jpeg = round(statistics.mean(Path(path).stat().st_size for path in setting.jpegs))
     return {"bus_bytes_per_frame": to_gpu.get(rung.kind, jpeg) + back}

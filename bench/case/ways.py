@@ -229,6 +229,22 @@ def _shared(setting: Setting, frames: np.ndarray, pixel_format: PixelFormatName)
         yield Way(2, setting.cameras, work)
 
 
+@contextmanager
+def tiles(setting: Setting) -> Iterator[Way]:
+    """Send what has changed of each camera's frames."""
+    frames = setting.raw()
+    with Detector(setting.address) as detector, ExitStack() as stack:
+        streams = [
+            stack.enter_context(detector.stream(score_threshold=setting.threshold)) for _ in range(setting.cameras)
+        ]
+
+        def work(lane: int, tick: int) -> list[Detections]:
+            frame = np.asarray(frames[(tick * setting.cameras + lane) % len(frames)])
+            return [streams[lane].detect(frame).detections]
+
+        yield Way(setting.cameras, 1, work)
+
+
 def _batches(setting: Setting, frames: np.ndarray) -> list[np.ndarray]:
     """Return frames in groups of one of each camera."""
     return [np.ascontiguousarray(frames[i : i + setting.cameras]) for i in range(0, len(frames), setting.cameras)]
@@ -244,4 +260,5 @@ WAYS: dict[str, Make] = {
     "bytes": by_bytes,
     "shared": shared,
     "bayer": bayer,
+    "tiles": tiles,
 }

@@ -21,8 +21,9 @@ BUILD = ("deploy.build", "triton_yolo.export.tensorrt")
 SERVE = ("triton_yolo.cli.main", "triton_yolo.server.serve")
 SINKS = [f"triton_yolo.clients.stream.sinks.{KINDS[kind][0]}" for kind in ("page", "modbus", "mqtt", "metrics", "log")]
 LINE = ("triton_yolo.cli.main", "triton_yolo.clients.commands.stream", "deploy.plc", *SINKS)
-# DALI, whose version the Dockerfile names, and what turns detections into those of another library.
-NOT_LISTED = {"nvidia", "supervision"}
+# DALI, whose version the Dockerfile names, what turns detections into those of another library, and what streams of
+# tiles need, which are sent from elsewhere.
+NOT_LISTED = {"cv2", "nvidia", "supervision"}
 
 
 @pytest.mark.parametrize("script", ["perf/run.sh", "start.sh"])
