@@ -24,8 +24,9 @@ FLOORS = (1.0, 0.6, 0.5)
 ROUNDING = 1 / 6  # variance of the difference of two means that were rounded to whole grey levels
 WHITE = 1.3  # times smaller is the deviation of 4 x 4 pixels than that of 2 x 2, at least, if it is noise: 2 if white
 DRIFT = 1.5  # grey levels by which the mean of a tile may differ from what was sent
-LEARNED_PER_FRAME = 8  # frames in which the noise of every tile is measured once; all at once while none is known
-REMEMBERED = 8  # measurements of a tile of which the smallest counts
+LEARNED_PER_FRAME = 16  # frames in which the noise of every tile is measured once; all at once while none is known
+REMEMBERED = 8  # measurements of a tile of which the second smallest counts
+ENOUGH = 3  # measurements from which on it does: of fewer, the smallest
 
 Mask = npt.NDArray[np.bool_]
 
@@ -102,9 +103,10 @@ class Noise:
     def learn(self, rows: slice, halves: npt.NDArray[np.float32], quarters: npt.NDArray[np.float32]) -> None:
         """Learn from differences, if they are noise: small, and smaller the more pixels a mean is of.
 
-        What moves has edges, which 4 x 4 pixels show as well as 2 x 2 do. The smallest of several measurements counts
-        (minimum statistics, Martin 2001), so that what moves like noise for a while is forgotten when it stands. A tile
-        that is the same to the last bit tells nothing: films and files are shown again.
+        What moves has edges, which 4 x 4 pixels show as well as 2 x 2 do. The second smallest of several
+        measurements counts (after minimum statistics, Martin 2001), so that what moves like noise for a while is
+        forgotten when it stands. A tile that is the same to the last bit tells nothing: films and files are shown
+        again.
 
         Args:
             rows: of tiles.
@@ -121,8 +123,9 @@ class Noise:
 
     def _set(self, rows: slice) -> None:
         """Derive the thresholds of some rows of tiles, in grey levels."""
-        seen = np.where(np.isnan(self._seen[:, :, rows]), np.inf, self._seen[:, :, rows]).min(axis=0)
-        halves, quarters = np.where(np.isinf(seen), 0, seen)
+        measured = np.sort(self._seen[:, :, rows], axis=0)  # what was not measured is last
+        enough = np.isfinite(measured[ENOUGH - 1])
+        halves, quarters = np.nan_to_num(np.where(enough, measured[1], measured[0]))
         pixels = 2 * np.sqrt(np.maximum(halves**2 - ROUNDING, 0))
         deviations = np.maximum(np.stack([pixels, halves, quarters]), np.array(FLOORS)[:, None, None])
         self.thresholds[:, rows] = SIGNIFICANT * deviations

@@ -106,7 +106,12 @@ class CameraStatistics:
         }
 
     def _sent(self) -> dict[str, Any]:
-        """Return the bytes that were sent of a frame, and the share of each way to send one."""
+        """Return frames by the way that they were sent, the share of each, and bytes."""
         count = self.kinds.total()
         shares = {kind: round(number / count, 4) for kind, number in self.kinds.most_common()}
-        return {"bytes_per_frame": round(self.sent_bytes / count), "shares": shares}
+        return {
+            "frames": dict(self.kinds),
+            "shares": shares,
+            "bytes": self.sent_bytes,
+            "bytes_per_frame": round(self.sent_bytes / count),
+        }

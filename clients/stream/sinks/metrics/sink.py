@@ -157,7 +157,7 @@ class _Report(Collector):
 
     def _cameras(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
         sums: dict[str, Count[Key]] = {
-            key: Count() for key in ("captured", "answered", "dropped", "in_flight", "restarts")
+            key: Count() for key in ("captured", "answered", "dropped", "in_flight", "restarts", "sent", "sent_bytes")
         }
         states: dict[Key, float] = {}
         for row in rows:
@@ -166,12 +166,20 @@ class _Report(Collector):
                 sums[key][(name,)] += row.get(key, 0)
             for reason, count in row.get("dropped", {}).items():
                 sums["dropped"][name, reason] += count
+            for kind, count in row.get("sent", {}).get("frames", {}).items():
+                sums["sent"][name, kind] += count
+            if "sent" in row:
+                sums["sent_bytes"][(name,)] += row["sent"]["bytes"]
             if name != OTHER:
                 state = self.states.get(row["name"], row["state"])
                 states |= {(name, one): int(one == state) for one in STATES}
         yield from self._counters("frames_captured", "Frames that have a number.", ("camera",), sums["captured"])
         yield from self._counters("frames_answered", "Frames inspected in time.", ("camera",), sums["answered"])
         yield from self._counters("frames_dropped", "Frames not inspected.", ("camera", "reason"), sums["dropped"])
+        yield from self._counters(
+            "changes_frames", "Frames of which changes are sent.", ("camera", "kind"), sums["sent"]
+        )
+        yield from self._counters("changes_bytes", "Bytes of those.", ("camera",), sums["sent_bytes"])
         yield from self._counters("camera_restarts", "How often opened anew.", ("camera",), sums["restarts"])
         yield from self._gauges("frames_in_flight", "Slots of the ring in use.", ("camera",), sums["in_flight"])
         yield from self._gauges("camera_state", "1 for the state that it has.", ("camera", "state"), states)

@@ -97,6 +97,17 @@ def test_frames_drops_states_and_sinks_are_those_of_the_report() -> None:
     assert ("sink_away", "json") not in found
 
 
+def test_changes_are_counted_by_how_they_were_sent() -> None:
+    sent = {"frames": {"nothing": 8, "coded tiles": 2}, "bytes": 12_345}
+    with serving() as (sink, url):
+        sink.put(status(row("top", sent=sent), row("side")))
+        found = settled(sink, url)
+    assert found["changes_frames_total", "top", "nothing"] == 8
+    assert found["changes_frames_total", "top", "coded tiles"] == 2
+    assert found["changes_bytes_total", "top"] == 12_345
+    assert ("changes_bytes_total", "side") not in found
+
+
 def test_verdicts_defects_and_latencies_are_counted() -> None:
     with serving() as (sink, url):
         sink.put(inspected("top", 0))
