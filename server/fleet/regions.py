@@ -62,12 +62,15 @@ class Regions:
             took: list[str] = []
             try:
                 for address in self._ready():
-                    _register(address, kind, name, fields)
-                    took.append(address)
+                    with contextlib.suppress(ServerUnavailable):  # it has just ended; the next one is taught
+                        _register(address, kind, name, fields)
+                        took.append(address)
             except DetectionError:
                 for address in took:
                     _forget(address, kind, name)
                 raise
+            if not took:
+                raise ServerUnavailable("no server is ready")
             self._known[kind, name] = fields
 
     def unregister(self, kind: RegionKind, name: str) -> None:
@@ -78,7 +81,7 @@ class Regions:
         """
         with self._lock:
             for address in self._ready():
-                with _protocol(address) as protocol:
+                with contextlib.suppress(ServerUnavailable), _protocol(address) as protocol:
                     unregister(protocol, kind, name)
             for known in [known for known in self._known if known[0] == kind and name in ("", known[1])]:
                 del self._known[known]
