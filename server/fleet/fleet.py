@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from triton_yolo.clients.memory.registration import RegionKind
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.fleet import metrics
 from triton_yolo.server.fleet.envoy import ADMIN, Envoy, Seen, find_envoy
@@ -75,6 +76,7 @@ class Fleet:
         make: Callable[[Part, Addresses, Arithmetic], TritonServer],
         arithmetic: Arithmetic = "auto",
         log: Callable[[str], None] = lambda line: None,
+        shared_memory: bool = True,
     ) -> None:
         """Prepare; nothing is started.
 
@@ -84,10 +86,11 @@ class Fleet:
             make: returns a server, not yet started.
             arithmetic: what networks compute in; with "auto", all servers take what the first one has chosen.
             log: takes each line that Envoy writes.
+            shared_memory: whether clients may register shared memory.
         """
         self.addresses, self.arithmetic, self._make_server = addresses, arithmetic, make
         self._gpus = [part.gpu for part in parts if part.gpu is not None]
-        self.regions = Regions(self._admitted, self._no_cuda if len(self._gpus) > 1 else "")
+        self.regions = Regions(self._admitted, self._refused(shared_memory))
         self.members = [
             Member(str(number), functools.partial(self._make, part), self.regions.teach, self._tell)
             for number, part in enumerate(parts)
@@ -97,12 +100,16 @@ class Fleet:
         self._name = own_name()
         self._ends: list[Callable[[], object]] = []
 
-    @property
-    def _no_cuda(self) -> str:
-        return (
-            "frames in the memory of a GPU are for the server of that GPU alone, and this address is that of "
-            f"{len(self._gpus)} servers: connect to that server itself; `triton-yolo serve` prints its address"
-        )
+    def _refused(self, shared_memory: bool) -> dict[RegionKind, str]:
+        """Return why clients cannot register memory of some kinds."""
+        if not shared_memory:
+            why = "clients may not register shared memory here: `triton-yolo serve --shared-memory` lets them"
+            return {"system": why, "cuda": why}
+        if len(self._gpus) < 2:
+            return {}
+        why = "frames in the memory of a GPU are for the server of that GPU alone, and this address is that of "
+        remedy = "servers: connect to that server itself; `triton-yolo serve` prints its address"
+        return {"cuda": f"{why}{len(self._gpus)} {remedy}"}
 
     def _make(self, part: Part, addresses: Addresses) -> TritonServer:
         return self._make_server(part, addresses, self.arithmetic)

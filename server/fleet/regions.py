@@ -11,7 +11,7 @@ import json
 import re
 import socketserver
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent import futures
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -25,8 +25,10 @@ from triton_yolo.clients.errors import DetectionError, ServerUnavailable, Unknow
 from triton_yolo.clients.memory.registration import SERVICES, RegionKind, unregister
 from triton_yolo.clients.protocols.base import Call, Json
 from triton_yolo.clients.protocols.grpc import GrpcProtocol
+from triton_yolo.server.process import PREFIX
 
 SECONDS = 10.0  # for a call to a server
+OWN = re.compile(rf"/*{PREFIX}\d")  # keys of what models and Triton share: whoever may write there runs code in both
 MOST = 4096  # regions of all clients
 BODY = 1 << 20  # bytes of a request over HTTP
 PATH = re.compile(r"/v2/(system|cuda)sharedmemory(?:/region/([^/]+))?/(register|unregister|status)")
@@ -35,12 +37,12 @@ PATH = re.compile(r"/v2/(system|cuda)sharedmemory(?:/region/([^/]+))?/(register|
 class Regions:
     """What clients have registered, for any number of threads."""
 
-    def __init__(self, addresses: Callable[[], Iterable[str]], refused: str = "") -> None:
+    def __init__(self, addresses: Callable[[], Iterable[str]], refused: Mapping[RegionKind, str]) -> None:
         """Prepare.
 
         Args:
             addresses: returns HOST:PORT of gRPC of the servers that take requests.
-            refused: why the memory of GPUs cannot be registered; empty where it can.
+            refused: why memory of a kind cannot be registered; kinds that can are not there.
         """
         self._addresses, self._refused = addresses, refused
         self._known: dict[tuple[RegionKind, str], Json] = {}
@@ -53,8 +55,10 @@ class Regions:
             DetectionError: a server refuses, in its words.
         """
         with self._lock:
-            if kind == "cuda" and self._refused:
-                raise DetectionError(self._refused)
+            if kind in self._refused:
+                raise DetectionError(self._refused[kind])
+            if OWN.match(str(fields.get("key", ""))):
+                raise DetectionError("this memory is the servers' own, and none of a client's")
             if (kind, name) in self._known:
                 raise DetectionError(f"shared memory region '{name}' already in manager")
             if len(self._known) >= MOST:
