@@ -21,7 +21,8 @@ from triton_yolo.clients.memory.registration import RegionKind
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.fleet import metrics
 from triton_yolo.server.fleet.envoy import ADMIN, Envoy, Seen, find_envoy
-from triton_yolo.server.fleet.envoy_config import Files, bootstrap, pipe
+from triton_yolo.server.fleet.envoy_clusters import Files, pipe
+from triton_yolo.server.fleet.envoy_config import bootstrap
 from triton_yolo.server.fleet.member import FIRST_PAUSE, LONGEST_PAUSE, Member
 from triton_yolo.server.fleet.regions import Regions, grpc_service, http_service
 from triton_yolo.server.gpu_selection import Gpu
