@@ -22,7 +22,8 @@ from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
 from triton_yolo.machine import describe_gpu, describe_machine
 from triton_yolo.repository import DEFAULT_REPOSITORY
-from triton_yolo.server.fleet.fleet import Fleet, Part, shares
+from triton_yolo.server.fleet.fleet import Fleet
+from triton_yolo.server.fleet.parts import Part, shares
 from triton_yolo.server.gpu_selection import ALL, find_gpus
 from triton_yolo.server.process import Addresses, TritonServer, free_addresses
 from triton_yolo.server.runtimes.base import Arithmetic, Device

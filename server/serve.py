@@ -18,7 +18,8 @@ from triton_yolo.cli.exits import leave
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.repository import DEFAULT_REPOSITORY
 from triton_yolo.server.errors import ServerError
-from triton_yolo.server.fleet.fleet import Fleet, Part, shares
+from triton_yolo.server.fleet.fleet import Fleet
+from triton_yolo.server.fleet.parts import Part, shares
 from triton_yolo.server.gpu_selection import ALL, find_gpus
 from triton_yolo.server.process import EXIT_SECONDS, Addresses, TritonServer
 from triton_yolo.server.runtimes.base import Arithmetic, Device

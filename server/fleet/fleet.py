@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.client
-import itertools
 import logging
-import os
 import socket
 import tempfile
 import threading
@@ -15,7 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from triton_yolo.clients.memory.registration import RegionKind
 from triton_yolo.server.errors import ServerError
@@ -24,8 +22,9 @@ from triton_yolo.server.fleet.envoy import ADMIN, Envoy, Seen, find_envoy
 from triton_yolo.server.fleet.envoy_clusters import Files, pipe
 from triton_yolo.server.fleet.envoy_config import bootstrap
 from triton_yolo.server.fleet.member import FIRST_PAUSE, LONGEST_PAUSE, Member
-from triton_yolo.server.fleet.regions import Regions, grpc_service, http_service
-from triton_yolo.server.gpu_selection import Gpu
+from triton_yolo.server.fleet.parts import Part
+from triton_yolo.server.fleet.region_services import grpc_service, http_service
+from triton_yolo.server.fleet.regions import Regions
 from triton_yolo.server.process import EXIT_SECONDS, SHARED_MEMORY, Addresses, TritonServer, own_name, remove, sweep
 from triton_yolo.server.runtimes.base import Arithmetic
 
@@ -34,31 +33,6 @@ SEEN_SECONDS = 30.0  # for Envoy to see what has changed
 ENVOY_STAYED = 30.0
 
 logger = logging.getLogger(__name__)
-
-
-class Part(NamedTuple):
-    """What one server of the fleet has to itself.
-
-    Attributes:
-        cores: that it runs on; all where empty.
-        gpu: that it serves on; None on the CPU.
-    """
-
-    cores: tuple[int, ...] = ()
-    gpu: Gpu | None = None
-
-
-def shares(servers: int) -> list[Part]:
-    """Return a part of the cores for each of several servers on the CPU; all are used, and as few shared as can be.
-
-    Args:
-        servers: how many.
-    """
-    cores = sorted(os.sched_getaffinity(0))
-    if servers >= len(cores):
-        return [Part((cores[number % len(cores)],)) for number in range(servers)]
-    bounds = [round(number * len(cores) / servers) for number in range(servers + 1)]
-    return [Part(tuple(cores[start:end])) for start, end in itertools.pairwise(bounds)]
 
 
 class Fleet:

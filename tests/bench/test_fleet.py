@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.fleet import measure
 from tests.conftest import REPOSITORY
 from tests.server.cells import copy_with_cells
-from triton_yolo.server.fleet.fleet import shares
+from triton_yolo.server.fleet.parts import shares
 
 
 def test_one_server_and_all_are_measured(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from tests.conftest import REPOSITORY
 from tests.gpu.comparing import OVERLAP, SCORE, THRESHOLD, Ask, assert_close, fixed
 from tests.gpu.test_two_gpus import boards
 from triton_yolo.clients import DetectionError, Detections, Detector
-from triton_yolo.server.fleet.fleet import Fleet, Part
+from triton_yolo.server.fleet.fleet import Fleet
+from triton_yolo.server.fleet.parts import Part
 from triton_yolo.server.gpu_selection import Gpu, _gpus, find_gpus
 
 pytestmark = pytest.mark.gpu
