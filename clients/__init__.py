@@ -11,11 +11,12 @@ from __future__ import annotations
 from triton_yolo.clients.async_detector import AsyncDetector
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.detector import Detector
-from triton_yolo.clients.errors import DetectionError, ServerBusy, ServerUnavailable
+from triton_yolo.clients.errors import AnswerLate, DetectionError, ServerBusy, ServerUnavailable
 from triton_yolo.clients.images import Image
 from triton_yolo.clients.memory.frames import Frames
 
 __all__ = [
+    "AnswerLate",
     "AsyncDetector",
     "DetectionError",
     "Detections",

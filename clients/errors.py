@@ -31,6 +31,7 @@ STOPPING = re.compile(
     re.IGNORECASE,
 )  # the last: models are unloaded before the ports are closed
 
+RESTRICTED = "is restricted, expecting header"  # over gRPC with the code of a server that is not there
 BROKEN = re.compile(r"Stub process '[^']*' is not healthy")  # a model's process has died, or hangs
 
 
@@ -110,6 +111,8 @@ def refused(url: str, message: str) -> DetectionError:
     words = PREFIXES.sub("", message)
     if STOPPING.search(words) or BROKEN.search(words):
         return unavailable(url, message)
+    if RESTRICTED in words:
+        return DetectionError("the server does not let clients do that")
     kind = next((kind for said, kind in KINDS.items() if said in words), DetectionError)
     return kind(words)
 

@@ -10,7 +10,8 @@ import typer
 
 from triton_yolo.cli.exits import leave
 from triton_yolo.files import write_whole
-from triton_yolo.server.fleet.envoy_config import Name, bootstrap
+from triton_yolo.server.fleet.envoy_clusters import Name
+from triton_yolo.server.fleet.envoy_config import bootstrap
 
 COMMAND = "python -m deploy.envoy"
 CHART = Path(__file__).parent / "helm" / "triton-yolo"

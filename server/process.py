@@ -121,6 +121,7 @@ class TritonServer:
         arithmetic: Arithmetic = "auto",
         gpu: str = "0",
         cores: Collection[int] = (),
+        shared_memory: bool = True,
     ) -> None:
         """Prepare; nothing is started.
 
@@ -133,10 +134,12 @@ class TritonServer:
             arithmetic: what the network computes in.
             gpu: number or UUID of the GPU, where the device is one; the server sees no other.
             cores: the server runs on these alone; on all where empty.
+            shared_memory: whether clients may register shared memory.
         """
         self.repository, self.addresses, self.log = repository.resolve(), addresses, log
         self.device: Device = device
         self.backends, self.arithmetic, self.wanted_gpu, self.cores = backends, arithmetic, gpu, cores
+        self.shared_memory = shared_memory
         self.gpu: Gpu | None = None
         self.last_lines: deque[str] = deque(maxlen=200)
         self.name = own_name()
@@ -211,6 +214,7 @@ class TritonServer:
             f"--metrics-port={at.metrics}",
             f"--exit-timeout-secs={EXIT_SECONDS}",
             *(GPU_FLAGS if self.device == "gpu" else ()),
+            *(() if self.shared_memory else _without_shared_memory()),
         ]
 
     def _read(self, output: IO[str]) -> None:
@@ -321,6 +325,12 @@ class TritonServer:
             self.process.wait()
             self.reader.join(5)
         remove(self.name)
+
+
+def _without_shared_memory() -> tuple[str, ...]:
+    """Return flags that keep everybody from registering shared memory: it takes a header that nobody is told."""
+    locked = f"shared-memory:triton-yolo={secrets.token_hex(32)}"
+    return f"--http-restricted-api={locked}", f"--grpc-restricted-protocol={locked}"
 
 
 def own_name() -> str:

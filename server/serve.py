@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import signal
@@ -17,7 +18,8 @@ from triton_yolo.cli.exits import leave
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.repository import DEFAULT_REPOSITORY
 from triton_yolo.server.errors import ServerError
-from triton_yolo.server.fleet.fleet import Fleet, Part, shares
+from triton_yolo.server.fleet.fleet import Fleet
+from triton_yolo.server.fleet.parts import Part, shares
 from triton_yolo.server.gpu_selection import ALL, find_gpus
 from triton_yolo.server.process import EXIT_SECONDS, Addresses, TritonServer
 from triton_yolo.server.runtimes.base import Arithmetic, Device
@@ -56,6 +58,13 @@ def main(
     backends: Annotated[
         Path | None, typer.Option(help="Folder with Triton's native backends (dali); models of these run natively.")
     ] = None,
+    shared_memory: Annotated[
+        bool | None,
+        typer.Option(
+            "--shared-memory/--no-shared-memory",
+            help="Let clients here pass frames in shared memory.  [default: if --host is this machine alone]",
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show all that tritonserver logs.")] = False,
 ) -> None:
     """Serve the model repository with the real tritonserver, from pip packages alone, on the CPU or on a GPU.
@@ -70,10 +79,19 @@ def main(
 
     def make(part: Part, at: Addresses, chosen: Arithmetic) -> TritonServer:
         return TritonServer(
-            repository, at, log, where, backends, chosen, part.gpu.uuid if part.gpu else gpu or "0", part.cores
+            repository,
+            at,
+            log,
+            where,
+            backends,
+            chosen,
+            part.gpu.uuid if part.gpu else gpu or "0",
+            part.cores,
+            parts is not None or shared,  # several are reached through their launcher
         )
 
     ready = False
+    shared = _is_loopback(host) if shared_memory is None else shared_memory
     stop: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: _interrupt(stop, received))
@@ -83,8 +101,9 @@ def main(
         if where == "cpu" and gpu is not None:
             raise ServerError(f"--gpu {gpu} and --device cpu contradict each other")
         os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # numbers as nvidia-smi has them
-        if (parts := _parts(where, gpu, servers)) is not None:
-            with Fleet(parts, addresses, make, arithmetic, log) as fleet, _stop_announced():
+        parts = _parts(where, gpu, servers)
+        if parts is not None:
+            with Fleet(parts, addresses, make, arithmetic, log, shared) as fleet, _stop_announced():
                 renewals = _renewals()
                 fleet.wait_until_ready()
                 ready = True
@@ -101,6 +120,14 @@ def main(
         raise typer.Exit(128 + stop[0] if stop[0] != signal.SIGTERM else 0) from None
     except TritonYoloError as error:
         leave("triton-yolo serve", str(error))
+
+
+def _is_loopback(host: str) -> bool:
+    """Return whether an address is of this machine alone, as far as it can be read."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _parts(device: Device, gpu: str | None, servers: int | None) -> list[Part] | None:

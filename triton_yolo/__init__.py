@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from triton_yolo.clients import (
+        AnswerLate,
         AsyncDetector,
         DetectionError,
         Detections,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AnswerLate",
     "AsyncDetector",
     "DetectionError",
     "Detections",

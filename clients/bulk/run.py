@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from typing import Any, TypeVar
 
-from triton_yolo.clients.bulk.results import Record, Results
+from triton_yolo.clients.bulk.log import Record
+from triton_yolo.clients.bulk.results import Results
 from triton_yolo.clients.bulk.sources import Item, items
 from triton_yolo.clients.detector import Detector
 from triton_yolo.clients.errors import AnswerLate, DetectionError, ServerUnavailable

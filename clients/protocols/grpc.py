@@ -12,7 +12,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import np_to_triton_dtype
 
-from triton_yolo.clients.errors import DetectionError, refused, too_late, unavailable
+from triton_yolo.clients.errors import RESTRICTED, DetectionError, refused, too_late, unavailable
 from triton_yolo.clients.protocols.base import AsyncProtocol, Call, Json, Protocol, Tensors, decoded
 from triton_yolo.clients.request import Request, SharedTensor
 
@@ -147,7 +147,7 @@ def _errors(host: str, timeout: float) -> Iterator[None]:
         yield
     except grpc.RpcError as error:  # the errors of both kinds of channel have a code and details
         code, details = error.code(), error.details() or ""
-        if code == grpc.StatusCode.UNAVAILABLE:
+        if code == grpc.StatusCode.UNAVAILABLE and RESTRICTED not in details:
             raise unavailable(host, details) from None
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             raise too_late(host, timeout) from None

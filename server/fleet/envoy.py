@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from triton_yolo.server.errors import ServerError
-from triton_yolo.server.fleet.envoy_config import CLUSTERS, Config, Endpoint, endpoints, endpoints_file, names
+from triton_yolo.server.fleet.envoy_clusters import CLUSTERS, Config, Endpoint, endpoints, endpoints_file, names
 from triton_yolo.server.process import die_with_parent
 
 ADMIN = "admin.sock"

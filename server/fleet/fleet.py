@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.client
-import itertools
 import logging
-import os
 import socket
 import tempfile
 import threading
@@ -15,15 +13,18 @@ import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from triton_yolo.clients.memory.registration import RegionKind
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.fleet import metrics
 from triton_yolo.server.fleet.envoy import ADMIN, Envoy, Seen, find_envoy
-from triton_yolo.server.fleet.envoy_config import Files, bootstrap, pipe
+from triton_yolo.server.fleet.envoy_clusters import Files, pipe
+from triton_yolo.server.fleet.envoy_config import bootstrap
 from triton_yolo.server.fleet.member import FIRST_PAUSE, LONGEST_PAUSE, Member
-from triton_yolo.server.fleet.regions import Regions, grpc_service, http_service
-from triton_yolo.server.gpu_selection import Gpu
+from triton_yolo.server.fleet.parts import Part
+from triton_yolo.server.fleet.region_services import grpc_service, http_service
+from triton_yolo.server.fleet.regions import Regions
 from triton_yolo.server.process import EXIT_SECONDS, SHARED_MEMORY, Addresses, TritonServer, own_name, remove, sweep
 from triton_yolo.server.runtimes.base import Arithmetic
 
@@ -32,31 +33,6 @@ SEEN_SECONDS = 30.0  # for Envoy to see what has changed
 ENVOY_STAYED = 30.0
 
 logger = logging.getLogger(__name__)
-
-
-class Part(NamedTuple):
-    """What one server of the fleet has to itself.
-
-    Attributes:
-        cores: that it runs on; all where empty.
-        gpu: that it serves on; None on the CPU.
-    """
-
-    cores: tuple[int, ...] = ()
-    gpu: Gpu | None = None
-
-
-def shares(servers: int) -> list[Part]:
-    """Return a part of the cores for each of several servers on the CPU; all are used, and as few shared as can be.
-
-    Args:
-        servers: how many.
-    """
-    cores = sorted(os.sched_getaffinity(0))
-    if servers >= len(cores):
-        return [Part((cores[number % len(cores)],)) for number in range(servers)]
-    bounds = [round(number * len(cores) / servers) for number in range(servers + 1)]
-    return [Part(tuple(cores[start:end])) for start, end in itertools.pairwise(bounds)]
 
 
 class Fleet:
@@ -75,6 +51,7 @@ class Fleet:
         make: Callable[[Part, Addresses, Arithmetic], TritonServer],
         arithmetic: Arithmetic = "auto",
         log: Callable[[str], None] = lambda line: None,
+        shared_memory: bool = True,
     ) -> None:
         """Prepare; nothing is started.
 
@@ -84,10 +61,11 @@ class Fleet:
             make: returns a server, not yet started.
             arithmetic: what networks compute in; with "auto", all servers take what the first one has chosen.
             log: takes each line that Envoy writes.
+            shared_memory: whether clients may register shared memory.
         """
         self.addresses, self.arithmetic, self._make_server = addresses, arithmetic, make
         self._gpus = [part.gpu for part in parts if part.gpu is not None]
-        self.regions = Regions(self._admitted, self._no_cuda if len(self._gpus) > 1 else "")
+        self.regions = Regions(self._admitted, self._refused(shared_memory))
         self.members = [
             Member(str(number), functools.partial(self._make, part), self.regions.teach, self._tell)
             for number, part in enumerate(parts)
@@ -97,12 +75,16 @@ class Fleet:
         self._name = own_name()
         self._ends: list[Callable[[], object]] = []
 
-    @property
-    def _no_cuda(self) -> str:
-        return (
-            "frames in the memory of a GPU are for the server of that GPU alone, and this address is that of "
-            f"{len(self._gpus)} servers: connect to that server itself; `triton-yolo serve` prints its address"
-        )
+    def _refused(self, shared_memory: bool) -> dict[RegionKind, str]:
+        """Return why clients cannot register memory of some kinds."""
+        if not shared_memory:
+            why = "clients may not register shared memory here: `triton-yolo serve --shared-memory` lets them"
+            return {"system": why, "cuda": why}
+        if len(self._gpus) < 2:
+            return {}
+        why = "frames in the memory of a GPU are for the server of that GPU alone, and this address is that of "
+        remedy = "servers: connect to that server itself; `triton-yolo serve` prints its address"
+        return {"cuda": f"{why}{len(self._gpus)} {remedy}"}
 
     def _make(self, part: Part, addresses: Addresses) -> TritonServer:
         return self._make_server(part, addresses, self.arithmetic)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.server.errors import ServerError
-from triton_yolo.server.fleet.envoy_config import Endpoint
+from triton_yolo.server.fleet.envoy_clusters import Endpoint
 from triton_yolo.server.process import Addresses, TritonServer, free_addresses
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds before a new start; doubled after each server that did not stay

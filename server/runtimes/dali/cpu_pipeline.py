@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from triton_yolo.cores import usable_cores
 from triton_yolo.server.runtimes.dali.restartable import Restartable
 
 Sample = tuple[npt.NDArray[Any], ...]  # one array for each external source
@@ -29,7 +29,7 @@ class CpuPipeline(Restartable):
             definition: a ``pipeline_def`` that takes ``device``.
             sources: names of its external sources.
         """
-        self.threads = len(os.sched_getaffinity(0))
+        self.threads = usable_cores()
         super().__init__(
             definition, sources, device="cpu", device_id=None, batch_size=self.threads, num_threads=self.threads
         )

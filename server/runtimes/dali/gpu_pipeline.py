@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from cuda.bindings import runtime
 from nvidia.dali.tensors import TensorCPU, TensorGPU
 from tritonclient.utils._shared_memory_tensor import SharedMemoryTensor
 
+from triton_yolo.cores import usable_cores
 from triton_yolo.server.runtimes.dali.restartable import Restartable
 from triton_yolo.server.runtimes.device_memory import call, pixels_at
 
@@ -83,7 +83,7 @@ class GpuPipeline(Restartable):
         """
         self.device = device
         call(runtime.cudaSetDevice, device)
-        threads = min(len(os.sched_getaffinity(0)), threads)
+        threads = min(usable_cores(), threads)
         super().__init__(
             definition, sources, device="gpu", device_id=device, batch_size=batch_size, num_threads=threads
         )

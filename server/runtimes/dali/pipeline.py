@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from triton_yolo.cores import usable_cores
 from triton_yolo.dali_definition import DEFINITION, load_definition
 from triton_yolo.server.runtimes.handover import Worker
 
@@ -63,7 +63,7 @@ def make_worker(args: dict[str, str], respond: Callable[[list[Any]], list[Any]],
     def images_of(request: Any) -> int:
         return int(pb_utils.get_input_tensor_by_name(request, source).shape()[0])
 
-    return Worker(json.loads(args["model_config"])["name"], respond, images_of, len(os.sched_getaffinity(0)))
+    return Worker(json.loads(args["model_config"])["name"], respond, images_of, usable_cores())
 
 
 def respond(answers: Sequence[Any]) -> Any:

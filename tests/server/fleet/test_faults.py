@@ -35,8 +35,11 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 def healthy(fleet: Fleet) -> set[str]:
-    """Names of the servers that Envoy sends requests to."""
-    seen = fleet.envoy.sees([member.endpoint for member in fleet.members])
+    """Names of the servers that Envoy sends requests to; none while it starts."""
+    try:
+        seen = fleet.envoy.sees([member.endpoint for member in fleet.members])
+    except OSError:
+        return set()
     return {name for name, one in seen.items() if one.healthy}
 
 

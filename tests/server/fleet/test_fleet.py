@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -158,6 +159,13 @@ def test_a_region_that_a_server_refuses_is_registered_with_none(
         status, answer = get(fleet, "/v2/systemsharedmemory/region/a/register", body)
         assert status == 400
         assert words in json.loads(answer)["error"]
+
+
+@pytest.mark.parametrize("key", ["triton-yolo-{pid}-0-triton_python_backend_shm_region_1", "//triton-yolo-1-2-x"])
+def test_memory_of_the_servers_own_is_no_client_s(client: tritonclient.grpc.InferenceServerClient, key: str) -> None:
+    """Whoever could write there would run code in the server (CVE-2025-23319 and the two beside it)."""
+    with pytest.raises(InferenceServerException, match="the servers' own"):
+        client.register_system_shared_memory("own", key.format(pid=os.getpid()), 64)
 
 
 def test_a_deadline_ends_the_request_at_the_server_too(

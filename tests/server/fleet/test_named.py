@@ -13,7 +13,8 @@ from tests.server.fleet.load import IMAGES
 from tests.server.test_lifecycle import wait_for
 from triton_yolo.clients import DetectionError, Detector
 from triton_yolo.server.fleet.envoy import Envoy
-from triton_yolo.server.fleet.envoy_config import Name, bootstrap
+from triton_yolo.server.fleet.envoy_clusters import Name
+from triton_yolo.server.fleet.envoy_config import bootstrap
 from triton_yolo.server.process import Addresses, TritonServer, free_addresses
 
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from triton_yolo.server.fleet.fleet import shares
+from triton_yolo.server.fleet.parts import shares
 
 
 @pytest.mark.parametrize(
