@@ -257,7 +257,7 @@ def killed(repository: Path, times: int) -> Counter[str]:
                     except ServerUnavailable:
                         mirror.frame[:] = 0
                         seen["unavailable"] += 1
-                        if answered > 6:
+                        if death.ident is not None:  # it was started, and the server may be dead before another answer
                             break
                         time.sleep(0.02)  # until the connection is back
                     if answered == 6 and death.ident is None:
@@ -271,14 +271,14 @@ def killed(repository: Path, times: int) -> Counter[str]:
 def test_a_server_that_is_killed_in_the_middle_of_a_stream_leads_to_no_wrong_picture(repository: Path) -> None:
     seen = killed(repository, 3)
     assert seen["deaths"] == 3
-    assert seen["answered"] > 18
+    assert seen["answered"] >= 18
 
 
 @pytest.mark.slow
 def test_a_server_that_is_killed_a_hundred_times_leads_to_no_wrong_picture(repository: Path) -> None:
     seen = killed(repository, 100)
     assert seen["deaths"] == 100
-    assert seen["answered"] > 600
+    assert seen["answered"] >= 600
 
 
 def test_a_task_that_is_cancelled_in_a_request_leaves_the_stream_usable(address: str) -> None:
