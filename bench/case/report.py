@@ -157,6 +157,11 @@ def _pays(rung: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
     )
 
 
+def _short(number: float) -> str:
+    """Return a number for a picture, with three digits that matter."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+
+
 def picture(result: Result, path: Path) -> None:
     """Draw throughput, latency and processor time of each rung, in the size of a slide.
 
@@ -184,7 +189,7 @@ def picture(result: Result, path: Path) -> None:
             axis = row[place]
             colors = ["#b0b7c3", *["#1f5fbf"] * (len(rungs) - 1)]
             drawn = axis.barh(names, values, color=colors, height=0.62)
-            axis.bar_label(drawn, [f"{number:,.3g}" for number in values], padding=4, fontsize=12)
+            axis.bar_label(drawn, [_short(number) for number in values], padding=4, fontsize=12)
             axis.set_xlim(0, 1.25 * max(values))
             axis.set_title(title, fontsize=14, loc="left")
             axis.spines[["top", "right", "bottom"]].set_visible(False)
