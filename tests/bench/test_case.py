@@ -19,6 +19,7 @@ from bench.case.first_client import letterboxed, normalised, suppressed
 from bench.case.measuring import _compared, _rate
 from bench.case.report import BARS, bars, markdown, picture
 from bench.case.rungs import ENCODED, RAW, RUNGS
+from bench.case.summary import kept, summary
 from bench.case.ways import WAYS
 from bench.errors import BenchError
 from tests.conftest import ROOT
@@ -191,3 +192,17 @@ def test_the_page_says_what_the_kept_files_say(device: str) -> None:
     assert content["device"] == device
     assert (folder / "case.md").read_text() == markdown(content)
     assert shown == markdown(content).strip()
+
+
+def test_the_readme_has_the_table_that_the_kept_files_make() -> None:
+    readme = (ROOT / "README.md").read_text()
+    [shown] = re.findall(r"<!-- case -->\n\n(.*?)\n\n<!-- /case -->", readme, re.DOTALL)
+    assert shown == summary(kept()).strip()
+
+
+def test_the_readme_s_table_shows_the_first_rung_and_the_one_that_is_served() -> None:
+    text = summary([result("cpu")])
+    assert (
+        "| JPEGs, 2 cores | 10.0 -> **50.0** | 100 -> **20.0 ms** | 100.0 -> **28.0 ms** | 5,000 -> **24.9 kB** |" in text
+    )
+    assert "| raw frames, 2 cores |" in text
