@@ -73,14 +73,15 @@ def batches(stages: Stages, images: Sequence[np.ndarray], batch: int) -> Callabl
     """Return stage after stage over a batch, every stage on all cores."""
     pipeline = stages.decoder(stages.cores)
     infer = ov.AsyncInferQueue(stages.network(stages.cores, stages.cores), stages.cores)
-    infer.set_callback(lambda request, size: stages.detect(request.get_output_tensor(0).data, size))
+    # A request reads its pixels where they are, so they go along with it.
+    infer.set_callback(lambda request, kept: stages.detect(request.get_output_tensor(0).data, kept[1]))
 
     def run(seconds: float) -> int:
         endless, done, end = itertools.cycle(images), 0, time.perf_counter() + seconds
         while time.perf_counter() < end:
             pixels, sizes = stages.decode(pipeline, list(itertools.islice(endless, batch)))
             for image, size in zip(pixels, sizes, strict=True):
-                infer.start_async({0: ov.Tensor(image[None], shared_memory=True)}, size)
+                infer.start_async({0: ov.Tensor(image[None], shared_memory=True)}, (image, size))
             infer.wait_all()
             done += batch
         return done
@@ -120,7 +121,8 @@ def pipelined(stages: Stages, images: Sequence[np.ndarray]) -> Callable[[float],
     """Return decoding in one thread, ahead of the network in another, with a short queue between."""
     pipeline = stages.decoder(stages.cores)
     infer = ov.AsyncInferQueue(stages.network(stages.cores, stages.cores), stages.cores)
-    infer.set_callback(lambda request, size: stages.detect(request.get_output_tensor(0).data, size))
+    # A request reads its pixels where they are, so they go along with it.
+    infer.set_callback(lambda request, kept: stages.detect(request.get_output_tensor(0).data, kept[1]))
 
     def run(seconds: float) -> int:
         decoded: queue.Queue[Any] = queue.Queue(2)
@@ -136,7 +138,7 @@ def pipelined(stages: Stages, images: Sequence[np.ndarray]) -> Callable[[float],
         thread.start()
         while (item := decoded.get()) is not None:
             for image, size in zip(*item, strict=True):
-                infer.start_async({0: ov.Tensor(image[None], shared_memory=True)}, size)
+                infer.start_async({0: ov.Tensor(image[None], shared_memory=True)}, (image, size))
                 done += 1
         infer.wait_all()
         thread.join()

@@ -84,7 +84,7 @@ def _loops(
 def opencv_ahead(stages: Stages, images: Sequence[bytes]) -> Callable[[float], float]:
     """Return decoding with OpenCV in a thread a core, ahead of the network's queue; images a second."""
     infer = ov.AsyncInferQueue(stages.network(stages.cores, stages.cores), stages.cores)
-    infer.set_callback(lambda request, size: stages.detect(request.get_output_tensor(0).data, size))
+    infer.set_callback(lambda request, kept: stages.detect(request.get_output_tensor(0).data, kept[1]))
     letterbox = stages.served.letterbox
 
     def prepare(image: bytes) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +107,7 @@ def opencv_ahead(stages: Stages, images: Sequence[bytes]) -> Callable[[float], f
         thread.start()
         while (future := ahead.get()) is not None:
             pixels, size = future.result()
-            infer.start_async({0: ov.Tensor(pixels[None], shared_memory=True)}, size)
+            infer.start_async({0: ov.Tensor(pixels[None], shared_memory=True)}, (pixels, size))
             done += 1
         infer.wait_all()
         thread.join()

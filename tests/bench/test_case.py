@@ -203,6 +203,7 @@ def test_the_readme_has_the_table_that_the_kept_files_make() -> None:
 def test_the_readme_s_table_shows_the_first_rung_and_the_one_that_is_served() -> None:
     text = summary([result("cpu")])
     assert (
-        "| JPEGs, 2 cores | 10.0 -> **50.0** | 100 -> **20.0 ms** | 100.0 -> **28.0 ms** | 5,000 -> **24.9 kB** |" in text
+        "| JPEGs, 2 cores | 10.0 -> **50.0** | 100 -> **20.0 ms** | 100.0 -> **28.0 ms** | 5,000 -> **24.9 kB** |"
+        in text
     )
     assert "| raw frames, 2 cores |" in text
