@@ -86,7 +86,8 @@ def test_prometheus_scrapes_the_server(up: Project) -> None:
     found(up, f"127.0.0.1:{up.addresses.grpc}")
     query = 'nv_inference_request_success{job="triton",model="detect"}'
     up.until(lambda: any(float(series["value"][1]) > 0 for series in asked(up, query)), "no metrics")
-    assert {series["metric"]["job"] for series in asked(up, "up == 1")} == {"triton", "prometheus"}
+    jobs = {"triton", "prometheus"}
+    up.until(lambda: {series["metric"]["job"] for series in asked(up, "up == 1")} == jobs, "not both are scraped")
 
 
 def test_a_server_that_crashes_comes_back(up: Project) -> None:
