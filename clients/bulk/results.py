@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from abc import ABC, abstractmethod
@@ -46,6 +45,8 @@ class Results(ABC):
             ResultsError: another run writes there, or has written with other settings.
             OSError: it cannot be written to.
         """
+        import fcntl  # Windows has none
+
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.server.pictures import ENCODINGS, jpeg, picture, png
-from tests.server.references import detections, letterbox, overlap, upright
+from tests.server.references import detections, letterbox, opencv, overlap, upright
 from tests.server.wire import Answer, Client, same
 from triton_yolo.boards import Look, draw_board
 from triton_yolo.server.process import TritonServer
@@ -74,7 +74,7 @@ def test_boards_get_the_detections_of_onnx_runtime(
         width, height = [(640, 640), (1280, 960), (500, 700)][seed % 3]
         encoded = [png, jpeg][seed % 2](draw_board(seed, width=width, height=height, look=look).image)
         pixels = upright(encoded)
-        wanted = expected(float_network, letterbox(pixels), (height, width), 0.25)
+        wanted = expected(float_network, letterbox(pixels, opencv), (height, width), 0.25)
         assert_same_detections(rows(float_client.detect(encoded)), wanted)
 
 
@@ -85,7 +85,7 @@ def test_int8_boards_get_nearly_the_detections_of_onnx_runtime(default: Client) 
     for seed in range(10):
         pixels = draw_board(seed, width=1280, height=960, look="photo").image
         got = rows(default.detect(png(pixels), score_threshold=0.25))
-        for row in expected(session, letterbox(pixels), pixels.shape[:2], 0.5):
+        for row in expected(session, letterbox(pixels, opencv), pixels.shape[:2], 0.5):
             wanted += 1
             found += any(
                 row[5] == other[5] and overlap(row, other) > 0.8 and abs(row[4] - other[4]) < 0.1 for other in got

@@ -66,6 +66,7 @@ def test_frames_of_sensors_are_converted_as_the_server_does(
     assert found["tiles"] == found["whole"]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_and_started_again_gets_a_key_frame(tmp_path: Path) -> None:
     addresses = free_addresses()
     with TritonServer(REPOSITORY, addresses, log=lambda line: None) as first:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import threading
@@ -182,6 +181,8 @@ def _hold(folder: Path) -> int:
     Raises:
         LineError: somebody has it, or the folder cannot be written to.
     """
+    import fcntl  # Windows has none
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

@@ -97,9 +97,9 @@ def test_a_host_that_is_not_this_machine_is_said_in_one_line() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ("listen: nowhere", "sinks[0].page.listen: 'nowhere' is no HOST:PORT"),
-        ("pictures_per_second: 0", "sinks[0].page.pictures_per_second: Input should be greater than 0"),
-        ("colour: red", "sinks[0].page.colour: unknown key; there are kind, listen, names,"),
+        ("listen: nowhere", "sinks[0].listen: 'nowhere' is no HOST:PORT"),
+        ("pictures_per_second: 0", "sinks[0].pictures_per_second: Input should be greater than 0"),
+        ("colour: red", "sinks[0].colour: unknown key; there are kind, listen, names,"),
     ],
 )
 def test_wrong_settings_are_said_in_one_line(tmp_path: Path, settings: str, said: str) -> None:
