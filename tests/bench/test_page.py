@@ -29,6 +29,7 @@ def test_browsers_that_look_show_what_is_new(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_memory_is_flat_while_eight_browsers_look_for_ten_minutes(tmp_path: Path) -> None:
     tool("chromium", "apt-get install chromium")
     result = run(main, "viewers", "--viewers", "8", "--seconds", "600", "--out", tmp_path)

@@ -51,7 +51,7 @@ def parts() -> list[psutil.Process]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("faults", [6, 60])
+@pytest.mark.parametrize("faults", [6, pytest.param(60, marks=pytest.mark.long)])
 def test_what_was_asked_is_answered_whatever_dies_or_stands_still(tmp_path: Path, faults: int) -> None:
     repository, rng, took = copy_with_cells(REPOSITORY, tmp_path / "repository"), random.Random(faults), []
     with fleet_of(repository) as fleet:
