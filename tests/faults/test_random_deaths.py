@@ -40,10 +40,10 @@ def stand_still(process: psutil.Process, rng: random.Random) -> None:
     process.send_signal(signal.SIGCONT)
 
 
-def parts() -> list[psutil.Process]:
-    """Each tritonserver, each process of a model, and Envoy."""
+def parts(others: set[psutil.Process]) -> list[psutil.Process]:
+    """Each tritonserver, each process of a model, and Envoy; not those of other tests."""
     found = []
-    for process in psutil.Process().children(recursive=True):
+    for process in set(psutil.Process().children(recursive=True)) - others:
         with contextlib.suppress(psutil.NoSuchProcess):
             if process.name() in ("tritonserver", "envoy") or STUB in "".join(process.cmdline()[:1]):
                 found.append(process)
@@ -54,6 +54,7 @@ def parts() -> list[psutil.Process]:
 @pytest.mark.parametrize("faults", [6, pytest.param(60, marks=pytest.mark.long)])
 def test_what_was_asked_is_answered_whatever_dies_or_stands_still(tmp_path: Path, faults: int) -> None:
     repository, rng, took = copy_with_cells(REPOSITORY, tmp_path / "repository"), random.Random(faults), []
+    others, kept = set(psutil.Process().children(recursive=True)), set(remains(os.getpid()))
     with fleet_of(repository) as fleet:
         with Detector(fleet.members[0].grpc) as alone:
             expected = Load.expected(alone)
@@ -61,15 +62,15 @@ def test_what_was_asked_is_answered_whatever_dies_or_stands_still(tmp_path: Path
             for _ in range(faults):
                 time.sleep(rng.uniform(0, 1))
                 fault: Fault = rng.choice((kill, kill, stand_still))
-                victim, begin = rng.choice(parts()), time.monotonic()
+                victim, begin = rng.choice(parts(others)), time.monotonic()
                 fault(victim, rng)
                 wait_until(partial(_mended, fleet, None if fault is stand_still else victim), "it did not come back")
                 took.append(time.monotonic() - begin)
                 load.wait_for(10)
-        folders = remains(os.getpid())
+        folders = set(remains(os.getpid())) - kept
         assert len(folders) >= SERVERS
-    assert not set(remains(os.getpid())) & set(folders)
-    assert not parts()
+    assert not set(remains(os.getpid())) & folders
+    assert not parts(others)
     logger.info("%d faults; all servers got requests again after %.1f s at most", faults, max(took))
 
 
