@@ -88,7 +88,7 @@ def agreed(
         raise BenchError(f"{name} answered {len(theirs)} of {len(ours)} images: nothing is compared")
     count, boxes, scores = 0, 0.0, 0.0
     for number, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
-        pairs = _pairs(mine, other, tolerance)
+        pairs = paired(mine, other, tolerance)
         for found, taken, whose in ((mine, {i for i, _ in pairs}, "missing"), (other, {j for _, j in pairs}, "extra")):
             for i in range(len(found)):
                 if i not in taken and found.scores[i] >= threshold + tolerance.scores:
@@ -105,8 +105,17 @@ def agreed(
     return Agreement(count, round(boxes, 4), round(scores, 5))
 
 
-def _pairs(mine: Detections, other: Detections, tolerance: Tolerance) -> list[tuple[int, int]]:
-    """Pair each detection with the nearest of the other list that is left, of its class and within the tolerance."""
+def paired(mine: Detections, other: Detections, tolerance: Tolerance) -> list[tuple[int, int]]:
+    """Pair each detection with the nearest of the other list that is left, of its class and within the tolerance.
+
+    Args:
+        mine: N detections.
+        other: M detections.
+        tolerance: how far the two of a pair may be apart.
+
+    Returns:
+        places in both lists.
+    """
     left = set(range(len(other)))
     pairs = []
     for i in range(len(mine)):
