@@ -119,9 +119,13 @@ def measure(repository: Path, network: Path, out: Path, rounds: int, seconds: fl
 
 def draw_images(count: int) -> list[bytes]:
     """Return boards as a camera sends them: JPEGs."""
-    boards = (draw_board(seed, WIDTH, HEIGHT, "photo").image for seed in range(count))
+    return [as_camera(draw_board(seed, WIDTH, HEIGHT, "photo").image) for seed in range(count)]
+
+
+def as_camera(board: np.ndarray) -> bytes:
+    """Return a board, uint8 [H, W, 3] RGB, as the JPEG that a camera makes of it."""
     options = (cv2.IMWRITE_JPEG_QUALITY, QUALITY)
-    return [cv2.imencode(".jpg", cv2.cvtColor(board, cv2.COLOR_RGB2BGR), options)[1].tobytes() for board in boards]
+    return cv2.imencode(".jpg", cv2.cvtColor(board, cv2.COLOR_RGB2BGR), options)[1].tobytes()
 
 
 @contextmanager

@@ -59,10 +59,9 @@ def measure(repository: Path, device: Device) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         setting = drawn(folder, repository, device, cameras=1)
-        models = [path.parent.name for path in repository.glob("*/config.pbtxt")]
         with counting(folder), TritonServer(repository, free_addresses(), lambda line: None, device) as server:
             server.wait_until_ready(READY)
-            processes = {str(pid): model for pid, model in server_processes(server.running.pid, models).items()}
+            processes = server_processes(server)
             for kind in WAYS:
                 typer.echo(WAYS[kind], err=True)
                 with CountingProxy("127.0.0.1", server.addresses.grpc) as proxy:

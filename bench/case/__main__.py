@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bench.case.measuring import Plan, as_json, measure
+from bench.case.measuring import Plan, measure
 from bench.case.report import bars, markdown, picture
 from triton_yolo.cli.exits import leave
 from triton_yolo.errors import TritonYoloError
@@ -45,7 +45,7 @@ def main(
             result = measure(plan, lambda words: typer.echo(words, err=True))
         result["bars"] = bars(result)
         out.mkdir(parents=True, exist_ok=True)
-        write_whole(out / "case.json", as_json(result))
+        write_whole(out / "case.json", f"{json.dumps(result, indent=2)}\n".encode())
         write_whole(out / "case.md", markdown(result).encode())
         with tempfile.TemporaryDirectory() as folder:
             drawn = Path(folder) / "case.png"

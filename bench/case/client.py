@@ -73,7 +73,7 @@ def run(job: Job) -> Any:
 def _once(way: Way, job: Job) -> dict[str, Any]:
     """Return the detections of each frame, and the copies that were made for all of them, after a first time."""
     _detections(way, job.setting)
-    processes = {**{int(pid): name for pid, name in job.processes.items()}, os.getpid(): "client"}
+    processes = {**job.processes, str(os.getpid()): "client"}
     before = look(Path(job.counts), processes) if job.counts else {}
     found = _detections(way, job.setting)
     copies = between(before, look(Path(job.counts), processes)) if job.counts else []

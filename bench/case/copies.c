@@ -1,7 +1,8 @@
 /* Counts copies in memory: a library for LD_PRELOAD that stands before memcpy(3) and memmove(3).
  *
  * Each process writes what it sees into a file of its own, COPIES_FOLDER/PID: for each size and each library that
- * copies, the number of copies and the nanoseconds that they took. Copies of less than SMALLEST bytes are not counted. Compile with -fno-builtin. */
+ * copies, the number of copies and the nanoseconds that they took. Copies of less than SMALLEST bytes are not counted.
+ * Compile with -fno-builtin. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 
 from bench.errors import BenchError
 from bench.memory import descendants
+from triton_yolo.server.process import TritonServer
 
 SOURCE = Path(__file__).with_name("copies.c")
 ROW = np.dtype([("key", "<u8"), ("size", "<u8"), ("count", "<u8"), ("nanoseconds", "<u8"), ("library", "S96")])
@@ -74,23 +75,19 @@ def counting(folder: Path) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def server_processes(pid: int, models: Iterable[str]) -> dict[int, str]:
-    """Return the names of a server's processes by PID: "tritonserver", and the models of the Python ones.
-
-    Args:
-        pid: of the tritonserver.
-        models: that it serves.
-    """
-    found = {pid: "tritonserver"}
-    for child in descendants(pid):
+def server_processes(server: TritonServer) -> dict[str, str]:
+    """Return the names of a server's processes by PID, as JSON has them: "tritonserver", and the Python models."""
+    models = [path.parent.name for path in server.repository.glob("*/config.pbtxt")]
+    found = {str(server.running.pid): "tritonserver"}
+    for child in descendants(server.running.pid):
         words = Path(f"/proc/{child}/cmdline").read_bytes().decode(errors="replace").split("\0")
         name = next((model for model in models if any(f"/{model}/" in word for word in words)), None)
         if name:
-            found[child] = name
+            found[str(child)] = name
     return found
 
 
-def look(folder: Path, processes: Mapping[int, str]) -> dict[tuple[str, str, int], tuple[int, float]]:
+def look(folder: Path, processes: Mapping[str, str]) -> dict[tuple[str, str, int], tuple[int, float]]:
     """Return what processes have counted so far: copies and microseconds, by process, library and size.
 
     Args:
@@ -99,7 +96,7 @@ def look(folder: Path, processes: Mapping[int, str]) -> dict[tuple[str, str, int
     """
     found: dict[tuple[str, str, int], tuple[int, float]] = defaultdict(lambda: (0, 0.0))
     for pid, name in processes.items():
-        path = folder / "counts" / str(pid)
+        path = folder / "counts" / pid
         if not path.exists():
             continue
         rows = np.fromfile(path, ROW)

@@ -12,11 +12,6 @@ Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 
-def decoded(image: bytes) -> Pixels:
-    """Return the pixels of a JPEG, uint8 [H, W, 3] BGR."""
-    return np.asarray(cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR), np.uint8)
-
-
 def letterboxed(pixels: Pixels, letterbox: Letterbox) -> Pixels:
     """Return pixels in the network's size, uint8 [S, S, 3], in the order of colours that they had."""
     top, left, height, width = letterbox.place(*pixels.shape[:2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import subprocess
+from functools import cache
 from typing import Any
 
 MEBIBYTE = 1 << 20
@@ -21,16 +22,12 @@ class Counters:
         self._there = there
         self._process: subprocess.Popen[str] | None = None
         self._lines: list[str] = []
-        self._names: list[str] = []
 
     def __enter__(self) -> Counters:
         """Begin: use of the GPU (sm), its memory (fb), and megabytes a second over PCIe to and from it (NVML)."""
         if self._there:
             command = ["nvidia-smi", "dmon", "-i", "0", "-s", "umt", "-d", "1", "--format", "csv,noheader,nounit"]
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-            header = ["nvidia-smi", "dmon", "-i", "0", "-s", "umt", "-c", "1"]
-            told = subprocess.run(header, capture_output=True, text=True).stdout.splitlines()
-            self._names = told[0].lstrip("# ").split() if told else []
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -48,7 +45,7 @@ class Counters:
         rows = [line.replace(",", " ").split() for line in self._lines if not line.startswith("#")]
         columns: dict[str, list[float]] = {}
         for row in rows[2:-1]:  # without the start and the end
-            for name, value in zip(self._names, row, strict=False):  # a row may be cut off
+            for name, value in zip(_names(), row, strict=False):  # a row may be cut off
                 if value.replace(".", "").isdigit():
                     columns.setdefault(name, []).append(float(value))
         found = {name: statistics.median(values) for name, values in columns.items()}
@@ -62,3 +59,11 @@ class Counters:
                 (found["rxpci"] + found["txpci"]) * MEBIBYTE / frames_per_second
             )
         return figures
+
+
+@cache
+def _names() -> list[str]:
+    """Return the names of the columns that nvidia-smi prints."""
+    command = ["nvidia-smi", "dmon", "-i", "0", "-s", "umt", "-c", "1"]
+    told = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+    return told[0].lstrip("# ").split() if told else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,9 +11,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
+from bench.__main__ import HEIGHT, WIDTH, as_camera
 from bench.case.client import Job, seen_by
 from bench.case.copies import counting, server_processes
 from bench.case.gpu_counters import Counters
@@ -33,7 +32,7 @@ from triton_yolo.repository import read_served_model
 from triton_yolo.server.process import TritonServer, free_addresses
 from triton_yolo.server.runtimes.base import Device
 
-HEIGHT, WIDTH, CAMERAS, QUALITY = 960, 1280, 8, 90
+CAMERAS = 8
 BOARDS, STANDS, NOISE = 2, 4, 1.0  # of each camera; frames that one stands for; grey levels of deviation
 THRESHOLD = 0.4  # lowest score
 FPS = 30.0  # of each camera, where the first rung holds that
@@ -135,8 +134,7 @@ def drawn(folder: Path, repository: Path, device: Device, cameras: int = CAMERAS
     jpegs = []
     for number, board in enumerate(boards):
         path = folder / f"{number}.jpg"
-        options = (cv2.IMWRITE_JPEG_QUALITY, QUALITY)
-        path.write_bytes(cv2.imencode(".jpg", cv2.cvtColor(board, cv2.COLOR_RGB2BGR), options)[1].tobytes())
+        path.write_bytes(as_camera(board))
         jpegs.append(str(path))
     served = read_served_model(repository)
     return Setting(
@@ -232,11 +230,11 @@ class _Ladder:
         counts.mkdir()
         with counting(counts):
             for rung, server in self._visits("detections"):
-                models = [path.parent.name for path in self._repositories[rung.repository].glob("*/config.pbtxt")]
-                processes = {str(pid): name for pid, name in server_processes(server.running.pid, models).items()}
                 with CountingProxy("127.0.0.1", server.addresses.grpc) as proxy:
                     setting = replace(self._setting, address=f"{proxy.host}:{proxy.port}")
-                    told = seen_by(Job(rung.kind, setting, server.running.pid, 0.0, 0.0, str(counts), processes))
+                    told = seen_by(
+                        Job(rung.kind, setting, server.running.pid, 0.0, 0.0, str(counts), server_processes(server))
+                    )
                     frames = len(told["detections"])
                     connection = round(proxy.bytes / 2 / frames)  # it was done twice
                 found[rung] = [Detections.from_dict(answer) for answer in told["detections"]]
@@ -244,7 +242,7 @@ class _Ladder:
                 figures[rung] = {
                     "connection_bytes_per_frame": connection,
                     "copied_bytes_per_frame": round(copied / frames),
-                    **bus_bytes(rung, self._setting, self._repositories[rung.repository], self._plan.device),
+                    "bus_bytes_per_frame": bus_bytes(rung, self._setting, server.repository, self._plan.device),
                 }
         reference = found[RUNGS[0]]
         for rung, detections in found.items():
@@ -286,8 +284,3 @@ def _compared(rung: Rung, reference: Sequence[Detections], detections: Sequence[
             "nothing is compared"
         )
     return {"share": round(common / most, 4) if most else 1.0}
-
-
-def as_json(result: Mapping[str, Any]) -> bytes:
-    """Return the result as the content of a file."""
-    return f"{json.dumps(result, indent=2)}\n".encode()

@@ -53,8 +53,15 @@ def _of(key: str) -> Callable[[Mapping[str, Any]], float | None]:
     return lambda rung: float(rung[key]) if rung.get(key) is not None else None
 
 
-def _both(rung: Mapping[str, Any]) -> float:
+def both(rung: Mapping[str, Any]) -> float:
+    """Return the processor time of a frame, of client and server, in seconds."""
     return float(rung["cpu_seconds_per_frame"]["both"])
+
+
+def where(result: Result) -> str:
+    """Return what a result was measured on."""
+    machine = result["measured_on"]
+    return str(machine.get("gpu") or f"{machine['cores']} cores")
 
 
 BARS = (
@@ -63,9 +70,9 @@ BARS = (
     Bar("gpu", "encoded: bus bytes, overlap to written first", "encoded", (4, 0), _of("bus_bytes_per_frame"), 0.2),
     Bar("gpu", "encoded: GPU memory, overlap to written first", "encoded", (4, 0), _of("gpu_memory_bytes"), 0.6),
     Bar("gpu", "raw: latency p50, shared memory to bytes", "raw", (5, 4), _latency("p50"), 0.5),
-    Bar("gpu", "raw: processor, shared memory to bytes", "raw", (5, 4), _both, 0.5),
+    Bar("gpu", "raw: processor, shared memory to bytes", "raw", (5, 4), both, 0.5),
     Bar("gpu", "raw: standard deviation, shared memory to bytes", "raw", (5, 4), _latency("std"), 0.5),
-    Bar("cpu", "encoded: processor, overlap to written first", "encoded", (4, 0), _both, 0.4),
+    Bar("cpu", "encoded: processor, overlap to written first", "encoded", (4, 0), both, 0.4),
     Bar(
         "cpu",
         "encoded: bytes over the connection, overlap to written first",
@@ -94,12 +101,11 @@ def bars(result: Result) -> list[dict[str, Any]]:
 
 def markdown(result: Result) -> str:
     """Return the report as a page's tables."""
-    machine = result["measured_on"]
-    where = machine.get("gpu") or f"{machine['cores']} cores"
     lines = [
-        f"{result['cameras']} cameras of {result['width']}x{result['height']}, {where}, {machine['date']}. Latencies "
-        f"are from capture to result at {result['fps_of_latencies']:g} frames/s of each camera; all else is as fast "
-        f"as it goes. Medians of {result['rounds']} rounds of {result['seconds']:g} s, all rungs in turn in one run.",
+        f"{result['cameras']} cameras of {result['width']}x{result['height']}, {where(result)}, "
+        f"{result['measured_on']['date']}. Latencies are from capture to result at {result['fps_of_latencies']:g} "
+        "frames/s of each camera; all else is as fast as it goes. "
+        f"Medians of {result['rounds']} rounds of {result['seconds']:g} s, all rungs in turn in one run.",
         "",
     ]
     for stream, words in (("encoded", "JPEGs"), ("raw", "Raw frames")):
@@ -153,7 +159,7 @@ def _pays(rung: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
     return bool(
         rung["frames_per_second"] > 1.03 * before["frames_per_second"]
         or rung["latency_ms"]["p50"] < 0.97 * before["latency_ms"]["p50"]
-        or _both(rung) < 0.97 * _both(before)
+        or both(rung) < 0.97 * both(before)
     )
 
 
@@ -177,7 +183,7 @@ def picture(result: Result, path: Path) -> None:
     columns: tuple[tuple[str, Callable[[Mapping[str, Any]], float]], ...] = (
         ("frames/s", lambda rung: rung["frames_per_second"]),
         ("latency p50, ms", lambda rung: rung["latency_ms"]["p50"]),
-        ("processor, ms a frame", lambda rung: 1e3 * _both(rung)),
+        ("processor, ms a frame", lambda rung: 1e3 * both(rung)),
         ("copied on the host, MB a frame", lambda rung: rung["copied_bytes_per_frame"] / 1e6),
     )
     figure, axes = pyplot.subplots(2, len(columns), figsize=(16, 9), sharey="row", layout="constrained")
@@ -197,9 +203,9 @@ def picture(result: Result, path: Path) -> None:
             axis.tick_params(axis="y", length=0, labelsize=13)
         row[0].set_ylabel(words, fontsize=15)
         row[0].invert_yaxis()
-    where = result["measured_on"].get("gpu") or f"{result['measured_on']['cores']} cores, no GPU"
+    machine = where(result) if result["device"] == "gpu" else f"{where(result)}, no GPU"
     figure.suptitle(
-        f"{result['cameras']} cameras of {result['width']}x{result['height']} on {where}: one change at a time",
+        f"{result['cameras']} cameras of {result['width']}x{result['height']} on {machine}: one change at a time",
         fontsize=19,
         x=0.01,
         ha="left",

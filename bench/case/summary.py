@@ -9,6 +9,8 @@ from typing import Any
 
 import typer
 
+from bench.case.report import both, where
+
 KEPT = Path(__file__).resolve().parents[1] / "results"
 SHOWN = {"encoded": ("JPEGs", 4), "raw": ("raw frames", 6)}  # by stream: words, and the rung that stands for "served"
 
@@ -30,15 +32,13 @@ def summary(results: Iterable[Mapping[str, Any]]) -> str:
         "|---|---|---|---|---|",
     ]
     for result in results:
-        machine = result["measured_on"]
-        where = machine.get("gpu") or f"{machine['cores']} cores"
         for stream, (words, number) in SHOWN.items():
             first, served = (_rung(result, stream, place) for place in (0, number))
             cells = [
-                f"{words}, {where}",
+                f"{words}, {where(result)}",
                 _pair(first["frames_per_second"], served["frames_per_second"]),
                 _pair(first["latency_ms"]["p50"], served["latency_ms"]["p50"], " ms"),
-                _pair(_milliseconds(first), _milliseconds(served), " ms"),
+                _pair(1e3 * both(first), 1e3 * both(served), " ms"),
                 _pair(_kilobytes(first), _kilobytes(served), " kB"),
             ]
             lines.append(f"| {' | '.join(cells)} |")
@@ -48,10 +48,6 @@ def summary(results: Iterable[Mapping[str, Any]]) -> str:
 def _rung(result: Mapping[str, Any], stream: str, number: int) -> dict[str, Any]:
     [rung] = [rung for rung in result["rungs"] if (rung["stream"], rung["number"]) == (stream, number)]
     return dict(rung)
-
-
-def _milliseconds(rung: Mapping[str, Any]) -> float:
-    return 1e3 * float(rung["cpu_seconds_per_frame"]["both"])
 
 
 def _kilobytes(rung: Mapping[str, Any]) -> float:

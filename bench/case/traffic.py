@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from pathlib import Path
-from typing import Any
 
 from bench.case.repositories import FIRST, MODEL
 from bench.case.rungs import Rung
@@ -14,7 +13,7 @@ from triton_yolo.repository import read_config
 from triton_yolo.server.runtimes.base import Device
 
 
-def bus_bytes(rung: Rung, setting: Setting, repository: Path, device: Device) -> dict[str, Any]:
+def bus_bytes(rung: Rung, setting: Setting, repository: Path, device: Device) -> int:
     """Return the bytes that cross the bus for a frame: what goes to the GPU, and the boxes that come back.
 
     Args:
@@ -24,7 +23,7 @@ def bus_bytes(rung: Rung, setting: Setting, repository: Path, device: Device) ->
         device: of the server; on a CPU nothing crosses.
     """
     if device == "cpu":
-        return {"bus_bytes_per_frame": 0}
+        return 0
     _, height, width = setting.shape
     network = read_config(repository / (MODEL if rung.repository == FIRST else "yolo") / "config.pbtxt")
     back = sum(tensor_bytes(tensor) for tensor in network.output)
@@ -40,4 +39,4 @@ def bus_bytes(rung: Rung, setting: Setting, repository: Path, device: Device) ->
         "tiles": height * width * 3,  # the whole frame, from where the server keeps it
     }
     jpeg = round(statistics.mean(Path(path).stat().st_size for path in setting.jpegs))
-    return {"bus_bytes_per_frame": to_gpu.get(rung.kind, jpeg) + back}
+    return to_gpu.get(rung.kind, jpeg) + back

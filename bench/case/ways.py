@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from tritonclient import grpc
 
 from bench.case import first_client
 from bench.case.repositories import MODEL
+from bench.opencv_letterbox import decoded
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.detector import Detector
 from triton_yolo.clients.pixel_formats import PixelFormatName
@@ -126,7 +126,7 @@ def _graph(setting: Setting, pixels_of: Callable[[int], np.ndarray]) -> Iterator
 
 def _from_jpegs(setting: Setting) -> Callable[[int], np.ndarray]:
     images = setting.encoded()
-    return lambda number: cv2.cvtColor(first_client.decoded(images[number % len(images)]), cv2.COLOR_BGR2RGB)
+    return lambda number: decoded(images[number % len(images)])
 
 
 def _from_frames(setting: Setting) -> Callable[[int], np.ndarray]:

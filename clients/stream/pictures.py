@@ -20,6 +20,7 @@ import numpy.typing as npt
 from triton_yolo.clients.errors import DetectionError
 from triton_yolo.clients.images import upright_size
 from triton_yolo.clients.request import Pixels
+from triton_yolo.clients.stream.conversion import to_bgr
 from triton_yolo.clients.stream.events import Picture
 from triton_yolo.clients.stream.frames import ENCODED, Frame
 from triton_yolo.clients.stream.sinks.base import Sink
@@ -27,16 +28,6 @@ from triton_yolo.clients.stream.verdict import FrameVerdict, Verdict
 
 HELD, HELD_FAILED = 1, 2  # slots of a camera that are held for pictures; for those of a failure there is one more
 REDUCTIONS = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
-# OpenCV names a Bayer pattern by its second row and column.
-TO_BGR = {
-    "rgb": cv2.COLOR_RGB2BGR,
-    "bayer_rggb": cv2.COLOR_BayerBG2BGR,
-    "bayer_bggr": cv2.COLOR_BayerRG2BGR,
-    "bayer_grbg": cv2.COLOR_BayerGB2BGR,
-    "bayer_gbrg": cv2.COLOR_BayerGR2BGR,
-    "yuyv": cv2.COLOR_YUV2BGR_YUY2,
-    "nv12": cv2.COLOR_YUV2BGR_NV12,
-}
 
 logger = logging.getLogger(__name__)
 
@@ -129,11 +120,11 @@ def picture_of(pixels: Pixels, pixel_format: str, longest: int = 0) -> tuple[Ima
     height, width = pixels.shape[:2] if pixel_format != "nv12" else (pixels.shape[0] * 2 // 3, pixels.shape[1])
     if pixel_format == "rgb":  # first smaller, then converted
         small = scaled(pixels, longest)
-        return np.asarray(cv2.cvtColor(small, TO_BGR["rgb"]), np.uint8), small.shape[1] / width
+        return to_bgr(small, pixel_format), small.shape[1] / width
     if pixel_format.startswith("bayer") and longest and 2 * longest <= max(height, width):
         image = _binned(pixels, pixel_format)
     else:
-        image = np.asarray(cv2.cvtColor(pixels, TO_BGR[pixel_format]), np.uint8)
+        image = to_bgr(pixels, pixel_format)
     image = scaled(image, longest)
     return image, image.shape[1] / width
 
@@ -171,3 +162,8 @@ def scaled(image: Image, longest: int) -> Image:
     factor = longest / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def as_jpeg(image: Image, quality: int) -> bytes:
+    """Return a picture, uint8 [height, width, 3] BGR, as a JPEG of a quality from 1 to 100."""
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()

@@ -159,7 +159,7 @@ class TileEncoder:
             frame: the same.
         """
         self.want_key_frame()
-        return self._encode(frame)
+        return self._key_frame(frame)
 
     def answered(self, encoded: Encoded, seconds: float) -> None:
         """Learn that the server has a frame.
@@ -184,7 +184,7 @@ class TileEncoder:
             self.want_key_frame()
         changed, pixels = self._changes.look(frame), frame.shape[0] * frame.shape[1]
         if self._base == NO_BASE or self._number - self._key >= self._key_interval:
-            return self._whole(frame, self._costs.cheapest(pixels, pixels, self._possible(WHOLE)))
+            return self._key_frame(frame)
         count = int(np.count_nonzero(changed))
         if not count:
             return Encoded(self._number, Kind.NOTHING)
@@ -197,6 +197,11 @@ class TileEncoder:
         tiles = grid.cut(frame, positions)
         self._changes.sent(frame, changed)
         return self._packed(kind, tiles, positions, Place(self.stream, self._session, self._number, self._base))
+
+    def _key_frame(self, frame: Pixels) -> Encoded:
+        """Return how to send the frame that was looked at last as a whole."""
+        pixels = frame.shape[0] * frame.shape[1]
+        return self._whole(frame, self._costs.cheapest(pixels, pixels, self._possible(WHOLE)))
 
     def _possible(self, kinds: Iterable[Kind]) -> list[Kind]:
         return [kind for kind in kinds if self._may_code or not kind.coded]

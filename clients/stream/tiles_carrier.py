@@ -8,16 +8,13 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
-import cv2
-import numpy as np
-
 from triton_yolo.clients.async_detector import AsyncDetector
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.errors import TooManyStreams
 from triton_yolo.clients.memory.ring import Ring
 from triton_yolo.clients.protocols.base import Protocol
-from triton_yolo.clients.request import Pixels
 from triton_yolo.clients.stream.carriers import Carrier, Parcel, request_for
+from triton_yolo.clients.stream.conversion import to_rgb
 from triton_yolo.clients.stream.frames import ENCODED, Frame
 from triton_yolo.clients.stream.line import TileSettings
 from triton_yolo.clients.stream.statistics import CameraStatistics
@@ -25,14 +22,6 @@ from triton_yolo.clients.stream.tiles import TileEncoder
 from triton_yolo.clients.tile_stream import AsyncTileStream, in_thread
 
 AGAIN_SECONDS = 10.0  # from one try to begin a stream that the server has no room for to the next
-CONVERSIONS = {
-    "bayer_rggb": cv2.COLOR_BayerRGGB2RGB,
-    "bayer_bggr": cv2.COLOR_BayerBGGR2RGB,
-    "bayer_grbg": cv2.COLOR_BayerGRBG2RGB,
-    "bayer_gbrg": cv2.COLOR_BayerGBRG2RGB,
-    "yuyv": cv2.COLOR_YUV2RGB_YUYV,
-    "nv12": cv2.COLOR_YUV2RGB_NV12,
-}
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +61,8 @@ class TileParcel(Parcel):
             return await super().ask(detector)
         [frame], camera = self.frames, self.camera
         try:
-            result = await camera.stream.detect(await in_thread(lambda: rgb(frame)), parameters=self.parameters)
+            pixels = await in_thread(lambda: to_rgb(frame.place.pixels(frame.shape), frame.pixel_format))
+            result = await camera.stream.detect(pixels, parameters=self.parameters)
         except TooManyStreams as error:
             logger.warning("camera %s: %s; whole frames are sent", frame.camera, error)
             camera.whole_until = time.monotonic() + AGAIN_SECONDS
@@ -153,15 +143,3 @@ class TilesCarrier(Carrier):
             encoder = TileEncoder(f"{socket.gethostname()}/{self._line}/{camera}", **settings.model_dump())
             there = self._streams[camera] = CameraStream(settings, AsyncTileStream(self._detector, encoder, {}))
         return there
-
-
-def rgb(frame: Frame) -> Pixels:
-    """Return a frame as uint8 [H, W, 3] RGB: a view of its place where it is that already.
-
-    Args:
-        frame: not encoded.
-    """
-    pixels = frame.place.pixels(frame.shape)
-    if frame.pixel_format == "rgb":
-        return pixels
-    return np.asarray(cv2.cvtColor(pixels, CONVERSIONS[frame.pixel_format]), np.uint8)

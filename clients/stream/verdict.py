@@ -33,6 +33,21 @@ class FrameVerdict:
     why: str = ""
     defects: Detections | None = None
 
+    @property
+    def are_defects(self) -> list[bool]:
+        """Which of the frame's detections are defects, in their order; one that was not inspected has none."""
+        found = self.result.detections
+        if found is None:
+            return []
+        defects = set() if self.defects is None else set(_keys(self.defects))
+        return [key in defects for key in _keys(found)]
+
+
+def _keys(detections: Detections) -> list[tuple[float, ...]]:
+    """Return what tells detections of one frame apart."""
+    rows = zip(detections.boxes.tolist(), detections.scores.tolist(), detections.classes.tolist(), strict=True)
+    return [(*box, score, number) for box, score, number in rows]
+
 
 @dataclass(frozen=True)
 class BoardVerdict:

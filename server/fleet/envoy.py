@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from triton_yolo.cores import usable_cores
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.fleet.envoy_clusters import CLUSTERS, Config, Endpoint, endpoints, endpoints_file, names
 from triton_yolo.server.process import die_with_parent
@@ -94,7 +95,7 @@ class Envoy:
         self.process = subprocess.Popen(
             [
                 *(str(find_envoy()), "--config-path", str(path), "--disable-hot-restart"),
-                *("--concurrency", str(min(4, len(os.sched_getaffinity(0)))), "--log-level", "warning"),
+                *("--concurrency", str(min(4, usable_cores())), "--log-level", "warning"),
                 *("--component-log-level", "config:error", "--drain-time-s", "1"),
             ],
             cwd=self.folder,

@@ -148,10 +148,10 @@ import numpy as np
 from bench.case.copies import look, between
 from pathlib import Path
 frame = np.zeros(3_000_001, np.uint8)
-before = look(Path(sys.argv[1]), {os.getpid(): "me"})
+before = look(Path(sys.argv[1]), {str(os.getpid()): "me"})
 for _ in range(3):
     frame.copy()
-found = between(before, look(Path(sys.argv[1]), {os.getpid(): "me"}))
+found = between(before, look(Path(sys.argv[1]), {str(os.getpid()): "me"}))
 [large] = [one for one in found if one.size == 3_000_001]
 print(large.process, large.count, large.nbytes, large.microseconds > 0, "umath" in large.library)
 """
@@ -171,7 +171,7 @@ def test_small_copies_of_a_library_are_together() -> None:
     before = {("a", "lib", 2000): (1, 1.0), ("a", "lib", 100_000): (1, 1.0)}
     after = {("a", "lib", 2000): (3, 2.0), ("a", "lib", 4000): (1, 1.0), ("a", "lib", 100_000): (1, 1.0)}
     assert between(before, after) == [Copies("a", "lib", 0, 3, 8000, 2.0)]
-    assert look(Path("nowhere"), {1: "a"}) == {}
+    assert look(Path("nowhere"), {"1": "a"}) == {}
 
 
 def test_the_picture_is_drawn(tmp_path: Path) -> None:

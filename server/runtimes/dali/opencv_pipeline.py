@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,6 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from triton_yolo.cores import usable_cores
 from triton_yolo.dali_definition import read_by, read_letterbox
 from triton_yolo.nms.letterbox import PAD, Letterbox
 
@@ -103,7 +103,7 @@ class OpenCvPipeline:
         self._to_rgb, self._letterbox = DEFINITIONS[model][1], read_letterbox(definition)[0]
         cv2.setNumThreads(1)  # images side by side, and not parts of one
         _keep_memory()
-        self._threads = ThreadPoolExecutor(threads or len(os.sched_getaffinity(0)))
+        self._threads = ThreadPoolExecutor(threads or usable_cores())
 
     def run(self, samples: Sequence[Sample]) -> list[Answer]:
         """Preprocess samples of any number and size.

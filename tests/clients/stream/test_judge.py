@@ -10,32 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.clients.stream.memory import Memory
 from tests.clients.stream.results import inspected, late, lost, one
 from triton_yolo.clients.memory.ring import Capture
-from triton_yolo.clients.request import Pixels, SharedTensor
-from triton_yolo.clients.stream.frames import Frame, Place, Result
+from triton_yolo.clients.stream.frames import Frame, Result
 from triton_yolo.clients.stream.judge import MOST_TRIGGERS, Judge
 from triton_yolo.clients.stream.rules import VerdictSettings
 from triton_yolo.clients.stream.verdict import BoardVerdict, Verdict
 
 HEIGHT, WIDTH = 96, 128
 BELT = np.random.default_rng(0).integers(0, 256, (HEIGHT, 40 * WIDTH, 3), np.uint8)
-
-
-class Memory(Place):
-    """A frame in memory of the test's own."""
-
-    def __init__(self, pixels: Pixels) -> None:
-        self._pixels = pixels
-
-    def tensor(self, count: int, shape: tuple[int, ...]) -> SharedTensor:
-        raise NotImplementedError
-
-    def pixels(self, shape: tuple[int, ...]) -> Pixels:
-        return self._pixels
-
-    def is_followed_by(self, other: Place, nbytes: int) -> bool:
-        return False
 
 
 class Played:

@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.clients.stream.memory import Memory
 from triton_yolo.clients.memory.ring import Capture
 from triton_yolo.clients.pixel_formats import PIXEL_FORMATS
-from triton_yolo.clients.request import Pixels, SharedTensor
+from triton_yolo.clients.request import Pixels
 from triton_yolo.clients.stream.events import Event, Picture
-from triton_yolo.clients.stream.frames import ENCODED, FORMATS, Frame, Place, Result, ResultState
+from triton_yolo.clients.stream.frames import ENCODED, FORMATS, Frame, Result, ResultState
 from triton_yolo.clients.stream.pictures import HELD, HELD_FAILED, Pictures, picture_of
 from triton_yolo.clients.stream.sinks.base import Sink
 from triton_yolo.clients.stream.verdict import FrameVerdict, Verdict
@@ -83,22 +84,6 @@ def test_a_picture_is_no_view_of_the_frame() -> None:
 
 def test_a_file_that_is_damaged_has_no_picture() -> None:
     assert picture_of(np.frombuffer(b"no picture", np.uint8), ENCODED, 20) == (None, 0.0)
-
-
-class Memory(Place):
-    """A frame in memory of this process."""
-
-    def __init__(self, pixels: Pixels) -> None:
-        self._pixels = pixels
-
-    def tensor(self, count: int, shape: tuple[int, ...]) -> SharedTensor:
-        raise NotImplementedError
-
-    def pixels(self, shape: tuple[int, ...]) -> Pixels:
-        return self._pixels
-
-    def is_followed_by(self, other: Place, nbytes: int) -> bool:
-        return False
 
 
 class Wall(Sink):

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from triton_yolo.clients.stream.events import Picture
-from triton_yolo.clients.stream.pictures import scaled
-from triton_yolo.clients.stream.sinks.page.pictures import FAILURE_QUALITY, boxes_of, coded
+from triton_yolo.clients.stream.pictures import as_jpeg, scaled
+from triton_yolo.clients.stream.sinks.page.pictures import FAILURE_QUALITY, boxes_of
 from triton_yolo.clients.stream.verdict import BoardVerdict, Verdict
 
 SMALL_SIDE = 320  # pixels of the longest side of a picture in the list
@@ -51,7 +51,10 @@ class Shot:
             "size": [width, height],
             "boxes": boxes_of(picture),
         }
-        big, small = coded(picture.image, FAILURE_QUALITY), coded(scaled(picture.image, SMALL_SIDE), FAILURE_QUALITY)
+        big, small = (
+            as_jpeg(picture.image, FAILURE_QUALITY),
+            as_jpeg(scaled(picture.image, SMALL_SIDE), FAILURE_QUALITY),
+        )
         return cls(result.camera, result.number, content, big, small)
 
     @property

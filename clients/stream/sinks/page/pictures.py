@@ -9,13 +9,11 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.stream.events import Picture
-from triton_yolo.clients.stream.pictures import scaled
+from triton_yolo.clients.stream.pictures import as_jpeg, scaled
 from triton_yolo.clients.stream.verdict import FrameVerdict, Verdict
 
 LIVE_QUALITY, FAILURE_QUALITY = 75, 90  # of JPEG
@@ -161,7 +159,7 @@ def live(picture: Picture, version: int, side: int, board: dict[str, Any] | None
     image = scaled(picture.image, side)
     verdict = picture.verdict
     result = verdict.result
-    jpeg = coded(image, LIVE_QUALITY)
+    jpeg = as_jpeg(image, LIVE_QUALITY)
     header = {
         "camera": result.camera,
         "number": result.number,
@@ -183,20 +181,14 @@ def boxes_of(picture: Picture) -> list[dict[str, Any]]:
     height, width = picture.image.shape[:2]
     corners = found.boxes[:MOST_BOXES] * picture.scale / np.array([width, height, width, height], np.float32)
     corners = np.clip(np.nan_to_num(corners), 0, 1)
-    defects = set() if verdict.defects is None else {tuple(box) for box in verdict.defects.boxes.tolist()}
     return [
         {
             "box": [round(float(v), 4) for v in (x1, y1, x2 - x1, y2 - y1)],
             "name": name,
             "score": round(float(score), 3),
-            "defect": tuple(box) in defects,
+            "defect": is_defect,
         }
-        for (x1, y1, x2, y2), box, name, score in zip(
-            corners, found.boxes.tolist(), found.names, found.scores, strict=False
+        for (x1, y1, x2, y2), name, score, is_defect in zip(
+            corners, found.names, found.scores, verdict.are_defects, strict=False
         )
     ]
-
-
-def coded(image: npt.NDArray[np.uint8], quality: int) -> bytes:
-    """Return a picture, uint8 [height, width, 3] BGR, as a JPEG."""
-    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.stream.sinks.records.names import moment
 from triton_yolo.clients.stream.verdict import FrameVerdict, Verdict
 
@@ -15,19 +14,6 @@ Image = npt.NDArray[np.uint8]
 RED, GREY, GREEN, AMBER, WHITE = (40, 40, 230), (160, 160, 160), (80, 160, 40), (0, 140, 255), (255, 255, 255)  # BGR
 COLORS = {Verdict.PASS: GREEN, Verdict.FAIL: RED, Verdict.NOT_INSPECTED: AMBER}
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-
-
-def are_defects(frame: FrameVerdict) -> list[bool]:
-    """Return which of a frame's detections are defects."""
-    if frame.result.detections is None or frame.defects is None:
-        return []
-    defects = set(_keys(frame.defects))
-    return [key in defects for key in _keys(frame.result.detections)]
-
-
-def _keys(detections: Detections) -> list[tuple[object, ...]]:
-    rows = zip(detections.boxes.tolist(), detections.scores.tolist(), detections.classes.tolist(), strict=True)
-    return [(*box, score, number) for box, score, number in rows]
 
 
 def with_boxes(image: Image, scale: float, frame: FrameVerdict) -> Image:
@@ -46,7 +32,7 @@ def with_boxes(image: Image, scale: float, frame: FrameVerdict) -> Image:
     detections = frame.result.detections
     if detections is not None:
         # Defects last, so that nothing is drawn over them.
-        order = sorted(zip(are_defects(frame), range(len(detections)), strict=True))
+        order = sorted(zip(frame.are_defects, range(len(detections)), strict=True))
         for is_defect, place in order:
             color = RED if is_defect else GREY
             x1, y1, x2, y2 = (round(float(v) * scale) for v in detections.boxes[place])

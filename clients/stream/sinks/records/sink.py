@@ -17,9 +17,9 @@ import numpy as np
 from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.clients.stream.events import Event, Picture
 from triton_yolo.clients.stream.line import Line
-from triton_yolo.clients.stream.pictures import scaled
+from triton_yolo.clients.stream.pictures import as_jpeg, scaled
 from triton_yolo.clients.stream.sinks.base import Sink
-from triton_yolo.clients.stream.sinks.records.drawing import Image, are_defects, with_boxes
+from triton_yolo.clients.stream.sinks.records.drawing import Image, with_boxes
 from triton_yolo.clients.stream.sinks.records.everything import Everything
 from triton_yolo.clients.stream.sinks.records.films import Film, can_be_made
 from triton_yolo.clients.stream.sinks.records.names import moment, stem
@@ -129,7 +129,7 @@ class Records(Sink):
         if self._filmed or self._everything:
             image, scale = _smaller(image, scale, self._settings.film_longest)
         if self._filmed:
-            self._recent.add(Shot(frame, _jpeg(image, SHOT_QUALITY), scale))
+            self._recent.add(Shot(frame, as_jpeg(image, SHOT_QUALITY), scale))
         if self._everything:
             self._everything.add(frame, image, scale)
 
@@ -139,10 +139,10 @@ class Records(Sink):
         place = stem(result.camera, result.captured_ns, frame.verdict.value.replace(" ", "-"), result.number)
         files = {}
         if settings.pictures != "boxes":
-            files[place.with_name(f"{place.name}.jpg")] = _jpeg(image, settings.quality)
+            files[place.with_name(f"{place.name}.jpg")] = as_jpeg(image, settings.quality)
         if settings.pictures != "plain":
             drawn = with_boxes(image, scale, frame)
-            files[place.with_name(f"{place.name}.boxes.jpg")] = _jpeg(drawn, settings.quality)
+            files[place.with_name(f"{place.name}.boxes.jpg")] = as_jpeg(drawn, settings.quality)
         content = {**_as_dict(frame), "pictures": {path.name: _shape(image, scale) for path in files}}
         files[place.with_name(f"{place.name}.json")] = f"{json.dumps(content, indent=1)}\n".encode()
         self.pictures += self._store.keep(files)
@@ -194,7 +194,7 @@ def _as_dict(frame: FrameVerdict) -> dict[str, Any]:
         "why": frame.why,
     }
     if result.detections is not None:
-        rows = zip(result.detections.as_dict()["detections"], are_defects(frame), strict=True)
+        rows = zip(result.detections.as_dict()["detections"], frame.are_defects, strict=True)
         content["detections"] = [{**row, "defect": is_defect} for row, is_defect in rows]
     return content
 
@@ -207,7 +207,3 @@ def _smaller(image: Image, scale: float, longest: int) -> tuple[Image, float]:
     """Return a picture with no side longer than that, and its pixels for each pixel of the frame."""
     small = scaled(image, longest)
     return small, scale * small.shape[1] / image.shape[1]
-
-
-def _jpeg(image: Image, quality: int) -> bytes:
-    return bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
