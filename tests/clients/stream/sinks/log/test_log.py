@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -177,11 +175,13 @@ for number in itertools.count():
 @pytest.mark.parametrize("synchronous", ["normal", "full"])
 def test_the_log_survives_kill_9_at_any_moment(tmp_path: Path, synchronous: str) -> None:
     path, said, rng = tmp_path / "log.db", 0, random.Random(0)
-    for _ in range(8):
+    for attempt in range(8):
         program = WRITER.replace("log(Path(sys.argv[1]))", f"log(Path(sys.argv[1]), synchronous={synchronous!r})")
         process = subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True)
         assert process.stdout
         first = process.stdout.readline()
+        while attempt % 2 and not int(first):  # in every second one something is written, whatever the machine does
+            first = process.stdout.readline()
         time.sleep(rng.uniform(0, 0.3))
         process.send_signal(signal.SIGKILL)
         last = [first, *process.stdout.read().splitlines(keepends=True)]
@@ -222,21 +222,6 @@ def test_rows_that_are_too_old_are_removed_with_their_defects(tmp_path: Path, mo
     assert database.execute("SELECT count(*) FROM defects").fetchone() == (4,)
     database.close()
     sink.close()
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of one megabyte."""
-    if os.getuid() or not shutil.which("mount"):
-        pytest.skip("only root can mount a small disk")
-    place = tmp_path / "disk"
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(place)], capture_output=True).returncode:
-        pytest.skip("a container without the right to mount")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def test_rows_wait_while_the_disk_is_full_and_are_written_when_it_has_room(
