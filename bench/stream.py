@@ -164,21 +164,19 @@ class Bench:
                 process,
                 report,
             ):
+                while not control.exists() and process.poll() is None:  # it starts slowly on a busy machine
+                    time.sleep(0.1)
                 start = time.monotonic()
                 count = max(4, int(seconds // 10) - 1)  # the last one before the line ends
                 for _ in tracked(range(count), count, "samples"):
                     time.sleep((seconds - 10) / count)
                     if process.poll() is not None:
                         break
-                    samples.append(
-                        {
-                            "seconds": round(time.monotonic() - start),
-                            "line_bytes": resident_bytes(process.pid),
-                            "server_bytes": resident_bytes(self._server.running.pid),
-                            "files": sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in _tree(process.pid)),
-                            "account_missing": _missing(control),
-                        }
-                    )
+                    try:
+                        sample = self._sample(process.pid, control)
+                    except (OSError, ValueError):  # the line is ending
+                        break
+                    samples.append({"seconds": round(time.monotonic() - start), **sample})
                 process.wait()
                 content = json.loads(report.read_text())
         steady = samples[len(samples) // 6 :]  # without the start
@@ -194,6 +192,14 @@ class Bench:
             "last_to_first_quarter": ends,
             "report": content,
             "samples": samples,
+        }
+
+    def _sample(self, line: int, control: Path) -> dict[str, float]:
+        return {
+            "line_bytes": resident_bytes(line),
+            "server_bytes": resident_bytes(self._server.running.pid),
+            "files": sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in _tree(line)),
+            "account_missing": _missing(control),
         }
 
     def _spent(self, cameras: list[dict[str, Any]], memory: str, seconds: float) -> dict[str, float]:

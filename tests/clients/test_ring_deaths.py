@@ -25,11 +25,12 @@ def run(kind: str, event: str, stride: int) -> int:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_process_may_die_or_stop_in_the_code_of_the_ring(kind: str) -> None:
-    """At every seventh line: the long tests try each instruction."""
+    """At every seventh line: the slow tests try each eleventh instruction, the long ones all of them."""
     assert run(kind, "line", 7) > 50
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stride", [11, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_process_may_die_or_stop_at_any_instruction_of_the_ring(kind: str) -> None:
-    assert run(kind, "opcode", 1) > 300
+def test_a_process_may_die_or_stop_at_any_instruction_of_the_ring(kind: str, stride: int) -> None:
+    assert run(kind, "opcode", stride) > 300

@@ -275,6 +275,7 @@ def test_a_server_that_is_killed_in_the_middle_of_a_stream_leads_to_no_wrong_pic
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_server_that_is_killed_a_hundred_times_leads_to_no_wrong_picture(repository: Path) -> None:
     seen = killed(repository, 100)
     assert seen["deaths"] == 100
