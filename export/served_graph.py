@@ -58,6 +58,11 @@ def served_graph(network: Network, recognised: RecognisedNetwork, top_k: int) ->
     return merged
 
 
+def is_served(graph: onnx.ModelProto) -> bool:
+    """Return whether a graph is one that served_graph made, or calibration of such a one."""
+    return bool(graph.graph.name == GRAPH_NAME)
+
+
 def image_size(graph: onnx.ModelProto) -> tuple[int, int]:
     """Return height and width of a served graph's input, in pixels.
 
@@ -65,7 +70,7 @@ def image_size(graph: onnx.ModelProto) -> tuple[int, int]:
         ExportError: it is not a served graph.
     """
     inputs = list(graph.graph.input)
-    if graph.graph.name != GRAPH_NAME or [value.name for value in inputs] != [INPUT]:
+    if not is_served(graph) or [value.name for value in inputs] != [INPUT]:
         raise ExportError("it is not a served graph: make one with triton-yolo export")
     if inputs[0].type.tensor_type.elem_type != TensorProto.UINT8:
         raise ExportError("it is not a served graph: its input is not uint8")

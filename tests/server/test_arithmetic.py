@@ -171,7 +171,7 @@ def test_int8_of_a_float_graph_is_refused(tmp_path: Path) -> None:
 
 
 def test_quantisers_that_move_before_concatenations_are_caught_where_that_is_wrong() -> None:
-    """OpenVINO does so but for the work-around in openvino/graph.py; with AMX it computes right all the same."""
+    """OpenVINO does so but for the work-around in openvino_graph.py; with AMX it computes right all the same."""
 
     def compared() -> Comparison:
         run = openvino_engine(read_network(REPOSITORY / GRAPH_PATH))

@@ -25,7 +25,7 @@ class Receiver:
     """What the server does with the requests of streams."""
 
     def __init__(self) -> None:
-        self.streams = Streams(8, 10**9, 1e9)
+        self.streams = Streams("assemble", 8, 10**9, 1e9)
         self.frame = GREY
 
     def take(self, encoded: Encoded) -> None:
