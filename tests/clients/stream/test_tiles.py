@@ -15,8 +15,9 @@ from triton_yolo.boards.line import Line
 from triton_yolo.clients.errors import DetectionError
 from triton_yolo.clients.stream.changes import SIGNIFICANT
 from triton_yolo.clients.stream.costs import Kind
+from triton_yolo.clients.stream.encoder import Encoded
 from triton_yolo.clients.stream.tile_request import tile_request
-from triton_yolo.clients.stream.tiles import Encoded, TileEncoder
+from triton_yolo.clients.stream.tiles import TileEncoder
 
 GREY = np.full((192, 256, 3), 100, np.uint8)
 

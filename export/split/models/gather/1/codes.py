@@ -12,10 +12,11 @@ from .errors import BadUpdate, NoDecoder
 try:
     import zstandard
 except ImportError:  # an end without it takes zlib's code alone
-    zstandard = None
+    zstandard = None  # type: ignore[assignment]
 
 ZSTD = b"\x28\xb5\x2f\xfd"  # the first bytes of a frame of zstd (RFC 8878, 3.1.1)
 LEVEL = 1  # of both codes
+HAS_ZSTD = zstandard is not None
 
 Features = npt.NDArray[np.int8]
 
@@ -77,7 +78,7 @@ def packed(features: Features, kept: Features) -> bytes:
     """
     difference = features.view(np.uint8) - kept.view(np.uint8)  # modulo 256, so that the sum is exact
     changed = difference != 0
-    return np.packbits(changed).tobytes() + difference[changed].tobytes()
+    return bytes(np.packbits(changed).tobytes() + difference[changed].tobytes())
 
 
 def added(kept: Features, content: bytes) -> Features:
