@@ -18,10 +18,10 @@ from triton_yolo.dali_definition import DEFINITION, load_definition
 from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.graphs.quantisers import without_quantisers
 from triton_yolo.nms.detections import detections
+from triton_yolo.openvino_graph import read_graph
 from triton_yolo.openvino_runtime import ov
 from triton_yolo.repository import GRAPH_PATH, read_served_model
 from triton_yolo.server.runtimes.dali.opencv_pipeline import OpenCvPipeline, is_known
-from triton_yolo.server.runtimes.openvino.graph import read_graph
 
 
 class Stages:

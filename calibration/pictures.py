@@ -19,8 +19,8 @@ from triton_yolo.calibration.parallel import on_all_cores
 from triton_yolo.calibration.steps import said
 from triton_yolo.cli.progress import tracked
 from triton_yolo.clients.coco import AnnotationError, Annotations
-from triton_yolo.export.samples import letterboxed
 from triton_yolo.files import find_images
+from triton_yolo.letterboxing import letterboxed
 from triton_yolo.nms.letterbox import Letterbox
 
 FEWEST = 8  # pictures that say anything about ranges

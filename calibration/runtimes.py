@@ -14,8 +14,8 @@ import onnx
 from triton_yolo.calibration.parallel import CORES, on_all_cores
 from triton_yolo.export.served_proof import ServedProof
 from triton_yolo.graphs.runner import Runner
+from triton_yolo.openvino_graph import read_graph
 from triton_yolo.openvino_runtime import ov
-from triton_yolo.server.runtimes.openvino.graph import read_graph
 
 Candidates = npt.NDArray[np.float32]  # [K, 6]
 Run = Callable[[npt.NDArray[np.uint8]], Candidates]  # of pixels uint8 [3, H, W]

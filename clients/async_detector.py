@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, overload
 
@@ -24,7 +25,8 @@ from triton_yolo.clients.protocols.connect import connect_async
 from triton_yolo.clients.request import ENCODED, Pixels, Request, request_parameters
 
 if TYPE_CHECKING:
-    from triton_yolo.clients.tile_stream import AsyncTileStream
+    from triton_yolo.clients.change_stream import AsyncChangeStream
+    from triton_yolo.clients.stream.edge import Edge
 
 
 class AsyncDetector(BaseDetector[AsyncProtocol]):
@@ -164,13 +166,36 @@ class AsyncDetector(BaseDetector[AsyncProtocol]):
         iou_threshold: float | None = None,
         priority: int | None = None,
         queue_timeout: float | None = None,
-    ) -> AsyncTileStream:
+    ) -> AsyncChangeStream:
         """Return a stream of one camera's frames, of which only the changes are sent; see Detector."""
         parameters = request_parameters(score_threshold, iou_threshold, priority, queue_timeout)
         encoder = self._tile_encoder(name, side, quality, key_interval, most_noise, link_mbits)
-        from triton_yolo.clients.tile_stream import AsyncTileStream  # loads OpenCV
+        from triton_yolo.clients.change_stream import AsyncChangeStream  # loads OpenCV
 
-        return AsyncTileStream(self, encoder, parameters)
+        return AsyncChangeStream(self, encoder, parameters)
+
+    def features(
+        self,
+        edge: str | Path | Edge,
+        name: str | None = None,
+        *,
+        tolerance: int = 1,
+        key_interval: int = 1800,
+        most_noise: float = 4.0,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        priority: int | None = None,
+        queue_timeout: float | None = None,
+    ) -> AsyncChangeStream:
+        """Return a stream of one camera's frames, of which the features' differences are sent; see Detector.
+
+        An edge that is given by its path is compiled here, which takes a second: give an Edge where others wait.
+        """
+        parameters = request_parameters(score_threshold, iou_threshold, priority, queue_timeout)
+        encoder = self._feature_encoder(edge, name, tolerance, key_interval, most_noise)
+        from triton_yolo.clients.change_stream import AsyncChangeStream
+
+        return AsyncChangeStream(self, encoder, parameters)
 
     async def _model(self, name: str) -> ModelInfo:
         self._check_open()

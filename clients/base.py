@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import warnings
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar, get_args
 
 from triton_yolo.clients.errors import DetectionError, ServerBusy, ServerUnavailable
@@ -15,6 +16,8 @@ from triton_yolo.clients.protocols.connect import Address, connect, parse_url
 from triton_yolo.clients.request import ENCODED, Pixels, Request, SharedTensor
 
 if TYPE_CHECKING:
+    from triton_yolo.clients.stream.edge import Edge
+    from triton_yolo.clients.stream.features import FeatureEncoder
     from triton_yolo.clients.stream.tiles import TileEncoder
 
 TIMEOUT = 30.0  # seconds
@@ -103,12 +106,35 @@ class BaseDetector(ABC, Generic[AnyProtocol]):
                 raise
             raise DetectionError("streams of tiles need OpenCV: pip install 'triton-yolo[stream]'") from None
         return TileEncoder(
-            f"stream-{secrets.token_hex(8)}" if name is None else name,
+            _stream_name(name),
             side=side,
             quality=quality,
             key_interval=key_interval,
             most_noise=most_noise,
             link_mbits=link_mbits,
+        )
+
+    def _feature_encoder(
+        self, edge: str | Path | Edge, name: str | None, tolerance: int, key_interval: int, most_noise: float
+    ) -> FeatureEncoder:
+        """Return the encoder of a new stream; arguments are those of Detector.features.
+
+        Raises:
+            DetectionError: one is out of range, the half of the network cannot run here, what it needs is not
+                installed, or the detector has been closed.
+        """
+        self._check_open()
+        try:
+            from triton_yolo.clients.stream.edge import Edge
+            from triton_yolo.clients.stream.features import FeatureEncoder
+
+            half = edge if isinstance(edge, Edge) else Edge.load(edge)
+        except ModuleNotFoundError as error:
+            if error.name not in ("cv2", "openvino"):
+                raise
+            raise DetectionError(f"streams of features need {error.name}: pip install 'triton-yolo[edge]'") from None
+        return FeatureEncoder(
+            _stream_name(name), half, tolerance=tolerance, key_interval=key_interval, most_noise=most_noise
         )
 
     def _array_to_share(self, request: Request) -> Pixels | None:
@@ -117,6 +143,10 @@ class BaseDetector(ABC, Generic[AnyProtocol]):
         if not self._pool.shared or request.model == ENCODED or isinstance(tensor, SharedTensor) or not tensor.size:
             return None
         return tensor
+
+
+def _stream_name(name: str | None) -> str:
+    return f"stream-{secrets.token_hex(8)}" if name is None else name
 
 
 def check_errors(errors: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, overload
 
@@ -24,7 +25,8 @@ from triton_yolo.clients.protocols.connect import connect
 from triton_yolo.clients.request import ENCODED, Pixels, Request, request_parameters
 
 if TYPE_CHECKING:
-    from triton_yolo.clients.tile_stream import TileStream
+    from triton_yolo.clients.change_stream import ChangeStream
+    from triton_yolo.clients.stream.edge import Edge
 
 
 class Detector(BaseDetector[Protocol]):
@@ -217,7 +219,7 @@ class Detector(BaseDetector[Protocol]):
         iou_threshold: float | None = None,
         priority: int | None = None,
         queue_timeout: float | None = None,
-    ) -> TileStream:
+    ) -> ChangeStream:
         """Return a stream of one camera's frames, of which only the changes are sent: the server keeps the last one.
 
         For a camera that does not move, on a server that is not on the same machine. It needs OpenCV. Close it, or use
@@ -239,9 +241,46 @@ class Detector(BaseDetector[Protocol]):
         """
         parameters = request_parameters(score_threshold, iou_threshold, priority, queue_timeout)
         encoder = self._tile_encoder(name, side, quality, key_interval, most_noise, link_mbits)
-        from triton_yolo.clients.tile_stream import TileStream  # loads OpenCV
+        from triton_yolo.clients.change_stream import ChangeStream  # loads OpenCV
 
-        return TileStream(self, encoder, parameters)
+        return ChangeStream(self, encoder, parameters)
+
+    def features(
+        self,
+        edge: str | Path | Edge,
+        name: str | None = None,
+        *,
+        tolerance: int = 1,
+        key_interval: int = 1800,
+        most_noise: float = 4.0,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        priority: int | None = None,
+        queue_timeout: float | None = None,
+    ) -> ChangeStream:
+        """Return a stream of one camera's frames, of which only the differences of a network's features are sent.
+
+        The first half of the network runs here, the second on the server, which keeps the last features. It needs
+        OpenVINO and OpenCV (``triton-yolo[edge]``), and a repository of ``triton-yolo export --split``. Close it, or
+        use it as a context manager.
+
+        Args:
+            edge: ``edge.onnx`` of the repository that the server serves, with its proof beside it; or an Edge, which
+                any number of streams may share.
+            name: as for ``stream``.
+            tolerance: steps of INT8 by which the server's features may differ from the camera's; 0 for none.
+            key_interval: frames from one whose features are sent whole to the next.
+            most_noise: as for ``stream``.
+            score_threshold: as for ``detect``.
+            iou_threshold: as for ``detect``.
+            priority: as for ``detect``.
+            queue_timeout: as for ``detect``.
+        """
+        parameters = request_parameters(score_threshold, iou_threshold, priority, queue_timeout)
+        encoder = self._feature_encoder(edge, name, tolerance, key_interval, most_noise)
+        from triton_yolo.clients.change_stream import ChangeStream
+
+        return ChangeStream(self, encoder, parameters)
 
     def _model(self, name: str) -> ModelInfo:
         self._check_open()

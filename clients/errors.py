@@ -5,7 +5,8 @@ DetectionError              an image got no detections
 ├── UnknownRegion           the server has no shared memory of that name
 ├── RegionInUse             the server still reads shared memory
 ├── UnknownBase             the server does not have the frame of a stream that this one builds on
-├── NoDecoder               the server takes a stream's frames as pixels alone
+├── NoDecoder               the server cannot decode what a stream's frames are coded with
+├── OtherNetwork            the features of a stream are of another network than the server's
 └── ServerUnavailable       no server answers, or it takes no requests now
 └── ServerBusy          its queue is full, or the request has waited in it for too long
     └── TooManyStreams  it keeps the frames of as many streams as it may
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import re
 
-from triton_yolo.assemble.errors import KEY_WANTED, NO_DECODER, NO_ROOM
+from triton_yolo.assemble.errors import KEY_WANTED, NO_DECODER, NO_ROOM, OTHER_NETWORK
 from triton_yolo.errors import TritonYoloError
 
 # What Triton puts before a model's own message: the request, the ensemble, the model instance.
@@ -64,7 +65,11 @@ class UnknownBase(DetectionError):
 
 
 class NoDecoder(DetectionError):
-    """The server takes the frames of streams as pixels alone: it has no OpenCV."""
+    """The server cannot decode what a stream's frames are coded with: it has no OpenCV, or no zstandard."""
+
+
+class OtherNetwork(DetectionError):
+    """The features of a stream are of another network than the server's."""
 
 
 class ServerUnavailable(DetectionError):
@@ -92,12 +97,13 @@ class TooManyStreams(ServerBusy):
     """The server keeps the frames of as many streams as it may; whole pictures need no such memory."""
 
 
-# Triton's words, and those of the model assemble; its codes are those of other errors too.
+# Triton's words, and those of the models assemble and gather; their codes are those of other errors too.
 KINDS: dict[str, type[DetectionError]] = {
     "Unable to find shared memory region": UnknownRegion,
     "Cannot unregister shared memory region": RegionInUse,
     KEY_WANTED: UnknownBase,
     NO_DECODER: NoDecoder,
+    OTHER_NETWORK: OtherNetwork,
 }
 
 

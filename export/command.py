@@ -26,8 +26,9 @@ from triton_yolo.export.proof_maker import make_proof
 from triton_yolo.export.recognise import ExportOptions, RecognisedNetwork, recognise
 from triton_yolo.export.repository import write_repository
 from triton_yolo.export.samples import samples
-from triton_yolo.export.served_graph import MAX_TOP_K, rows_of, served_graph
+from triton_yolo.export.served_graph import MAX_TOP_K, is_served, rows_of, served_graph
 from triton_yolo.export.served_model import served_model_for
+from triton_yolo.export.split.command import cut, repository_to_split, show_cut, split_there
 from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.graphs.structure import opset_of
 from triton_yolo.nms.letterbox import PLACES, ROUNDINGS
@@ -106,6 +107,20 @@ def main(
         Path | None,
         typer.Option(exists=True, file_okay=False, help="Images to prove it with.  [default: drawn circuit boards]"),
     ] = None,
+    split: Annotated[
+        bool,
+        typer.Option(
+            "--split",
+            help="Cut the served graph in two as well: a half for the camera's side, and one behind it for the server. "
+            "MODEL.onnx may be a repository's served graph too, as calibrate leaves it.",
+        ),
+    ] = False,
+    split_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME", help="The tensors to cut it at, in the order of the graph.  [default: found]"
+        ),
+    ] = None,
     inspect: Annotated[
         bool, typer.Option("--inspect", help="Print what is recognised and what it costs; write nothing.")
     ] = False,
@@ -116,7 +131,16 @@ def main(
     else.
     """
     target = repository or network.parent / f"{network.stem}_repository"
+    names = [name.strip() for name in split_at.split(",")] if split_at else []
     try:
+        model = read_network(network)
+        if (split or names) and is_served(model):
+            others = (repository, labels, size, head, input_format, mean, std, letterbox, rounding)
+            target = repository_to_split(network, others)
+            removed = split_there(target, model, names, images, inspect)
+            if not inspect:
+                _ready(target, removed)
+            return
         options = ExportOptions(
             head.value if head else None,
             _pixels(input_format, mean, std),
@@ -126,11 +150,13 @@ def main(
             classes is Classes.all,
         )
         with working(f"Reading {network.name} and running it on two pictures of noise"):
-            prepared = prepare(read_network(network), parse_size(size))
+            prepared = prepare(model, parse_size(size))
             recognised = recognise(prepared, options)
             graph = served_graph(prepared, recognised, top_k)
         _show(network, prepared, recognised, graph)
         if inspect:
+            if split or names:
+                show_cut(graph, names)
             return
         with working("Holding the served graph against the original"):
             served = served_model_for(recognised, graph, max_detections)
@@ -139,13 +165,18 @@ def main(
         _check(proof)
         content = graph.SerializeToString(deterministic=True)
         carried = make_proof(graph, content, pictures, served.thresholds)
-        removed = write_repository(target, content, carried.to_bytes(), served)
+        halves = cut(graph, names, pictures, carried, served.letterbox) if split or names else None
+        removed = write_repository(target, content, carried.to_bytes(), served, halves)
     except TritonYoloError as error:
         leave("triton-yolo export", str(error))
     except OSError as error:
         leave("triton-yolo export", f"cannot write {target}: {error.strerror}")
     except KeyboardInterrupt:
         leave("triton-yolo export", "interrupted; nothing was written", INTERRUPTED)
+    _ready(target, removed)
+
+
+def _ready(target: Path, removed: list[Path]) -> None:
     for path in removed:
         typer.echo(f"Removed {path}: it was built from another graph")
     typer.echo(f"{target} is ready: triton-yolo serve --repository {target}")

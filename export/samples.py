@@ -11,7 +11,8 @@ import numpy.typing as npt
 from triton_yolo.boards import Look, draw_board
 from triton_yolo.export.errors import ExportError
 from triton_yolo.files import find_images
-from triton_yolo.nms.letterbox import PAD, Letterbox
+from triton_yolo.letterboxing import letterboxed
+from triton_yolo.nms.letterbox import Letterbox
 
 LOOKS: tuple[Look, ...] = ("photo", "binary")  # of the boards that are drawn, in turn
 BOARDS = 8
@@ -48,19 +49,3 @@ def _read(file: Path) -> Pixels:
     if picture is None:
         raise ExportError(f"cannot read the picture {file}")
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def letterboxed(picture: Pixels, letterbox: Letterbox) -> Pixels:
-    """Fit a picture into the network's input.
-
-    Args:
-        picture: uint8 [h, w, 3].
-        letterbox: how they are fitted into the network's input.
-
-    Returns:
-        uint8 [3, H, W].
-    """
-    top, left, height, width = letterbox.place(*picture.shape[:2])
-    canvas = np.full((letterbox.height, letterbox.width, 3), PAD, np.uint8)
-    canvas[top : top + height, left : left + width] = cv2.resize(picture, (width, height))
-    return canvas.transpose(2, 0, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto, compose, parser
 
-from triton_yolo.contract import GRAPH_NAME, INPUT, OUTPUT
+from triton_yolo.contract import EDGE_NAME, GRAPH_NAME, HEAD_NAME, INPUT, OUTPUT
 from triton_yolo.export.batch import with_free_batch
 from triton_yolo.export.errors import ExportError
 from triton_yolo.export.network import Network, dims_of
@@ -58,6 +58,23 @@ def served_graph(network: Network, recognised: RecognisedNetwork, top_k: int) ->
     return merged
 
 
+def is_served(graph: onnx.ModelProto) -> bool:
+    """Return whether a graph is one that served_graph made, or calibration of such a one."""
+    return bool(graph.graph.name == GRAPH_NAME)
+
+
+def input_of(graph: onnx.ModelProto) -> tuple[str, tuple[int, ...]]:
+    """Return name and shape, without the batch, of the input of a served graph or of a half of one.
+
+    Raises:
+        ExportError: it is neither.
+    """
+    if graph.graph.name in (EDGE_NAME, HEAD_NAME):
+        [value] = graph.graph.input
+        return value.name, tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim[1:])
+    return INPUT, (3, *image_size(graph))
+
+
 def image_size(graph: onnx.ModelProto) -> tuple[int, int]:
     """Return height and width of a served graph's input, in pixels.
 
@@ -65,7 +82,7 @@ def image_size(graph: onnx.ModelProto) -> tuple[int, int]:
         ExportError: it is not a served graph.
     """
     inputs = list(graph.graph.input)
-    if graph.graph.name != GRAPH_NAME or [value.name for value in inputs] != [INPUT]:
+    if not is_served(graph) or [value.name for value in inputs] != [INPUT]:
         raise ExportError("it is not a served graph: make one with triton-yolo export")
     if inputs[0].type.tensor_type.elem_type != TensorProto.UINT8:
         raise ExportError("it is not a served graph: its input is not uint8")

@@ -12,10 +12,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from triton_yolo.contract import HEAD_MODEL
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.nms.suppression import non_maximum_suppression
 from triton_yolo.nms.thresholds import Thresholds
@@ -118,7 +120,7 @@ class ServedProof:
     """What a served graph must find.
 
     Attributes:
-        pixels: uint8 [P, 3, H, W], RGB, letterboxed.
+        pixels: uint8 [P, 3, H, W], RGB, letterboxed; of a server half their features, int8 [P, L].
         candidates: for each picture float32 [R, 6], x1, y1, x2, y2 in its pixels, score, class, best first: those of
             at least half of ``score``.
         graph_sha256: of the graph's file.
@@ -127,7 +129,7 @@ class ServedProof:
         iou: overlap from which NMS removes the weaker of two boxes; 1 for networks that suppress boxes themselves.
     """
 
-    pixels: Pixels
+    pixels: npt.NDArray[Any]
     candidates: tuple[Floats, ...]
     graph_sha256: str
     arithmetic: str
@@ -140,7 +142,7 @@ class ServedProof:
         file = io.BytesIO()
         np.savez_compressed(
             file,
-            pixels=self.pixels // GREYS,
+            pixels=self.pixels if self.pixels.dtype == np.int8 else self.pixels // GREYS,
             rows=np.concatenate(self.candidates),
             counts=np.array([len(rows) for rows in self.candidates]),
             about=np.frombuffer(json.dumps(about).encode(), np.uint8),
@@ -158,7 +160,8 @@ class ServedProof:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 ends = np.cumsum(file["counts"])[:-1]
                 candidates = tuple(np.split(file["rows"], ends))
-                return cls(file["pixels"] * np.uint8(GREYS), candidates, **json.loads(bytes(file["about"])))
+                pixels = file["pixels"] if file["pixels"].dtype == np.int8 else file["pixels"] * np.uint8(GREYS)
+                return cls(pixels, candidates, **json.loads(bytes(file["about"])))
         except OSError as error:
             raise ProofError(f"cannot read {path}: {error.strerror or error}") from None
         except Exception as error:  # zipfile, zlib, NumPy and json have an error of their own for each kind of damage
@@ -173,6 +176,8 @@ class ServedProof:
         """
         path = proof_of(graph)
         remedy = f"`triton-yolo prove {graph} --images DIR` makes it, of pictures with what the network detects"
+        if graph.parent.parent.name == HEAD_MODEL:
+            remedy = "`triton-yolo export --split` of the repository's graph makes it, with the half that it is of"
         if not path.is_file():
             raise ProofError(f"{path} is missing, with which the graph proves that it is right where it runs: {remedy}")
         try:

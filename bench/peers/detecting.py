@@ -54,8 +54,8 @@ def _openvino(network: Network, setting: Setting) -> Candidates:
     """Compile for one image an inference, as many at once as the setting says; a request for each thread."""
     from pathlib import Path
 
+    from triton_yolo.openvino_graph import read_graph
     from triton_yolo.openvino_runtime import ov
-    from triton_yolo.server.runtimes.openvino.graph import read_graph
 
     core = ov.Core()
     options = {

@@ -8,6 +8,7 @@ noise ever is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +80,17 @@ class Grid:
         for tile, (row, column) in zip(found, positions.tolist(), strict=True):
             tile[:] = frame[row : row + height, column : column + width]
         return found
+
+
+def boxes_of(positions: npt.NDArray[np.int32], shape: Sequence[int]) -> npt.NDArray[np.int32]:
+    """Return the boxes of tiles, int32 [N, 4], x1, y1, x2, y2 in pixels.
+
+    Args:
+        positions: int32 [N, 2], row and column in the frame of each tile's first pixel.
+        shape: height and width of each, in pixels.
+    """
+    (y, x), (height, width) = positions.T, shape
+    return np.stack([x, y, x + width, y + height], axis=1)
 
 
 @dataclass
@@ -243,6 +255,11 @@ class Changes:
             for row, column in (np.argwhere(tiles) * side).tolist():
                 place = slice(row, row + side), slice(column, column + side)
                 sent[place] = now[place]
+
+    @property
+    def kept(self) -> Pixels:
+        """What was sent of each tile last: uint8 [height, width, 3], to be read before the next call."""
+        return self._sent[0][: self.grid.height, : self.grid.width]
 
     def _drifted(self) -> Mask:
         """Look at some rows of tiles more closely, in turn: learn their noise, and return which means have drifted."""

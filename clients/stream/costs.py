@@ -28,6 +28,8 @@ class Kind(str, Enum):
     CODED_TILES = "coded tiles"
     CODED_FRAME = "coded frame"
     RAW_FRAME = "raw frame"
+    DIFFERENCES = "differences"  # of the network's features
+    FEATURES = "features"
 
     @property
     def whole(self) -> bool:

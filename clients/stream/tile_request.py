@@ -11,28 +11,11 @@ import numpy.typing as npt
 
 from triton_yolo.assemble.checksum import checksum_of
 from triton_yolo.clients.request import Pixels, Request
+from triton_yolo.clients.stream.encoder import NO_BASE, Place
 
 MODEL, MEMORY = "detect_tiles", "assemble"  # the ensemble, and its step that keeps the frames
-NO_BASE = -1  # of a key frame
 NO_TILES, NO_CODE = np.empty((0, 0, 0, 3), np.uint8), np.empty(0, np.uint8)
 KEY_POSITION = np.zeros((1, 2), np.int32)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a frame stands in its stream.
-
-    Attributes:
-        stream: name of the stream.
-        session: drawn anew for each key frame, from 0 to 2**63 - 1.
-        number: of the frame, 0 or more.
-        base: number of the frame that it builds on; NO_BASE for a key frame.
-    """
-
-    stream: str
-    session: int
-    number: int
-    base: int = NO_BASE
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
 from triton_yolo.clients.async_detector import AsyncDetector
+from triton_yolo.clients.change_stream import AsyncChangeStream, in_thread
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.errors import TooManyStreams
 from triton_yolo.clients.memory.ring import Ring
@@ -19,7 +20,6 @@ from triton_yolo.clients.stream.frames import ENCODED, Frame
 from triton_yolo.clients.stream.line import TileSettings
 from triton_yolo.clients.stream.statistics import CameraStatistics
 from triton_yolo.clients.stream.tiles import TileEncoder
-from triton_yolo.clients.tile_stream import AsyncTileStream, in_thread
 
 AGAIN_SECONDS = 10.0  # from one try to begin a stream that the server has no room for to the next
 
@@ -38,7 +38,7 @@ class CameraStream:
     """
 
     settings: TileSettings
-    stream: AsyncTileStream
+    stream: AsyncChangeStream
     found_in: int = 0
     whole_until: float = 0.0
 
@@ -141,5 +141,5 @@ class TilesCarrier(Carrier):
             return None
         if there is None or there.settings != settings:
             encoder = TileEncoder(f"{socket.gethostname()}/{self._line}/{camera}", **settings.model_dump())
-            there = self._streams[camera] = CameraStream(settings, AsyncTileStream(self._detector, encoder, {}))
+            there = self._streams[camera] = CameraStream(settings, AsyncChangeStream(self._detector, encoder, {}))
         return there

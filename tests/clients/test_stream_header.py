@@ -18,7 +18,8 @@ from tritonclient.grpc import service_pb2_grpc
 from triton_yolo.clients.errors import DetectionError
 from triton_yolo.clients.protocols.connect import connect, connect_async, parse_url
 from triton_yolo.clients.request import FRAMES, Request
-from triton_yolo.clients.stream.tile_request import KEY_POSITION, Content, Place, tile_request
+from triton_yolo.clients.stream.encoder import Place
+from triton_yolo.clients.stream.tile_request import KEY_POSITION, Content, tile_request
 from triton_yolo.contract import STREAM_HEADER
 
 FRAME = np.zeros((1, 4, 4, 3), np.uint8)

@@ -17,14 +17,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.clients.unreliable import Unreliable
 from tests.conftest import REPOSITORY
 from tests.server.cells import copy_with_cells
 from triton_yolo.boards.line import Line
 from triton_yolo.clients import AsyncDetector, DetectionError, Detector, ServerUnavailable
-from triton_yolo.clients.protocols.base import Call, Json, Protocol, Tensors
-from triton_yolo.clients.request import Request
+from triton_yolo.clients.change_stream import FORGET, AsyncChangeStream, ChangeStream, StreamResult
 from triton_yolo.clients.stream.tiles import TileEncoder
-from triton_yolo.clients.tile_stream import AsyncTileStream, StreamResult, TileStream
 from triton_yolo.server.process import Addresses, TritonServer, free_addresses
 
 HEIGHT, WIDTH = 192, 256
@@ -130,20 +129,20 @@ def test_noise_is_not_sent(address: str) -> None:
 def test_a_server_that_has_forgotten_a_stream_gets_a_key_frame_of_the_same_frame(kind: type, address: str) -> None:
     async def forgotten() -> None:
         mirror, name = Mirror(), f"forgotten {kind.__name__}"
-        async with AsyncDetector(address) as detector, AsyncTileStream(detector, encoder(name), ASKED) as stream:
+        async with AsyncDetector(address) as detector, AsyncChangeStream(detector, encoder(name), ASKED) as stream:
             for number, frame in enumerate(islice(frames(2), 40)):
                 if number % 7 == 3:
-                    await detector.protocol.infer(stream._forget_request())
+                    await detector.protocol.infer(stream.encoder.forget_request(FORGET))
                 mirror.check(await stream.detect(frame), frame)
 
     if kind is AsyncDetector:
         asyncio.run(forgotten())
         return
     mirror = Mirror()
-    with Detector(address) as detector, TileStream(detector, encoder("forgotten"), ASKED) as stream:
+    with Detector(address) as detector, ChangeStream(detector, encoder("forgotten"), ASKED) as stream:
         for number, frame in enumerate(islice(frames(2), 40)):
             if number % 7 == 3:
-                detector.protocol.infer(stream._forget_request())
+                detector.protocol.infer(stream.encoder.forget_request(FORGET))
             mirror.check(stream.detect(frame), frame)
     assert mirror.kinds["raw frame"] + mirror.kinds["coded frame"] >= 4
 
@@ -157,7 +156,7 @@ def test_a_server_that_cannot_decode_tiles_gets_pixels(repository: Path, tmp_pat
         server.wait_until_ready()
         with Detector(grpc(server.addresses)) as detector:
             slow_link = encoder("pixels", link_mbits=1)
-            with TileStream(detector, slow_link, ASKED) as stream:
+            with ChangeStream(detector, slow_link, ASKED) as stream:
                 for frame in islice(frames(9), 40):
                     mirror.check(stream.detect(frame), frame)
     assert set(mirror.kinds) == {"nothing", "raw tiles", "raw frame"}
@@ -167,8 +166,8 @@ def test_two_clients_of_one_name_each_get_what_is_in_their_own_frames(address: s
     mirrors, sources = [Mirror(), Mirror()], [frames(3), frames(4)]
     with (
         Detector(address) as detector,
-        TileStream(detector, encoder("shared"), ASKED) as one,
-        TileStream(detector, encoder("shared"), ASKED) as other,
+        ChangeStream(detector, encoder("shared"), ASKED) as one,
+        ChangeStream(detector, encoder("shared"), ASKED) as other,
     ):
         for _ in range(40):
             for stream, mirror, source in zip((one, other), mirrors, sources, strict=True):
@@ -176,53 +175,9 @@ def test_two_clients_of_one_name_each_get_what_is_in_their_own_frames(address: s
                 mirror.check(stream.detect(frame), frame)
 
 
-class Unreliable(Protocol):
-    """A way to the real server on which requests and answers are lost, doubled and late."""
-
-    def __init__(self, real: Protocol, seed: int) -> None:
-        self.real, self.random, self.held = real, np.random.default_rng(seed), list[Request]()
-        self.faults: Counter[str] = Counter()
-
-    def infer(self, request: Request) -> Tensors:
-        kind = ["sound", "sound", "sound", "lost", "answer lost", "doubled", "late"][self.random.integers(7)]
-        self.faults[kind] += 1
-        if kind == "lost":
-            raise DetectionError("no answer in time")
-        if kind == "late":
-            self.held.append(request)
-            raise DetectionError("no answer in time")
-        if self.random.integers(2):
-            self.release()
-        answer = self.real.infer(request)
-        if kind == "doubled":
-            self.send(request)
-        if kind == "answer lost":
-            raise DetectionError("no answer in time")
-        if self.random.integers(2):
-            self.release()
-        return answer
-
-    def release(self) -> None:
-        """Send what is late, and nobody waits for its answer."""
-        while self.held:
-            self.send(self.held.pop(0))
-
-    def send(self, request: Request) -> None:
-        try:
-            self.real.infer(request)
-        except DetectionError:
-            self.faults["refused"] += 1
-
-    def call(self, call: Call) -> Json:
-        return self.real.call(call)
-
-    def close(self) -> None:
-        self.real.close()
-
-
 def test_requests_that_are_lost_doubled_and_late_lead_to_no_wrong_picture(address: str) -> None:
     mirror, failed = Mirror(), 0
-    with Detector(address) as detector, TileStream(detector, encoder("unreliable"), ASKED) as stream:
+    with Detector(address) as detector, ChangeStream(detector, encoder("unreliable"), ASKED) as stream:
         detector.labels("detect_tiles")
         way = detector.protocol = Unreliable(detector.protocol, 5)
         for frame in islice(frames(5), 400):
@@ -243,7 +198,7 @@ def killed(repository: Path, times: int) -> Counter[str]:
     mirror, source, addresses = Mirror(), frames(6), free_addresses()
     seen: Counter[str] = Counter()
     with Detector(grpc(addresses), timeout=20) as detector:
-        stream = TileStream(detector, encoder("killed"), ASKED)
+        stream = ChangeStream(detector, encoder("killed"), ASKED)
         for number in range(times):
             with TritonServer(repository, addresses, log=lambda line: None) as server:
                 server.wait_until_ready()
@@ -285,7 +240,10 @@ def test_a_server_that_is_killed_a_hundred_times_leads_to_no_wrong_picture(repos
 def test_a_task_that_is_cancelled_in_a_request_leaves_the_stream_usable(address: str) -> None:
     async def cancelled() -> Counter[str]:
         mirror = Mirror()
-        async with AsyncDetector(address) as detector, AsyncTileStream(detector, encoder("cancelled"), ASKED) as stream:
+        async with (
+            AsyncDetector(address) as detector,
+            AsyncChangeStream(detector, encoder("cancelled"), ASKED) as stream,
+        ):
             for number, frame in enumerate(islice(frames(7), 60)):
                 task = asyncio.ensure_future(stream.detect(frame))
                 if number % 3 == 2:

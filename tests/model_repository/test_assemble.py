@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from triton_yolo.assemble.codes import MAX_PIXELS, decoded, size_of
-from triton_yolo.assemble.errors import KeyWanted, NoRoom, TileError
-from triton_yolo.assemble.streams import Streams
-from triton_yolo.assemble.update import Update, read_update
+from triton_yolo.assemble.errors import BadUpdate, KeyWanted, NoRoom
+from triton_yolo.assemble.streams import Place, Streams, Update
+from triton_yolo.assemble.update import TilesUpdate, read_update
 
 NOTHING = np.empty((0, 2), np.int32)
 FRAME = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
@@ -22,15 +22,16 @@ POSITIONS = np.array([[0, 0], [32, 48]], np.int32)
 
 
 def streams(count: int = 4, nbytes: int = 10**9, idle: float = 10.0) -> Streams:
-    return Streams(count, nbytes, idle)
+    return Streams("assemble", count, nbytes, idle)
 
 
 def key(name: str = "a", session: int = 1, number: int = 0, frame: np.ndarray = FRAME) -> Update:
-    return Update(name.encode(), session, number, -1, True, frame[None], np.zeros((1, 2), np.int32))
+    return TilesUpdate(Place(name.encode(), session, number, -1, True), frame[None], np.zeros((1, 2), np.int32))
 
 
 def change(number: int, base: int, name: str = "a", session: int = 1, **more: Any) -> Update:
-    return Update(name.encode(), session, number, base, False, **{"tiles": TILES, "positions": POSITIONS, **more})
+    place = Place(name.encode(), session, number, base, False)
+    return TilesUpdate(place, **{"tiles": TILES, "positions": POSITIONS, **more})
 
 
 def expected(frame: np.ndarray = FRAME, positions: np.ndarray = POSITIONS, tiles: np.ndarray = TILES) -> np.ndarray:
@@ -114,7 +115,7 @@ def test_the_same_change_twice_is_refused_the_second_time() -> None:
 def test_a_tile_outside_of_the_frame_is_refused_and_none_beside_it_is_written(position: tuple[int, int]) -> None:
     kept = streams()
     kept.apply(key(), 0)
-    with pytest.raises(TileError, match="inside the frame of 48x64"):
+    with pytest.raises(BadUpdate, match="inside the frame of 48x64"):
         kept.apply(change(1, 0, positions=np.array([[0, 0], position], np.int32)), 0)
     tiny, nowhere = TILES[:1, :1, :1], np.array([[47, 63]], np.int32)
     np.testing.assert_array_equal(
@@ -125,7 +126,7 @@ def test_a_tile_outside_of_the_frame_is_refused_and_none_beside_it_is_written(po
 def test_a_tile_that_is_larger_than_the_frame_is_refused() -> None:
     kept = streams()
     kept.apply(key(), 0)
-    with pytest.raises(TileError, match="tiles of 64x16"):
+    with pytest.raises(BadUpdate, match="tiles of 64x16"):
         kept.apply(change(1, 0, tiles=np.zeros((1, 64, 16, 3), np.uint8), positions=POSITIONS[:1]), 0)
 
 
@@ -184,7 +185,7 @@ def test_a_stream_is_given_up_by_whoever_sent_its_key_frame() -> None:
 
 def test_a_request_is_read_as_it_was_sent() -> None:
     update = read_update(**inputs())
-    assert (update.stream, update.session, update.number, update.base, update.key) == (b"camera 1", 7, 5, 4, False)
+    assert update.place == Place(b"camera 1", 7, 5, 4, False)
     np.testing.assert_array_equal(update.tiles, TILES)
     np.testing.assert_array_equal(update.positions, POSITIONS)
 
@@ -237,13 +238,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", WRONG)
 def test_a_request_that_is_wrong_is_refused_in_words(case: str) -> None:
     changed, words = WRONG[case]
-    with pytest.raises(TileError, match=words):
+    with pytest.raises(BadUpdate, match=words):
         read_update(**inputs(**changed))
 
 
 def test_a_batch_of_several_is_refused() -> None:
     twice = {name: np.concatenate([array] * 2) for name, array in inputs().items()}
-    with pytest.raises(TileError, match="one frame of one stream, got a batch of 2"):
+    with pytest.raises(BadUpdate, match="one frame of one stream, got a batch of 2"):
         read_update(**twice)
 
 
@@ -253,14 +254,14 @@ def test_the_checksum_covers_every_input(name: str) -> None:
     given[name] = given[name].copy()
     flat = given[name].view(np.uint8).reshape(-1)
     flat[-1] ^= 1
-    with pytest.raises(TileError, match="damaged on its way"):
+    with pytest.raises(BadUpdate, match="damaged on its way"):
         read_update(**given)
 
 
 def test_the_checksum_covers_the_shape_of_the_tiles() -> None:
     given = inputs(tiles=np.arange(2 * 8 * 32 * 3, dtype=np.uint8).reshape(2, 8, 32, 3))
     given["tiles"] = given["tiles"].reshape(1, 2, 32, 8, 3)
-    with pytest.raises(TileError, match="damaged on its way"):
+    with pytest.raises(BadUpdate, match="damaged on its way"):
         read_update(**given)
 
 
@@ -273,14 +274,14 @@ def test_the_size_in_the_header_is_that_of_the_picture(suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", [".bmp", ".tiff", ".webp"])
 def test_other_kinds_of_files_are_refused(suffix: str) -> None:
-    with pytest.raises(TileError, match="one JPEG or PNG; its first bytes are"):
+    with pytest.raises(BadUpdate, match="one JPEG or PNG; its first bytes are"):
         decoded(np.asarray(cv2.imencode(suffix, FRAME)[1]))
 
 
 def test_a_header_that_claims_too_much_is_refused_before_memory_is_taken() -> None:
     coded = png(FRAME)
     coded[16:24] = np.frombuffer(struct.pack(">II", MAX_PIXELS, 2), np.uint8)
-    with pytest.raises(TileError, match=f"from 1 to {MAX_PIXELS} pixels"):
+    with pytest.raises(BadUpdate, match=f"from 1 to {MAX_PIXELS} pixels"):
         decoded(coded)
 
 
@@ -288,12 +289,12 @@ def test_a_header_that_claims_too_much_is_refused_before_memory_is_taken() -> No
 def test_a_code_that_was_cut_off_is_refused(suffix: str) -> None:
     coded = np.asarray(cv2.imencode(suffix, FRAME)[1])
     for cut in (0, 3, 20, 30, len(coded) // 2, len(coded) - 1):
-        with pytest.raises(TileError, match=r"coded (ends early|must be one JPEG or PNG)"):
+        with pytest.raises(BadUpdate, match=r"coded (ends early|must be one JPEG or PNG)"):
             decoded(coded[:cut])
 
 
 def test_a_png_whose_middle_is_damaged_is_refused() -> None:
     coded = png(FRAME)
     coded[len(coded) // 2] ^= 255
-    with pytest.raises(TileError, match="OpenCV cannot decode it"):
+    with pytest.raises(BadUpdate, match="OpenCV cannot decode it"):
         decoded(coded)

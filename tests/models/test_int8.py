@@ -23,9 +23,9 @@ from triton_yolo.calibration.pictures import annotated, read_pictures
 from triton_yolo.calibration.quantise import quantised, quantised_in
 from triton_yolo.clients.coco import read_annotations
 from triton_yolo.export.served_model import served_model_of
+from triton_yolo.openvino_graph import read_graph
 from triton_yolo.openvino_runtime import ov
 from triton_yolo.server.process import TritonServer
-from triton_yolo.server.runtimes.openvino.graph import read_graph
 
 pytestmark = pytest.mark.computes
 

@@ -24,6 +24,7 @@ from onnx import numpy_helper
 
 from tests.conftest import REPOSITORY, has_vnni
 from tests.server.cells import copy_with_cells
+from triton_yolo import openvino_graph as reading
 from triton_yolo.boards import draw_board
 from triton_yolo.calibration.runtimes import openvino_engine, proved_runtime
 from triton_yolo.clients import Detector
@@ -37,7 +38,6 @@ from triton_yolo.server.errors import ServerError
 from triton_yolo.server.process import TritonServer, free_addresses
 from triton_yolo.server.repository import compose
 from triton_yolo.server.runtimes.base import Arithmetic
-from triton_yolo.server.runtimes.openvino import graph as reading
 from triton_yolo.server.runtimes.proved import RECORD, NotProved, Trial, choose
 
 pytestmark = pytest.mark.computes
@@ -171,7 +171,7 @@ def test_int8_of_a_float_graph_is_refused(tmp_path: Path) -> None:
 
 
 def test_quantisers_that_move_before_concatenations_are_caught_where_that_is_wrong() -> None:
-    """OpenVINO does so but for the work-around in openvino/graph.py; with AMX it computes right all the same."""
+    """OpenVINO does so but for the work-around in openvino_graph.py; with AMX it computes right all the same."""
 
     def compared() -> Comparison:
         run = openvino_engine(read_network(REPOSITORY / GRAPH_PATH))

@@ -12,8 +12,8 @@ import pytest
 from onnx import numpy_helper, parser
 
 from triton_yolo.calibration.quantise import quantised
+from triton_yolo.openvino_graph import read_graph
 from triton_yolo.openvino_runtime import ov
-from triton_yolo.server.runtimes.openvino.graph import read_graph
 
 BRANCHES = """<ir_version: 10, opset_import: ["" : 20]>
 branches (float[N, 3, 32, 32] images) => (float[N, 8, 32, 32] answer)

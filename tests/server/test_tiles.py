@@ -21,7 +21,8 @@ from tests.server.processes import whole
 from triton_yolo.clients import DetectionError, Detections, Detector
 from triton_yolo.clients.errors import TooManyStreams, UnknownBase
 from triton_yolo.clients.request import Request
-from triton_yolo.clients.stream.tile_request import KEY_POSITION, Content, Place, tile_request
+from triton_yolo.clients.stream.encoder import Place
+from triton_yolo.clients.stream.tile_request import KEY_POSITION, Content, tile_request
 from triton_yolo.server.process import TritonServer, free_addresses
 
 HEIGHT, WIDTH, SIDE = 96, 128, 32

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import NoDecoder, TileError
+from .errors import BadUpdate, NoDecoder
 
 try:
     import cv2
@@ -35,24 +35,24 @@ def decoded(coded: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         its pixels uint8 [height, width, 3] RGB, as they lie in the file: an EXIF orientation is not looked at.
 
     Raises:
-        TileError: it is no such picture, or is damaged or too large.
+        BadUpdate: it is no such picture, or is damaged or too large.
         NoDecoder: nothing here decodes it.
     """
     data = coded.tobytes()
     height, width = size_of(data)
     if height * width > MAX_PIXELS or not height * width:
-        raise TileError(f"coded must have from 1 to {MAX_PIXELS} pixels; its header says {width}x{height}")
+        raise BadUpdate(f"coded must have from 1 to {MAX_PIXELS} pixels; its header says {width}x{height}")
     if not data.endswith(ENDS):
-        raise TileError(f"coded ends early: {len(data)} bytes, and the last are no end of a JPEG or PNG")
+        raise BadUpdate(f"coded ends early: {len(data)} bytes, and the last are no end of a JPEG or PNG")
     if cv2 is None:
-        raise NoDecoder
+        raise NoDecoder("this server has no OpenCV, send pixels")
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         picture: Any = cv2.imdecode(coded, flags)
     except cv2.error as error:
-        raise TileError(f"coded is damaged: {error.err}") from None
+        raise BadUpdate(f"coded is damaged: {error.err}") from None
     if picture is None or picture.shape != (height, width, 3):
-        raise TileError("coded is damaged: OpenCV cannot decode it")
+        raise BadUpdate("coded is damaged: OpenCV cannot decode it")
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
@@ -63,7 +63,7 @@ def size_of(coded: bytes) -> tuple[int, int]:
         coded: its bytes.
 
     Raises:
-        TileError: there is no such header.
+        BadUpdate: there is no such header.
     """
     if coded.startswith(PNG) and coded[12:16] == b"IHDR" and len(coded) >= 24:
         width, height = struct.unpack_from(">II", coded, 16)
@@ -75,4 +75,4 @@ def size_of(coded: bytes) -> tuple[int, int]:
                 height, width = struct.unpack_from(">HH", coded, at + 5)
                 return height, width
             at = found.end() + struct.unpack_from(">H", coded, at + 2)[0]
-    raise TileError(f"coded must be one JPEG or PNG; its first bytes are {coded[:8].hex(' ') or 'none'}")
+    raise BadUpdate(f"coded must be one JPEG or PNG; its first bytes are {coded[:8].hex(' ') or 'none'}")

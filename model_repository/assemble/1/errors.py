@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-KEY_WANTED, NO_ROOM, NO_DECODER = "send a key frame", "no room for another stream", "no decoder for coded tiles"
+KEY_WANTED, NO_ROOM, NO_DECODER = "send a key frame", "no room for another stream", "no decoder for this code"
+OTHER_NETWORK = "features of another network"
 
 
-class TileError(ValueError):
+class BadUpdate(ValueError):
     """A request is not what it must be."""
 
 
-class KeyWanted(TileError):
+class KeyWanted(BadUpdate):
     """The frame that a request builds on is not here; a key frame mends that."""
 
     def __init__(self, why: str) -> None:
@@ -17,15 +18,23 @@ class KeyWanted(TileError):
         super().__init__(f"{KEY_WANTED}: {why}")
 
 
-class NoDecoder(TileError):
-    """Tiles are coded, and nothing here decodes them."""
+class NoDecoder(BadUpdate):
+    """Nothing here decodes what is coded."""
 
-    def __init__(self) -> None:
-        """Say so."""
-        super().__init__(f"{NO_DECODER}: this server has no OpenCV, send pixels")
+    def __init__(self, why: str) -> None:
+        """Say why, and what to send instead."""
+        super().__init__(f"{NO_DECODER}: {why}")
 
 
-class NoRoom(TileError):
+class OtherNetwork(BadUpdate):
+    """Features are of another network than the one here."""
+
+    def __init__(self, why: str) -> None:
+        """Say of which, and of which they must be."""
+        super().__init__(f"{OTHER_NETWORK}: {why}")
+
+
+class NoRoom(BadUpdate):
     """There are as many streams as there may be, or their frames take as many bytes as they may."""
 
     def __init__(self, why: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from .errors import NoRoom, TileError
+from .errors import BadUpdate, NoRoom
 from .streams import Streams
 from .update import read_update
 
@@ -24,7 +24,9 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Read config.pbtxt."""
         values = {key: v["string_value"] for key, v in json.loads(args["model_config"])["parameters"].items()}
-        self.streams = Streams(int(values["max_streams"]), int(values["max_bytes"]), float(values["idle_seconds"]))
+        self.streams = Streams(
+            "assemble", int(values["max_streams"]), int(values["max_bytes"]), float(values["idle_seconds"])
+        )
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer requests in turn; one that is refused fails alone, and changes no frame."""
@@ -43,11 +45,11 @@ class TritonPythonModel:
                 return self.forget(*inputs[3:5])
             update = read_update(*inputs)
             frame = self.streams.apply(update, time.monotonic())
-        except TileError as error:
+        except BadUpdate as error:
             code = pb_utils.TritonError.UNAVAILABLE if isinstance(error, NoRoom) else pb_utils.TritonError.INVALID_ARG
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), code))
         return _response(
-            frame, update.number, zlib.crc32(frame.data) if parameters.get("frame_checksum") else NOT_ASKED
+            frame, update.place.number, zlib.crc32(frame.data) if parameters.get("frame_checksum") else NOT_ASKED
         )
 
     def forget(self, stream: Any, numbers: Any) -> Any:

@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from triton_yolo.cores import usable_cores
 from triton_yolo.dali_definition import read_by, read_letterbox
-from triton_yolo.nms.letterbox import PAD, Letterbox
+from triton_yolo.letterboxing import letterboxed
+from triton_yolo.nms.letterbox import PAD
 
 if TYPE_CHECKING:  # it loads DALI
     from triton_yolo.server.runtimes.dali.cpu_pipeline import Answer, Sample
@@ -135,18 +136,3 @@ def _keep_memory() -> None:
     libc = ctypes.CDLL(None)
     libc.mallopt(M_MMAP_THRESHOLD, KEPT)
     libc.mallopt(M_TRIM_THRESHOLD, 2 * KEPT)
-
-
-def letterboxed(pixels: Pixels, letterbox: Letterbox) -> Pixels:
-    """Return the network's input, uint8 [3, H, W] RGB.
-
-    Args:
-        pixels: uint8 [height, width, 3] RGB.
-        letterbox: how they are fitted into it.
-    """
-    top, left, height, width = letterbox.place(*pixels.shape[:2])
-    resized = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
-    images = np.full((3, letterbox.height, letterbox.width), PAD, np.uint8)
-    for channel, plane in enumerate(images):
-        cv2.extractChannel(resized, channel, plane[top : top + height, left : left + width])
-    return images

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from triton_yolo.cores import usable_cores
+from triton_yolo.openvino_graph import read_graph
 from triton_yolo.openvino_runtime import ov
-from triton_yolo.server.runtimes.openvino.graph import read_graph
 from triton_yolo.server.runtimes.openvino.workers import Candidates, Images, Run, Workers
 
 

@@ -26,7 +26,7 @@ REMEDY = "no arithmetic finds what it must on this processor, so that nothing is
 
 
 class TritonPythonModel:
-    """Letterboxed pixels to candidate boxes."""
+    """Letterboxed pixels, or the features of a server half, to candidate boxes."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Compile the graph in the arithmetic that is right here, and fastest.
@@ -36,6 +36,7 @@ class TritonPythonModel:
         start = time.perf_counter()
         folder = Path(args["model_repository"], args["model_version"])
         config = json.loads(args["model_config"])
+        self.input = config["input"][0]["name"]
         wanted = config["parameters"]["arithmetic"]["string_value"]
         try:
             chosen, made = choose(_trials(folder, wanted), _is_known_to_be_fastest)
@@ -55,7 +56,7 @@ class TritonPythonModel:
     def execute(self, requests: list[Any]) -> list[None]:
         """Hand the images of all requests over to the threads; each request is answered as soon as it is done."""
         for request in requests:
-            images = pb_utils.get_input_tensor_by_name(request, "images").as_numpy()
+            images = pb_utils.get_input_tensor_by_name(request, self.input).as_numpy()
             self.workers.submit(images, partial(_respond, request, self.handover.take(request, len(images))))
         return [None] * len(requests)
 

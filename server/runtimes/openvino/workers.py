@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Images = npt.NDArray[np.uint8]  # [N, 3, H, W]
+Images = npt.NDArray[Any]  # uint8 [N, 3, H, W], or int8 [N, L]: the features of images
 Candidates = npt.NDArray[np.float32]  # [N, K, 6]
 Run = Callable[[Images], Candidates]
 
@@ -60,7 +60,7 @@ class Workers:
         """Run the images of a request.
 
         Args:
-            images: uint8 [N, 3, H, W]; they have to stay as they are until then.
+            images: as Images has them; they have to stay as they are until then.
             done: is called in another thread with the candidates float32 [N, K, 6], or with what went wrong.
         """
         batch = _Batch(images, done, [None] * len(images), len(images))

@@ -15,8 +15,9 @@ from triton_yolo.boards.line import Line
 from triton_yolo.clients.errors import DetectionError
 from triton_yolo.clients.stream.changes import SIGNIFICANT
 from triton_yolo.clients.stream.costs import Kind
+from triton_yolo.clients.stream.encoder import Encoded
 from triton_yolo.clients.stream.tile_request import tile_request
-from triton_yolo.clients.stream.tiles import Encoded, TileEncoder
+from triton_yolo.clients.stream.tiles import TileEncoder
 
 GREY = np.full((192, 256, 3), 100, np.uint8)
 
@@ -25,7 +26,7 @@ class Receiver:
     """What the server does with the requests of streams."""
 
     def __init__(self) -> None:
-        self.streams = Streams(8, 10**9, 1e9)
+        self.streams = Streams("assemble", 8, 10**9, 1e9)
         self.frame = GREY
 
     def take(self, encoded: Encoded) -> None:

@@ -18,8 +18,7 @@ import numpy.typing as npt
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.errors import DetectionError, NoDecoder, UnknownBase
 from triton_yolo.clients.request import Pixels, Request
-from triton_yolo.clients.stream.tile_request import KEY_POSITION, MEMORY, Content, Place, tile_request
-from triton_yolo.clients.stream.tiles import Encoded, TileEncoder
+from triton_yolo.clients.stream.encoder import Encoded, StreamEncoder
 
 if TYPE_CHECKING:
     from triton_yolo.clients.async_detector import AsyncDetector
@@ -41,9 +40,10 @@ class StreamResult:
         detections: what was found.
         number: of the frame in its stream, from 0 on.
         found_in: number of the frame that they were found in: an earlier one where nothing has changed since.
-        kind: how the frame was sent: "nothing", "raw tiles", "coded tiles", "coded frame" or "raw frame".
+        kind: how the frame was sent: "nothing"; "raw tiles", "coded tiles", "coded frame" or "raw frame"; "differences"
+            or "features".
         nbytes: bytes of what was sent, without the protocol's own.
-        sent: int32 [N, 4], x1, y1, x2, y2 in pixels of each part of the frame that was sent.
+        sent: int32 [N, 4], x1, y1, x2, y2 in pixels of each part of the frame that was sent, or whose features were.
     """
 
     detections: Detections
@@ -64,15 +64,15 @@ class StreamResult:
         return self.number - self.found_in
 
 
-class BaseTileStream:
-    """What TileStream and AsyncTileStream share: everything except waiting.
+class BaseChangeStream:
+    """What ChangeStream and AsyncChangeStream share: everything except waiting.
 
     Attributes:
         name: of the stream on the server.
         encoder: chooses how each frame is sent.
     """
 
-    def __init__(self, encoder: TileEncoder, parameters: Mapping[str, float | int]) -> None:
+    def __init__(self, encoder: StreamEncoder, parameters: Mapping[str, float | int]) -> None:
         """Begin a stream.
 
         Args:
@@ -91,19 +91,14 @@ class BaseTileStream:
         """Do what the server wants; the frame is sent whole next."""
         if isinstance(error, NoDecoder):
             logger.warning("stream %s: %s", self.name, error)
-            self.encoder.send_pixels_alone()
+            self.encoder.cannot_decode()
 
     def _check_open(self) -> None:
         if self._closed:
             raise DetectionError("this stream has been closed")
 
     def _request(self, encoded: Encoded, parameters: Mapping[str, float | int] | None) -> Request:
-        assert encoded.place and encoded.content
-        return tile_request(encoded.place, encoded.content, self.parameters if parameters is None else parameters)
-
-    def _forget_request(self) -> Request:
-        """Return what makes the server forget the stream; assemble looks at its name and its session alone."""
-        return tile_request(Place(self.name, self.encoder.session, 0), Content(KEY_POSITION[:0]), FORGET, MEMORY)
+        return self.encoder.request(encoded, self.parameters if parameters is None else parameters)
 
     def _reused(self, encoded: Encoded) -> StreamResult:
         assert self._found  # of the frame that this one is like
@@ -127,13 +122,13 @@ class BaseTileStream:
         return StreamResult(detections, number, number, kind, encoded.nbytes, encoded.boxes)
 
 
-class TileStream(BaseTileStream):
+class ChangeStream(BaseChangeStream):
     """Detects on the frames of one camera, in order; a context manager, for one thread after another.
 
-    ``Detector.stream`` makes it.
+    ``Detector.stream`` and ``Detector.features`` make it.
     """
 
-    def __init__(self, detector: Detector, encoder: TileEncoder, parameters: Mapping[str, float | int]) -> None:
+    def __init__(self, detector: Detector, encoder: StreamEncoder, parameters: Mapping[str, float | int]) -> None:
         """Begin a stream; nothing is sent yet.
 
         Args:
@@ -144,7 +139,7 @@ class TileStream(BaseTileStream):
         super().__init__(encoder, parameters)
         self._detector, self._lock = detector, threading.Lock()
 
-    def __enter__(self) -> TileStream:
+    def __enter__(self) -> ChangeStream:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -181,7 +176,7 @@ class TileStream(BaseTileStream):
         with self._lock:
             if not self._closed and self._found:
                 with contextlib.suppress(DetectionError):  # it forgets by itself what is idle
-                    self._detector.protocol.infer(self._forget_request())
+                    self._detector.protocol.infer(self.encoder.forget_request(FORGET))
             self._closed = True
 
     def _ask(self, encoded: Encoded, parameters: Mapping[str, float | int] | None) -> StreamResult:
@@ -190,15 +185,15 @@ class TileStream(BaseTileStream):
         return self._answered(encoded, detections, time.perf_counter() - start)
 
 
-class AsyncTileStream(BaseTileStream):
-    """The same for the tasks of one event loop; ``AsyncDetector.stream`` makes it."""
+class AsyncChangeStream(BaseChangeStream):
+    """The same for the tasks of one event loop; ``AsyncDetector`` makes it."""
 
-    def __init__(self, detector: AsyncDetector, encoder: TileEncoder, parameters: Mapping[str, float | int]) -> None:
-        """Begin a stream; arguments are those of TileStream."""
+    def __init__(self, detector: AsyncDetector, encoder: StreamEncoder, parameters: Mapping[str, float | int]) -> None:
+        """Begin a stream; arguments are those of ChangeStream."""
         super().__init__(encoder, parameters)
         self._detector, self._lock = detector, asyncio.Lock()
 
-    async def __aenter__(self) -> AsyncTileStream:
+    async def __aenter__(self) -> AsyncChangeStream:
         return self
 
     async def __aexit__(
@@ -207,7 +202,7 @@ class AsyncTileStream(BaseTileStream):
         await self.close()
 
     async def detect(self, frame: Pixels, *, parameters: Mapping[str, float | int] | None = None) -> StreamResult:
-        """Detect on the next frame; see TileStream. Tasks that call it at the same time take turns."""
+        """Detect on the next frame; see ChangeStream. Tasks that call it at the same time take turns."""
         async with self._lock:
             self._check_open()
             try:
@@ -229,7 +224,7 @@ class AsyncTileStream(BaseTileStream):
         async with self._lock:
             if not self._closed and self._found:
                 with contextlib.suppress(DetectionError):
-                    await self._detector.protocol.infer(self._forget_request())
+                    await self._detector.protocol.infer(self.encoder.forget_request(FORGET))
             self._closed = True
 
     async def _ask(self, encoded: Encoded, parameters: Mapping[str, float | int] | None) -> StreamResult:

@@ -1,0 +1,1 @@
+"""Adding up the differences of a stream's features: what the Triton model of that name consists of."""

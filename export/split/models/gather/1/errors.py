@@ -1,0 +1,1 @@
+../../../../../model_repository/assemble/1/errors.py
