@@ -29,9 +29,9 @@ SHOWN = 1000  # rows of a table
 WIDE = 200  # columns of a table that goes into a file or a pipe
 COLORS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.NOT_INSPECTED: "yellow"}
 
-COUNTS = ("frames", "inspected", "defects")
+COUNTS = ("frames", "inspected", "reused", "defects")
 BOARD = ("time", "line", "camera", "board", "verdict", "why", *COUNTS, "worst", "score", "since")
-FRAME = ("time", "line", "camera", "number", "board", "verdict", "why", "defects", "latency_ms")
+FRAME = ("time", "line", "camera", "number", "board", "verdict", "why", "defects", "latency_ms", "reused", "age")
 
 Record = dict[str, Any]
 
@@ -132,6 +132,8 @@ def _frame(row: FrameRow) -> Record:
         **{key: getattr(row, key) for key in ("line", "camera", "number", "board", "verdict", "why")},
         "defects": "; ".join(f"{name} {score:.3f}" for name, score in row.found),
         "latency_ms": None if row.latency_ms is None else round(row.latency_ms, 1),
+        "reused": None if row.age is None else row.age > 0,
+        "age": row.age,
     }
 
 
@@ -150,6 +152,7 @@ def _print_table(rows: Iterator[Record], columns: Sequence[str]) -> None:
     table = Table(box=None, pad_edge=False)
     if len({row["line"] for row in shown}) == 1:
         columns = [key for key in columns if key != "line"]
+    columns = [key for key in columns if key not in ("reused", "age") or any(row[key] for row in shown)]
     for key in columns:
         right = all(isinstance(row[key], int | float | None) for row in shown)
         table.add_column(key, justify="right" if right else "left", overflow="fold")

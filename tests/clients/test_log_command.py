@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -96,6 +97,24 @@ def test_frames_name_their_defects(file: Path) -> None:
         json.loads(line) for line in run(main, file, "--on", "2026-11-24", "--frames", "--json").stdout.splitlines()
     ]
     assert (row["number"], row["defects"]) == (10, "short 0.800; open 0.600")
+
+
+def test_what_stands_on_an_earlier_frame_says_so_and_is_no_column_of_people_s_table_without_need(
+    file: Path, tmp_path: Path
+) -> None:
+    sink, path = log(tmp_path / "log.db"), tmp_path / "log.db"
+    feed(sink, inspected(0, one()), replace(inspected(1, one()), age=1), late(2))
+    sink.close()
+
+    found = rows(run(main, path, "--frames", "--csv").stdout)
+    assert [(row["number"], row["reused"], row["age"]) for row in found] == [
+        ("0", "False", "0"),
+        ("1", "True", "1"),
+        ("2", "", ""),
+    ]
+    assert sorted(row["reused"] for row in rows(run(main, path, "--csv").stdout)) == ["0", "0", "1"]
+    assert "reused" in run(main, path).stdout
+    assert "reused" not in run(main, file).stdout
 
 
 def test_people_get_a_table_and_what_it_adds_up_to(file: Path) -> None:

@@ -94,7 +94,7 @@ def test_each_trigger_of_a_sink_gets_one_verdict_for_each_camera(server: TritonS
         *whole, last = boards
         assert [board.frames for board in whole] == [2] * len(whole)
         assert not [board for board in whole if board.verdict == Verdict.NOT_INSPECTED]
-        # The line may end while a board has one frame: a defect on it is one, but no board is good by half of its frames.
+        # The line may end while a board has one frame: a defect is one, but no board is good by half of its frames.
         assert last.frames == 2 or last.verdict != Verdict.PASS
         firsts = [board.first_ns for board in whole]
         assert firsts == sorted(firsts)

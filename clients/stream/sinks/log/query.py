@@ -64,12 +64,14 @@ class BoardRow(NamedTuple):
     worst: str | None
     score: float | None
     first_ns: int | None
+    reused: int | None
 
 
 class FrameRow(NamedTuple):
     """A frame that failed or was not inspected; ``board`` is the number of the board that it is of, if of one.
 
-    ``found`` has its defects: class and score of each, the highest score first.
+    ``found`` has its defects: class and score of each, the highest score first. ``age`` says how many frames before it
+    they were found; None where it was not inspected, or by a version that did not log it.
     """
 
     line: str
@@ -80,6 +82,7 @@ class FrameRow(NamedTuple):
     verdict: str
     why: str
     latency_ms: float | None
+    age: int | None
     found: tuple[tuple[str, float], ...]
 
 
@@ -92,7 +95,8 @@ def boards(database: sqlite3.Connection, question: Question) -> Iterator[BoardRo
     where, values = question.where("t.worst IN ({})")
     rows = database.execute(
         "SELECT runs.line, t.at_ns, t.camera, t.board, t.verdict, t.why, t.frames, t.inspected, t.defects, t.worst, "
-        f"t.score, t.first_ns FROM boards t JOIN runs ON runs.id = t.run WHERE {where} ORDER BY t.at_ns, t.id",
+        "t.score, t.first_ns, t.reused FROM boards t JOIN runs ON runs.id = t.run "
+        f"WHERE {where} ORDER BY t.at_ns, t.id",
         values,
     )
     return (BoardRow(*row) for row in rows)
@@ -110,7 +114,7 @@ def frames(database: sqlite3.Connection, question: Question) -> Iterator[FrameRo
         "  SELECT CASE WHEN b.last_number >= t.number THEN b.board END FROM boards b"
         "  WHERE b.run = t.run AND b.camera = t.camera AND b.first_number <= t.number"
         "  ORDER BY b.first_number DESC LIMIT 1"
-        "), t.verdict, t.why, t.latency_ms FROM frames t JOIN runs ON runs.id = t.run "
+        "), t.verdict, t.why, t.latency_ms, t.age FROM frames t JOIN runs ON runs.id = t.run "
         f"WHERE {where} ORDER BY t.at_ns, t.id",
         values,
     )

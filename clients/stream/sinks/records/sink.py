@@ -19,6 +19,7 @@ from triton_yolo.clients.stream.events import Event, Picture
 from triton_yolo.clients.stream.line import Line
 from triton_yolo.clients.stream.pictures import as_jpeg, scaled
 from triton_yolo.clients.stream.sinks.base import Sink
+from triton_yolo.clients.stream.sinks.json_lines import reuse
 from triton_yolo.clients.stream.sinks.records.drawing import Image, with_boxes
 from triton_yolo.clients.stream.sinks.records.everything import Everything
 from triton_yolo.clients.stream.sinks.records.films import Film, can_be_made
@@ -192,6 +193,7 @@ def _as_dict(frame: FrameVerdict) -> dict[str, Any]:
         "captured": moment(result.captured_ns),
         "verdict": frame.verdict.value,
         "why": frame.why,
+        **reuse(result),
     }
     if result.detections is not None:
         rows = zip(result.detections.as_dict()["detections"], frame.are_defects, strict=True)
