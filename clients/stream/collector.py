@@ -319,7 +319,7 @@ class Collector:
             answer = await asyncio.wait_for(self._infer(parcel), seconds + GRACE)
             parcel.count(self.statistics)
             for frame, detections in zip(parcel.frames, answer, strict=True):
-                self._answered(frame, detections, sent, parcel.age)
+                self._answered(frame, detections, sent, parcel)
         except Exception as error:
             self._fail(parcel.frames, error)
         finally:
@@ -420,12 +420,12 @@ class Collector:
         self.away, self._probe = "", None
         self._awake.set()
 
-    def _answered(self, frame: Frame, detections: Detections, sent: int, age: int) -> None:
+    def _answered(self, frame: Frame, detections: Detections, sent: int, parcel: Parcel) -> None:
         latency = time.monotonic_ns() - frame.capture.monotonic_ns
         if self._is_late(frame):
             self._release(frame, Reason.LATE)
         else:
-            self._release(frame, None, "", latency / 1e6, detections, sent, age)
+            self._release(frame, None, "", latency / 1e6, detections, sent, parcel)
 
     def _release(
         self,
@@ -435,7 +435,7 @@ class Collector:
         latency_ms: float | None = None,
         detections: Detections | None = None,
         sent: int = 0,
-        age: int = 0,
+        parcel: Parcel | None = None,
     ) -> None:
         """Pass a frame's result on, and give its slot back once nobody needs it."""
         number, capture = frame.capture.number, frame.capture
@@ -452,7 +452,7 @@ class Collector:
             latency_ms,
             detections,
             sent,
-            age,
+            *((parcel.age, parcel.sent) if parcel else ()),
         )
         loop = asyncio.get_running_loop()
 

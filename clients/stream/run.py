@@ -65,7 +65,8 @@ class Stream:
         self._start = time.monotonic()
         self._jobs: set[asyncio.Task[None]] = set()
         self._reading = asyncio.Lock()
-        self._judge = Judge(line.verdict)
+        self._judge, self._boards = Judge(line.verdict), line.verdict.boards != "frame"
+        self._judges = bool(sinks) or self._boards  # whether anybody asks for verdicts
         self._judged: dict[tuple[str, int], FrameVerdict] = {}  # by camera and number, of frames whose turn is to come
         for sink in sinks:
             sink.trigger = self._judge.trigger
@@ -94,7 +95,7 @@ class Stream:
             whole = carrier(line.memory, registrar, line.in_flight)
             how = TilesCarrier(registrar, whole, detector, line.name, self._tiles)
             self._collector = Collector(line, self._cameras, detector, how, self._emit, self._picture)
-            self._view = View(self._cameras, self._collector.statistics, line.slots)
+            self._view = View(self._cameras, self._collector.statistics, line.slots, self._boards)
             listener = Control(control, self._handle) if control else None
             try:
                 await self._cameras.start(line.cameras, self._collector.attach)
@@ -113,7 +114,7 @@ class Stream:
                 if shown:
                     self._job(self._show())
                 telling = []
-                if self._sinks:
+                if self._judges:
                     telling.append(self._job(self._tell()))
                     if line.verdict.boards == "trigger":
                         telling.append(self._job(self._look()))
@@ -151,13 +152,15 @@ class Stream:
         return report(self._cameras, self._collector, self._sinks, time.monotonic() - self._start)
 
     def _emit(self, result: Result) -> None:
-        if self._sinks:
+        if self._judges:
             verdict = self._judged.pop((result.camera, result.number), None) or self._judge.frame(result)
             self._put(verdict)
             self._put_boards(self._judge.boards(verdict))
 
     def _put_boards(self, verdicts: Iterable[BoardVerdict]) -> None:
         for verdict in verdicts:
+            if self._boards:
+                self._collector.statistics[verdict.camera].boards[verdict.verdict] += 1
             self._put(verdict)
 
     def _put(self, event: Event) -> None:
@@ -165,7 +168,7 @@ class Stream:
             sink.put(event)
 
     def _picture(self, frame: Frame, result: Result, done: Callable[[], None]) -> bool:
-        if not self._sinks:
+        if not self._judges:
             return False
         self._judge.see(frame)
         verdict = self._judged[result.camera, result.number] = self._judge.frame(result)
