@@ -154,7 +154,7 @@ def test_names_give_a_terminal_no_orders(tmp_path: Path) -> None:
     ("options", "words"),
     [
         (["--since", "tomorrow"], "'tomorrow' is no time: give one such as 2026-11-24"),
-        (["--since", "2026-11-24", "--until", "2026-11-23"], "--until 2026-11-23 is not later than --since 2026-11-24"),
+        (["--since", "2026-11-24", "--until", "2026-11-23"], "until 2026-11-23 is not later than since 2026-11-24"),
         (["--on", "2h"], "--on 2h: no day"),
         (["--on", "today", "--since", "2h"], "--on is both"),
         (["--csv", "--json"], "exclude each other"),

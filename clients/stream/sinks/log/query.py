@@ -86,17 +86,19 @@ class FrameRow(NamedTuple):
     found: tuple[tuple[str, float], ...]
 
 
+WORST = "t.worst IN ({})"  # what a class asks of a board
+BOARD_COLUMNS = ", ".join("runs.line" if name == "line" else f"t.{name}" for name in BoardRow._fields)
+
+
 def boards(database: sqlite3.Connection, question: Question) -> Iterator[BoardRow]:
     """Yield boards, the oldest first.
 
     Raises:
         sqlite3.Error: the file cannot be read.
     """
-    where, values = question.where("t.worst IN ({})")
+    where, values = question.where(WORST)
     rows = database.execute(
-        "SELECT runs.line, t.at_ns, t.camera, t.board, t.verdict, t.why, t.frames, t.inspected, t.defects, t.worst, "
-        "t.score, t.first_ns, t.reused FROM boards t JOIN runs ON runs.id = t.run "
-        f"WHERE {where} ORDER BY t.at_ns, t.id",
+        f"SELECT {BOARD_COLUMNS} FROM boards t JOIN runs ON runs.id = t.run WHERE {where} ORDER BY t.at_ns, t.id",
         values,
     )
     return (BoardRow(*row) for row in rows)
@@ -119,8 +121,20 @@ def frames(database: sqlite3.Connection, question: Question) -> Iterator[FrameRo
         values,
     )
     for number, *row in rows:
-        found = database.execute("SELECT class, score FROM defects WHERE frame = ? ORDER BY score DESC", (number,))
-        yield FrameRow._make([*row, tuple((name, score) for name, score in found)])
+        yield FrameRow._make([*row, tuple(defects(database, number))])
+
+
+def defects(database: sqlite3.Connection, frame: int) -> list[tuple[str, float]]:
+    """Return class and score of the defects of a frame, the highest score first.
+
+    Args:
+        database: the log.
+        frame: id of the frame there.
+
+    Raises:
+        sqlite3.Error: the file cannot be read.
+    """
+    return database.execute("SELECT class, score FROM defects WHERE frame = ? ORDER BY score DESC", (frame,)).fetchall()
 
 
 def counts(database: sqlite3.Connection, question: Question) -> Counter[str]:
@@ -129,6 +143,6 @@ def counts(database: sqlite3.Connection, question: Question) -> Counter[str]:
     Raises:
         sqlite3.Error: the file cannot be read.
     """
-    where, values = question.where("t.worst IN ({})")
+    where, values = question.where(WORST)
     rows = database.execute(f"SELECT t.verdict, count(*) FROM boards t WHERE {where} GROUP BY t.verdict", values)
     return Counter(dict(rows.fetchall()))
