@@ -65,10 +65,15 @@ export function factsOf(board) {
   ];
 }
 
+/** The address of what is kept of a frame; another log, whose frames have the same numbers, has other ones. */
+export function address(frame, kind, time) {
+  return `frames/${frame}/${kind}?${encodeURIComponent(time)}`;
+}
+
 function thumb(board) {
   if (board.picture === null) return make("span", "shot empty", symbol(SYMBOLS[board.verdict] ?? "missed"));
   const image = make("img");
-  image.src = `frames/${board.picture}/small.jpg`;
+  image.src = address(board.picture, "small.jpg", board.time);
   image.alt = "";
   image.loading = "lazy";
   image.decoding = "async";

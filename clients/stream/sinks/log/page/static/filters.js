@@ -52,8 +52,7 @@ export class Filters {
     if (this.#since) asked.set("since", this.#since);
     if (this.#until) asked.set("until", this.#until);
     for (const name of NAMED) for (const value of this.#chosen[name]) asked.append(name, value);
-    if (!asked.size) asked.set("since", ""); // an address without a question asks for today's failures
-    return asked.toString();
+    return asked.toString() || "since="; // an address without a question asks for today's failures
   }
 
   /** Take over how many boards there are in that time: camera, verdict, class, number. */

@@ -2,7 +2,7 @@
 
 import { make, say, symbol } from "../shared/dom.js";
 import { SYMBOLS, VERDICTS } from "../shared/words.js";
-import { factsOf } from "./boards.js";
+import { address, factsOf } from "./boards.js";
 
 export class Look {
   #dialog;
@@ -100,7 +100,7 @@ export class Look {
     say(boxes, this.#film ? "Picture" : this.#boxes ? "Hide boxes" : "Show boxes");
     film.setAttribute("aria-pressed", String(this.#film));
     shot.className = "shot";
-    if (this.#film) shot.replaceChildren(video(this.#filmed));
+    if (this.#film) shot.replaceChildren(video(address(this.#filmed, "film.mp4", this.#board.time)));
     else if (this.#frame) shot.replaceChildren(picture(this.#frame, this.#boxes));
     else {
       shot.className = "shot empty";
@@ -134,14 +134,14 @@ function picture(frame, boxes) {
   const wanted = boxes ? "boxes.jpg" : "plain.jpg";
   const kind = frame.pictures.includes(wanted) ? wanted : frame.pictures[0];
   const image = make("img");
-  image.src = `frames/${frame.id}/${kind}`;
+  image.src = address(frame.id, kind, frame.time);
   image.alt = `Frame ${frame.number}: ${frame.why}`;
   return image;
 }
 
-function video(frame) {
+function video(address) {
   const film = make("video");
-  film.src = `frames/${frame}/film.mp4`;
+  film.src = address;
   [film.controls, film.autoplay, film.loop, film.muted] = [true, true, true, true];
   return film;
 }
