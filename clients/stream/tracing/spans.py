@@ -48,17 +48,21 @@ class _Trace:
 
     Attributes:
         span: of the frame.
+        ahead: nanoseconds since 1970 when that clock was at 0; one for all of its spans, since the clock may be set.
         captured: when it was.
         ready: when it was first seen in the ring.
         taken: when it was taken from there; 0 before.
         answered: when its request ended; 0 before.
+        told: when its sinks were told of it; 0 before.
     """
 
     span: Span
+    ahead: int
     captured: int
     ready: int
     taken: int = 0
     answered: int = 0
+    told: int = 0
 
 
 @dataclass
@@ -73,7 +77,7 @@ class Spans:
     settings: TracingSettings
     line: str
     _open: dict[Key, _Trace] = field(default_factory=dict)
-    _told: OrderedDict[Key, tuple[Span, int]] = field(default_factory=OrderedDict)  # span and when sinks were told
+    _told: OrderedDict[Key, _Trace] = field(default_factory=OrderedDict)  # frames that sinks were told of
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -102,8 +106,9 @@ class Spans:
         if not self.is_traced(number) or (camera, number) in self._open:
             return
         about: dict[str, str | int] = {"line": self.line, "camera": camera, "frame": number}
-        span = self._tracer.start_span("frame", start_time=_wall(captured), attributes=about)
-        self._open[camera, number] = _Trace(span, captured, now)
+        ahead = time.time_ns() - time.monotonic_ns()
+        span = self._tracer.start_span("frame", start_time=ahead + captured, attributes=about)
+        self._open[camera, number] = _Trace(span, ahead, captured, now)
 
     def taken(self, camera: str, number: int, now: int) -> None:
         """Take notice that a frame was taken from the ring."""
@@ -146,18 +151,18 @@ class Spans:
         trace = self._open.pop(key, None)
         if trace is None:
             return
-        now = time.monotonic_ns()
-        self._past("capture", trace.span, trace.captured, trace.ready)
-        self._past("ring", trace.span, trace.ready, trace.taken)
-        self._past("order", trace.span, trace.answered, now)
+        trace.told = time.monotonic_ns()
+        self._past("capture", trace, trace.captured, trace.ready)
+        self._past("ring", trace, trace.ready, trace.taken)
+        self._past("order", trace, trace.answered, trace.told)
         trace.span.set_attribute("state", result.state.value)
         if result.age:
             trace.span.set_attribute("age", result.age)
         if result.state != ResultState.INSPECTED:
             trace.span.set_status(Status(StatusCode.ERROR, result.reason))
-        trace.span.end(_wall(now))
+        trace.span.end(trace.ahead + trace.told)
         with self._lock:
-            self._told[key] = trace.span, now
+            self._told[key] = trace
             while len(self._told) > REMEMBERED:
                 self._told.popitem(last=False)
 
@@ -173,11 +178,10 @@ class Spans:
         if not isinstance(event, FrameVerdict) or not self.is_traced(event.result.number):
             return
         with self._lock:
-            told = self._told.get((event.result.camera, event.result.number))
-        if told:
-            parent, since = told
-            about = {"queued_ms": (begin - since) / 1e6, "verdict": event.verdict.value}
-            self._past(f"sink {kind}", parent, since, end, about)
+            trace = self._told.get((event.result.camera, event.result.number))
+        if trace:
+            about = {"queued_ms": (begin - trace.told) / 1e6, "verdict": event.verdict.value}
+            self._past(f"sink {kind}", trace, trace.told, end, about)
 
     def close(self) -> None:
         """Send what is left, for a bounded time."""
@@ -185,13 +189,10 @@ class Spans:
         last.start()
         last.join(EXPORT_SECONDS)
 
-    def _past(self, name: str, parent: Span, begin: int, end: int, about: dict[str, float | str] | None = None) -> None:
-        """Add a span of what has been, unless one of its ends is not known."""
+    def _past(
+        self, name: str, trace: _Trace, begin: int, end: int, about: dict[str, float | str] | None = None
+    ) -> None:
+        """Add a span of what has been of a frame, unless one of its ends is not known."""
         if begin and end:
-            context = set_span_in_context(parent)
-            self._tracer.start_span(name, context, start_time=_wall(begin), attributes=about).end(_wall(end))
-
-
-def _wall(monotonic_ns: int) -> int:
-    """Return a time of the monotonic clock as nanoseconds since 1970."""
-    return time.time_ns() - time.monotonic_ns() + monotonic_ns
+            context, ahead = set_span_in_context(trace.span), trace.ahead
+            self._tracer.start_span(name, context, start_time=ahead + begin, attributes=about).end(ahead + end)
