@@ -25,6 +25,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, Span, Status, StatusCode, set_span_in_context
 
 from triton_yolo.clients.request import TRACE_PARENT
@@ -35,9 +36,7 @@ from triton_yolo.clients.stream.verdict import FrameVerdict
 
 SERVICE = "triton-yolo-line"
 EXPORT_SECONDS = 5.0  # for a collector to take spans; also at the end of the line
-REMEMBERED = 1024  # frames whose sinks have not all written
-
-logger = logging.getLogger(__name__)
+REMEMBERED = 1024  # newest frames that sinks may still write
 
 Key = tuple[str, int]  # camera and number of a frame
 
@@ -67,7 +66,7 @@ class _Trace:
 
 @dataclass
 class Spans:
-    """The spans of one line; without a method called for a frame, nothing happens.
+    """Makes the spans of one line's frames and sends them; the line tells it of each step of a frame.
 
     Attributes:
         settings: where they go.
@@ -85,7 +84,7 @@ class Spans:
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # a collector that is away is no news each second
         exporter = OTLPSpanExporter(self.settings.endpoint, timeout=EXPORT_SECONDS)
         resource = Resource.create({"service.name": SERVICE, "triton_yolo.line": self.line})
-        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._provider = TracerProvider(ALWAYS_ON, resource, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("triton_yolo")
 
@@ -126,12 +125,12 @@ class Spans:
         if not traces:
             yield
             return
-        spans: list[Span] = []
+        spans, begin = list[Span](), time.monotonic_ns()
         for trace in traces:
-            links = [Link(spans[0].get_span_context())] if spans else []
-            spans.append(self._tracer.start_span("request", set_span_in_context(trace.span), links=links))
-        context = spans[0].get_span_context()
-        before = TRACE_PARENT.set(f"00-{context.trace_id:032x}-{context.span_id:016x}-01")
+            links, context = [Link(spans[0].get_span_context())] if spans else [], set_span_in_context(trace.span)
+            spans.append(self._tracer.start_span("request", context, links=links, start_time=trace.ahead + begin))
+        carries = spans[0].get_span_context()
+        before = TRACE_PARENT.set(f"00-{carries.trace_id:032x}-{carries.span_id:016x}-01")
         try:
             yield
         except BaseException as error:
@@ -143,7 +142,7 @@ class Spans:
             now = time.monotonic_ns()
             for trace, span in zip(traces, spans, strict=True):
                 trace.answered = now
-                span.end()
+                span.end(trace.ahead + now)
 
     def emitted(self, result: Result) -> None:
         """End a frame's span, with the spans that are known by now; its sinks are told at this moment."""
