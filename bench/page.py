@@ -43,7 +43,7 @@ from triton_yolo.server.process import TritonServer, free_addresses
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("top", "bottom", "left", "right", "solder-1", "solder-2", "connector", "final")
 WIDTH, HEIGHT = 1280, 800  # of the browser's window
-COLORS = 256  # of the picture for the README: a third of the bytes
+COLORS = 256  # of pictures for the documentation
 UNWATCHED_SECONDS = 20.0  # before the browsers open, at most
 FAILURES_MB = 4.0  # soon full, so that what is measured is not the pictures that are kept
 SHOT_SECONDS = 90.0  # of the line, until it has something to show
@@ -117,9 +117,13 @@ def shot(cameras: list[str]) -> bytes:
                 _until(tab, dying, "dead")
             _until(tab, freezing, "frozen")
             _until(tab, dying, "dead")
-            picture = Image.open(io.BytesIO(tab.screenshot()))
+            return compact(tab.screenshot())
+
+
+def compact(png: bytes) -> bytes:
+    """Return a PNG with fewer colours, of a third of the bytes."""
     small = io.BytesIO()
-    picture.convert("RGB").quantize(COLORS, kmeans=2).save(small, "PNG", optimize=True)
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(COLORS, kmeans=2).save(small, "PNG", optimize=True)
     return small.getvalue()
 
 

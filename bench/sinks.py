@@ -14,7 +14,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from types import SimpleNamespace
+from typing import Annotated, Any, cast
 
 import numpy as np
 import typer
@@ -27,11 +28,13 @@ from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.detector import Detector
 from triton_yolo.clients.memory.ring import Capture
 from triton_yolo.clients.request import Pixels, SharedTensor
+from triton_yolo.clients.stream.collector import Collector
 from triton_yolo.clients.stream.frames import FORMATS, Frame, Place, Result, ResultState
 from triton_yolo.clients.stream.line import Line, checked
 from triton_yolo.clients.stream.pictures import Pictures
 from triton_yolo.clients.stream.run import Stream
 from triton_yolo.clients.stream.sinks import make_sink
+from triton_yolo.clients.stream.statistics import CameraStatistics
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
 from triton_yolo.machine import describe_machine
@@ -154,6 +157,7 @@ class Replay:
             made = [make_sink(settings, line) for settings in line.sinks]
             stream = Stream(line, made)
             stream._pictures = pictures = Pictures(made)
+            stream._collector = cast(Collector, SimpleNamespace(statistics=defaultdict(CameraStatistics)))
             begin, used = time.monotonic(), time.process_time()
             count = round(seconds * self._fps)
             for number in range(count):

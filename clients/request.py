@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +19,9 @@ ENCODED = "detect"  # ensemble for the bytes of a JPEG or PNG
 FRAMES = "detect_frames"  # ensemble for raw pixels; those of other formats are in pixel_formats.py
 
 Pixels = npt.NDArray[np.uint8]
+
+# Of requests that are sent in this context: a W3C traceparent, under which the server's own spans come; empty for none.
+TRACE_PARENT: ContextVar[str] = ContextVar("trace_parent", default="")
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,11 @@ class Request:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers for proxies between client and server, in ASCII."""
-        return {STREAM_HEADER: quote(self.stream)} if self.stream else {}
+        """Headers for proxies between client and server and for the server's traces, in ASCII."""
+        headers = {STREAM_HEADER: quote(self.stream)} if self.stream else {}
+        if parent := TRACE_PARENT.get():
+            headers["traceparent"] = parent
+        return headers
 
 
 def request_parameters(

@@ -18,7 +18,7 @@ import threading
 import time
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -122,6 +122,7 @@ class TritonServer:
         gpu: str = "0",
         cores: Collection[int] = (),
         shared_memory: bool = True,
+        trace: str = "",
     ) -> None:
         """Prepare; nothing is started.
 
@@ -135,11 +136,12 @@ class TritonServer:
             gpu: number or UUID of the GPU, where the device is one; the server sees no other.
             cores: the server runs on these alone; on all where empty.
             shared_memory: whether clients may register shared memory.
+            trace: address of a collector of traces; empty for none.
         """
         self.repository, self.addresses, self.log = repository.resolve(), addresses, log
         self.device: Device = device
         self.backends, self.arithmetic, self.wanted_gpu, self.cores = backends, arithmetic, gpu, cores
-        self.shared_memory = shared_memory
+        self.shared_memory, self.trace = shared_memory, trace
         self.gpu: Gpu | None = None
         self.last_lines: deque[str] = deque(maxlen=200)
         self.name = own_name()
@@ -215,6 +217,7 @@ class TritonServer:
             f"--exit-timeout-secs={EXIT_SECONDS}",
             *(GPU_FLAGS if self.device == "gpu" else ()),
             *(() if self.shared_memory else _without_shared_memory()),
+            *(_traced(self.trace) if self.trace else ()),
         ]
 
     def _read(self, output: IO[str]) -> None:
@@ -325,6 +328,15 @@ class TritonServer:
             self.process.wait()
             self.reader.join(5)
         remove(self.name)
+
+
+def _traced(endpoint: str) -> Iterator[str]:
+    """Yield the flags with which Triton traces the requests whose clients trace them, and no other."""
+    yield "--trace-config=mode=opentelemetry"
+    for setting in ("level=TIMESTAMPS", "rate=0"):  # rate 0: those that come with a traceparent
+        yield f"--trace-config={setting}"
+    for setting in (f"url={endpoint}", "resource=service.name=triton-yolo"):
+        yield f"--trace-config=opentelemetry,{setting}"
 
 
 def _without_shared_memory() -> tuple[str, ...]:

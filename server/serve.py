@@ -15,6 +15,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from triton_yolo.cli.exits import leave
+from triton_yolo.clients.stream.addresses import collector
+from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.repository import DEFAULT_REPOSITORY
 from triton_yolo.server.errors import ServerError
@@ -65,6 +67,10 @@ def main(
             help="Let clients here pass frames in shared memory.  [default: if --host is this machine alone]",
         ),
     ] = None,
+    trace: Annotated[
+        str,
+        typer.Option(metavar="ENDPOINT", help="Collector for spans of traced requests: http://HOST:4318/v1/traces."),
+    ] = "",
     verbose: Annotated[bool, typer.Option("--verbose", help="Show all that tritonserver logs.")] = False,
 ) -> None:
     """Serve the model repository with the real tritonserver, from pip packages alone, on the CPU or on a GPU.
@@ -88,6 +94,7 @@ def main(
             part.gpu.uuid if part.gpu else gpu or "0",
             part.cores,
             parts is not None or shared,  # several are reached through their launcher
+            trace,
         )
 
     ready = False
@@ -97,6 +104,8 @@ def main(
         signal.signal(number, lambda received, _: _interrupt(stop, received))
     try:
         addresses = Addresses(host, http_port, grpc_port, metrics_port)
+        if trace:
+            _check_collector(trace)
         where = device or ("cpu" if gpu is None else "gpu")
         if where == "cpu" and gpu is not None:
             raise ServerError(f"--gpu {gpu} and --device cpu contradict each other")
@@ -120,6 +129,18 @@ def main(
         raise typer.Exit(128 + stop[0] if stop[0] != signal.SIGTERM else 0) from None
     except TritonYoloError as error:
         leave("triton-yolo serve", str(error))
+
+
+def _check_collector(endpoint: str) -> None:
+    """Refuse what is no address of a collector.
+
+    Raises:
+        ServerError: it is none.
+    """
+    try:
+        collector(endpoint)
+    except LineError as error:
+        raise ServerError(f"--trace {error}") from None
 
 
 def _is_loopback(host: str) -> bool:

@@ -21,7 +21,7 @@ from triton_yolo.cli.exits import leave
 from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.clients.stream.sinks.log.query import BoardRow, FrameRow, Question, boards, counts, frames
 from triton_yolo.clients.stream.sinks.log.schema import opened_to_read
-from triton_yolo.clients.stream.sinks.log.times import FORMS, period
+from triton_yolo.clients.stream.sinks.log.times import FORMS, local, ns, period, span
 from triton_yolo.clients.stream.verdict import Verdict
 
 COMMAND = "triton-yolo log"
@@ -29,9 +29,9 @@ SHOWN = 1000  # rows of a table
 WIDE = 200  # columns of a table that goes into a file or a pipe
 COLORS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.NOT_INSPECTED: "yellow"}
 
-COUNTS = ("frames", "inspected", "defects")
+COUNTS = ("frames", "inspected", "reused", "defects")
 BOARD = ("time", "line", "camera", "board", "verdict", "why", *COUNTS, "worst", "score", "since")
-FRAME = ("time", "line", "camera", "number", "board", "verdict", "why", "defects", "latency_ms")
+FRAME = ("time", "line", "camera", "number", "board", "verdict", "why", "defects", "latency_ms", "reused", "age")
 
 Record = dict[str, Any]
 
@@ -56,18 +56,40 @@ def main(
     ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values, with a line of names.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each row.")] = False,
+    page: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Show the log in a browser, such as at 127.0.0.1:8081, until Ctrl-C."),
+    ] = None,
+    records: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="With --page: what folder says of the sink records, for the pictures."),
+    ] = None,
+    page_name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="With --page: a host name under which browsers know this machine."),
+    ] = None,
 ) -> None:
     """Say which boards passed, failed or were not inspected, when and why, out of a line's log.
 
     The log may be written at the same time. Times are those of this machine's time zone.
     """
-    if as_csv and as_json:
-        leave(COMMAND, "--csv and --json exclude each other")
+    if as_csv + as_json + (page is not None) > 1:
+        leave(COMMAND, "--csv, --json and --page exclude each other")
+    if page is not None and of_frames:
+        leave(COMMAND, "--page shows boards, and the frames of each: leave --frames out")
+    if page is None and (records or page_name):
+        leave(COMMAND, "--records and --page-name are of --page")
     if on is not None and (since is not None or until is not None):
         leave(COMMAND, "--on is both --since and --until: give it alone")
     try:
-        question = Question(*_times(since, until, on), camera or (), [one.value for one in verdict or ()], name or ())
+        now = datetime.now().astimezone()
+        times = span(since, until, now) if on is None else _on(on, now)
+        question = Question(*times, camera or (), [one.value for one in verdict or ()], name or ())
         database = opened_to_read(log)
+        if page is not None:
+            database.close()
+            _show(log, question, page, records, page_name or ())
+            return
     except (LineError, ValueError) as error:
         leave(COMMAND, str(error))
     try:
@@ -89,49 +111,48 @@ def main(
         database.close()
 
 
-def _times(since: str | None, until: str | None, on: str | None) -> tuple[int | None, int | None]:
-    """Return begin and end in nanoseconds since 1970.
+def _show(log: Path, question: Question, address: str, records: Path | None, names: Sequence[str]) -> None:
+    """Show the log in a browser until Ctrl-C.
 
     Raises:
-        ValueError: one of them is no time, or the end is not behind the begin.
+        LineError: the address or the folder cannot be used.
     """
-    now = datetime.now().astimezone()
-    if on is not None:
-        begin, end = (_ns(moment) for moment in period(on, now))
-        if begin == end:
-            raise ValueError(f"--on {on}: no day; give one such as 2026-11-24, yesterday or tuesday")
-        return begin, end
-    first = None if since is None else _ns(period(since, now)[0])
-    last = None if until is None else _ns(period(until, now)[1])
-    if first is not None and last is not None and last <= first:
-        raise ValueError(f"--until {until} is not later than --since {since}")
-    return first, last
+    try:
+        from triton_yolo.clients.stream.sinks.log.page.serve import serve
+    except ModuleNotFoundError as error:
+        raise LineError(f"--page needs the package {error.name}: pip install 'triton-yolo[stream]'") from None
+    serve(log, records, address, names, question, lambda url: typer.echo(f"{COMMAND}: the page is at {url}", err=True))
 
 
-def _ns(moment: datetime) -> int:
-    return round(moment.timestamp() * 1e6) * 1000
+def _on(day: str, now: datetime) -> tuple[int, int]:
+    """Return begin and end of a day in nanoseconds since 1970.
 
-
-def _time(at_ns: int | None) -> str | None:
-    """Return a time as ISO 8601 in this machine's time zone."""
-    return None if at_ns is None else datetime.fromtimestamp(at_ns / 1e9).astimezone().isoformat(" ", "milliseconds")
+    Raises:
+        ValueError: it is none.
+    """
+    begin, end = (ns(moment) for moment in period(day, now))
+    if begin == end:
+        raise ValueError(f"--on {day}: no day; give one such as 2026-11-24, yesterday or tuesday")
+    return begin, end
 
 
 def _board(row: BoardRow) -> Record:
     return {
-        "time": _time(row.at_ns),
+        "time": local(row.at_ns),
         **{key: getattr(row, key) for key in ("line", "camera", "board", "verdict", "why", *COUNTS, "worst")},
         "score": None if row.score is None else round(row.score, 4),
-        "since": _time(row.first_ns),
+        "since": local(row.first_ns),
     }
 
 
 def _frame(row: FrameRow) -> Record:
     return {
-        "time": _time(row.at_ns),
+        "time": local(row.at_ns),
         **{key: getattr(row, key) for key in ("line", "camera", "number", "board", "verdict", "why")},
         "defects": "; ".join(f"{name} {score:.3f}" for name, score in row.found),
         "latency_ms": None if row.latency_ms is None else round(row.latency_ms, 1),
+        "reused": None if row.age is None else row.age > 0,
+        "age": row.age,
     }
 
 
@@ -150,6 +171,7 @@ def _print_table(rows: Iterator[Record], columns: Sequence[str]) -> None:
     table = Table(box=None, pad_edge=False)
     if len({row["line"] for row in shown}) == 1:
         columns = [key for key in columns if key != "line"]
+    columns = [key for key in columns if key not in ("reused", "age") or any(row[key] for row in shown)]
     for key in columns:
         right = all(isinstance(row[key], int | float | None) for row in shown)
         table.add_column(key, justify="right" if right else "left", overflow="fold")

@@ -79,6 +79,10 @@ def main(
         str | None,
         typer.Option(metavar="HOST:PORT", help="Show the line in a browser, such as at 127.0.0.1:8080."),
     ] = None,
+    show_tiles: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Films of what is sent of cameras with transport: tiles, for the eye."),
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON for each frame, and for each board of several frames.")
     ] = False,
@@ -111,6 +115,7 @@ def main(
         sinks: list[Sink] = [JsonLines(os.dup(1), wanted.verdict.boards != "frame")] if json else []
         pages = [PageSettings(kind="page", listen=_address(page))] if page is not None else []
         sinks += [make_sink(settings, wanted) for settings in (*pages, *wanted.sinks)]
+        sinks += [_shown_tiles(show_tiles, wanted)] if show_tiles else []
         stream = run(wanted, sinks, seconds=seconds, control=control, shown=True, read_again=read_again)
     except (LineError, DetectionError) as error:
         said.flush()
@@ -143,6 +148,21 @@ def _address(text: str) -> str:
     except LineError as error:
         raise LineError(f"--page {error}") from None
     return text
+
+
+def _shown_tiles(folder: Path, line: Line) -> Sink:
+    """Return the sink that films what is sent.
+
+    Raises:
+        LineError: nothing is to be seen, or no film can be made there.
+    """
+    if all(camera.transport != "tiles" for camera in line.cameras):
+        raise LineError("--show-tiles: no camera has transport: tiles")
+    try:
+        from triton_yolo.clients.stream.sinks.records.sent import SentFilms
+    except ModuleNotFoundError as error:
+        raise LineError(f"--show-tiles needs the package {error.name}: pip install 'triton-yolo[stream]'") from None
+    return SentFilms(folder)
 
 
 def _line(file: Path | None, uris: list[str], fps: float | None, given: dict[str, Any]) -> tuple[Line, Any]:

@@ -1,9 +1,10 @@
-"""HOST:PORT, as settings have it, and sockets that listen there."""
+"""Addresses as settings have them, HOST:PORT and URLs, and sockets that listen there."""
 
 from __future__ import annotations
 
 import re
 import socket
+from urllib.parse import urlsplit
 
 from triton_yolo.clients.stream.errors import LineError
 
@@ -21,6 +22,22 @@ def host_and_port(text: str) -> tuple[str, int]:
     if not found or int(found[3]) > 65_535:
         raise LineError(f"{text!r} is no HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080")
     return found[1] or found[2], int(found[3])
+
+
+def collector(text: str) -> str:
+    """Return the address of a collector of traces, which takes OTLP over HTTP.
+
+    Raises:
+        LineError: it is none.
+    """
+    try:
+        parts = urlsplit(text)
+        there = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and text.isprintable()
+    except ValueError:
+        there = False
+    if not there:
+        raise LineError(f"{text!r} is no address such as http://127.0.0.1:4318/v1/traces")
+    return text
 
 
 def listen(address: str) -> socket.socket:

@@ -27,7 +27,7 @@ class Board:
         """
         self.number, self.frames = number, 0
         self._camera, self._settings, self._rules = camera, settings, settings.of(camera)
-        self._inspected = self._most = self._first_ns = self._last_ns = 0
+        self._inspected = self._reused = self._most = self._first_ns = self._last_ns = 0
         self._numbers: tuple[int, int] | None = None
         self._failed = [0] * len(self._rules)  # frames that failed by each rule
         self._counts = [0] * len(self._rules)  # the most that counted by each rule in one frame
@@ -45,6 +45,7 @@ class Board:
             self._missing[frame.why] += 1
             return
         self._inspected += 1
+        self._reused += result.age > 0
         if frame.verdict != Verdict.FAIL:
             return
         self._most = max(self._most, len(frame.defects or ()))
@@ -83,6 +84,7 @@ class Board:
             self._numbers,
             self._first_ns,
             self._last_ns,
+            self._reused,
         )
 
     def _words(self, rule: Rule, place: int) -> str:

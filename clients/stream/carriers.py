@@ -16,7 +16,7 @@ from triton_yolo.clients.memory.ring import Capture, Ring
 from triton_yolo.clients.pixel_formats import PIXEL_FORMATS
 from triton_yolo.clients.protocols.base import Protocol
 from triton_yolo.clients.request import Pixels, Request, SharedTensor
-from triton_yolo.clients.stream.frames import ENCODED, Frame, Place
+from triton_yolo.clients.stream.frames import ENCODED, Frame, Place, Sent
 from triton_yolo.clients.stream.statistics import CameraStatistics
 
 
@@ -60,15 +60,13 @@ class Parcel:
         request: the request.
         frames: its frames, in the order of its batch.
         age: how many frames before these their detections were found, after ``ask``; 0 in these.
-        kind: how they were sent, after ``ask``; empty for whole frames.
-        nbytes: bytes of what was sent, likewise.
+        sent: what was sent of them, after ``ask``; None for whole frames of cameras of which nothing else is sent.
     """
 
     request: Request
     frames: tuple[Frame, ...]
     age: int = field(default=0, init=False)
-    kind: str = field(default="", init=False)
-    nbytes: int = field(default=0, init=False)
+    sent: Sent | None = field(default=None, init=False)
 
     async def ask(self, detector: AsyncDetector) -> list[Detections]:
         """Return the detections of each frame.

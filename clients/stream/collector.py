@@ -12,6 +12,8 @@ import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 from triton_yolo.clients.async_detector import AsyncDetector
 from triton_yolo.clients.base import stops_everything
@@ -30,6 +32,9 @@ from triton_yolo.clients.stream.order import Order
 from triton_yolo.clients.stream.statistics import CameraStatistics
 from triton_yolo.clients.stream.supervised import Camera
 from triton_yolo.clients.stream.window import Window
+
+if TYPE_CHECKING:
+    from triton_yolo.clients.stream.tracing.spans import Spans
 
 FIRST_SECONDS = 30.0  # longest wait for the first answer
 GRACE = 0.25  # seconds that an answer may take longer than the deadline before the request is given up
@@ -62,6 +67,7 @@ class Collector:
         carrier: Carrier,
         emit: Callable[[Result], None],
         keep: Callable[[Frame, Result, Callable[[], None]], bool] = lambda *_: False,
+        spans: Spans | None = None,
     ) -> None:
         """Prepare.
 
@@ -73,12 +79,14 @@ class Collector:
             emit: is called with each result, in order for each camera.
             keep: is called with each frame that was taken, and its result; where it returns True, the frame stays in
                 its slot until the function that it got is called, which it may be in any thread.
+            spans: traces frames; None where nothing is traced.
         """
         self._line, self._cameras, self._detector, self._carrier = line, cameras, detector, carrier
         self.away, self.unbalanced, self.checks = "", "", 0
         self.requests, self.copies = 0, carrier.copies
         self.statistics: dict[str, CameraStatistics] = defaultdict(CameraStatistics)
         self._orders: dict[str, Order] = defaultdict(lambda: Order(emit))
+        self._spans = spans
         self._keep, self._kept = keep, set[tuple[str, int]]()  # frames that have a result, and are needed still
         self._seen: dict[str, int] = {}  # the highest number of each camera that was taken once, and 1
         self._lost: dict[str, Counter[Reason]] = defaultdict(Counter)  # frames that never came here, judged so far
@@ -202,6 +210,8 @@ class Collector:
                 if captures:
                     for capture in captures:
                         self._window.captured(camera.name, capture.monotonic_ns, now)
+                        if self._spans:
+                            self._spans.seen(camera.name, seat.base + capture.number, capture.monotonic_ns, now)
                     ready.setdefault(camera.name, []).append((seat, captures))
         return ready
 
@@ -264,6 +274,8 @@ class Collector:
         self._held[camera, numbered.number] = (seat, frame)
         self._moved = True
         self._seen[camera] = max(self._seen.get(camera, 0), numbered.number + 1)
+        if self._spans:
+            self._spans.taken(camera, numbered.number, time.monotonic_ns())
         self.statistics[camera].seen(capture.nbytes)
         return frame
 
@@ -316,10 +328,11 @@ class Collector:
     async def _ask(self, parcel: Parcel, seconds: float) -> None:
         sent = time.monotonic_ns()
         try:
-            answer = await asyncio.wait_for(self._infer(parcel), seconds + GRACE)
+            with self._spans.request(parcel.frames) if self._spans else nullcontext():
+                answer = await asyncio.wait_for(self._infer(parcel), seconds + GRACE)
             parcel.count(self.statistics)
             for frame, detections in zip(parcel.frames, answer, strict=True):
-                self._answered(frame, detections, sent, parcel.age)
+                self._answered(frame, detections, sent, parcel)
         except Exception as error:
             self._fail(parcel.frames, error)
         finally:
@@ -420,12 +433,12 @@ class Collector:
         self.away, self._probe = "", None
         self._awake.set()
 
-    def _answered(self, frame: Frame, detections: Detections, sent: int, age: int) -> None:
+    def _answered(self, frame: Frame, detections: Detections, sent: int, parcel: Parcel) -> None:
         latency = time.monotonic_ns() - frame.capture.monotonic_ns
         if self._is_late(frame):
             self._release(frame, Reason.LATE)
         else:
-            self._release(frame, None, "", latency / 1e6, detections, sent, age)
+            self._release(frame, None, "", latency / 1e6, detections, sent, parcel)
 
     def _release(
         self,
@@ -435,7 +448,7 @@ class Collector:
         latency_ms: float | None = None,
         detections: Detections | None = None,
         sent: int = 0,
-        age: int = 0,
+        parcel: Parcel | None = None,
     ) -> None:
         """Pass a frame's result on, and give its slot back once nobody needs it."""
         number, capture = frame.capture.number, frame.capture
@@ -452,7 +465,7 @@ class Collector:
             latency_ms,
             detections,
             sent,
-            age,
+            *((parcel.age, parcel.sent) if parcel else ()),
         )
         loop = asyncio.get_running_loop()
 

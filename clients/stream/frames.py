@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
+
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.errors import DetectionError
 from triton_yolo.clients.memory.ring import Capture, Reason
@@ -15,6 +18,7 @@ from triton_yolo.clients.pixel_formats import PIXEL_FORMATS
 from triton_yolo.clients.request import Pixels, SharedTensor
 
 ENCODED = "encoded"  # the bytes of a JPEG or PNG
+WHOLE = "whole frame"  # sent as if the camera's changes were not asked for
 FORMATS = (*PIXEL_FORMATS, ENCODED)  # a ring names a format by its place here
 
 
@@ -119,6 +123,21 @@ STATES = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """What was sent of a frame, of a camera whose changes are sent.
+
+    Attributes:
+        kind: how: one of ``costs.Kind``, or WHOLE.
+        nbytes: bytes of it, without the protocol's own.
+        boxes: int32 [N, 4], x1, y1, x2, y2 in pixels of each part of the frame that was sent.
+    """
+
+    kind: str
+    nbytes: int
+    boxes: npt.NDArray[np.int32]
+
+
 @dataclass(frozen=True)
 class Result:
     """The last word on a frame.
@@ -135,6 +154,7 @@ class Result:
         detections: what was found; None unless it was inspected.
         sent_ns: when its request was sent, by the clock of ``time.monotonic_ns``; 0 unless it was inspected.
         age: how many frames of the camera before this one they were found, since nothing has changed; 0 in this one.
+        sent: what was sent of it; None unless it is of a camera whose changes are sent, and was inspected.
     """
 
     camera: str
@@ -148,3 +168,4 @@ class Result:
     detections: Detections | None = None
     sent_ns: int = 0
     age: int = 0
+    sent: Sent | None = None

@@ -16,6 +16,7 @@ from triton_yolo.clients.stream.sinks.settings import SinkSettings
 from triton_yolo.clients.stream.sources import kind_of
 from triton_yolo.clients.stream.sources.options import size_of
 from triton_yolo.clients.stream.strict import NAME, Strict
+from triton_yolo.clients.stream.tracing.settings import TracingSettings
 
 
 class TileSettings(Strict):
@@ -96,6 +97,7 @@ class Line(Strict):
         score_threshold: lowest score to report, 0..1; the server's default if None.
         verdict: the rules by which detections become verdicts.
         sinks: where verdicts go, beside what the command line says.
+        tracing: where traces of frames go; nowhere if None.
         cameras: the cameras.
     """
 
@@ -111,6 +113,7 @@ class Line(Strict):
     score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     verdict: VerdictSettings = VerdictSettings()
     sinks: tuple[SinkSettings, ...] = ()
+    tracing: TracingSettings | None = None
     cameras: tuple[CameraConfig, ...] = Field(min_length=1)
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,7 +11,8 @@ from triton_yolo.clients.stream.accounts import Account
 from triton_yolo.clients.stream.cameras import Cameras
 from triton_yolo.clients.stream.collector import Collector
 from triton_yolo.clients.stream.sinks.base import Sink
-from triton_yolo.clients.stream.statistics import CameraStatistics, Latencies
+from triton_yolo.clients.stream.statistics import CameraStatistics, Latencies, boards_as_dict
+from triton_yolo.clients.stream.verdict import Verdict
 
 
 def report(cameras: Cameras, collector: Collector, sinks: Iterable[Sink], seconds: float) -> dict[str, Any]:
@@ -40,11 +42,13 @@ def report(cameras: Cameras, collector: Collector, sinks: Iterable[Sink], second
         )
     parts = list(statistics.values())
     frames = sum(part.frames for part in parts)
+    boards = sum((part.boards for part in parts), Counter[Verdict]())
     whole = {
         **_counts(total),
         "latency_ms": Latencies.together(part.latencies for part in parts).as_dict(),
         "bytes_per_frame": round(sum(part.nbytes for part in parts) / frames) if frames else None,
         "detections": sum(part.detections for part in parts),
+        **({"boards": boards_as_dict(boards)} if boards else {}),
         "frames_per_request": round(frames / collector.requests, 2) if collector.requests else None,
         "account_checks": collector.checks,
         "seconds": round(seconds, 3),

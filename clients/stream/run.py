@@ -30,6 +30,7 @@ from triton_yolo.clients.stream.pictures import Pictures
 from triton_yolo.clients.stream.report import report
 from triton_yolo.clients.stream.sinks.base import Sink
 from triton_yolo.clients.stream.tiles_carrier import TilesCarrier
+from triton_yolo.clients.stream.tracing import spans_of
 from triton_yolo.clients.stream.verdict import BoardVerdict, FrameVerdict
 from triton_yolo.clients.stream.view import View
 
@@ -65,11 +66,16 @@ class Stream:
         self._start = time.monotonic()
         self._jobs: set[asyncio.Task[None]] = set()
         self._reading = asyncio.Lock()
-        self._judge = Judge(line.verdict)
+        self._judge, self._boards = Judge(line.verdict), line.verdict.boards != "frame"
+        self._judges = bool(sinks) or self._boards  # whether anybody asks for verdicts
         self._judged: dict[tuple[str, int], FrameVerdict] = {}  # by camera and number, of frames whose turn is to come
         for sink in sinks:
             sink.trigger = self._judge.trigger
         self._states: dict[str, CameraStatus] = {}
+        self._spans = spans_of(line.tracing, line.name)
+        if self._spans:
+            for sink in sinks:
+                sink.traced = self._spans.written
 
     async def run(self, seconds: float | None, control: Path | None, shown: bool) -> None:
         """Run until the cameras are at their ends, the time is over, or a signal says so.
@@ -93,8 +99,8 @@ class Stream:
             self._pictures = Pictures(self._sinks)
             whole = carrier(line.memory, registrar, line.in_flight)
             how = TilesCarrier(registrar, whole, detector, line.name, self._tiles)
-            self._collector = Collector(line, self._cameras, detector, how, self._emit, self._picture)
-            self._view = View(self._cameras, self._collector.statistics, line.slots)
+            self._collector = Collector(line, self._cameras, detector, how, self._emit, self._picture, self._spans)
+            self._view = View(self._cameras, self._collector.statistics, line.slots, self._boards)
             listener = Control(control, self._handle) if control else None
             try:
                 await self._cameras.start(line.cameras, self._collector.attach)
@@ -113,7 +119,7 @@ class Stream:
                 if shown:
                     self._job(self._show())
                 telling = []
-                if self._sinks:
+                if self._judges:
                     telling.append(self._job(self._tell()))
                     if line.verdict.boards == "trigger":
                         telling.append(self._job(self._look()))
@@ -123,6 +129,8 @@ class Stream:
                 self._tell_states()
                 self._put_boards(self._judge.finish())
                 await asyncio.gather(*(asyncio.to_thread(sink.close) for sink in self._sinks))
+                if self._spans:
+                    await asyncio.to_thread(self._spans.close)
                 self.report = self._report()
                 self.table = self._view.table(whole=True)
                 self.unbalanced = self._collector.unbalanced
@@ -151,13 +159,17 @@ class Stream:
         return report(self._cameras, self._collector, self._sinks, time.monotonic() - self._start)
 
     def _emit(self, result: Result) -> None:
-        if self._sinks:
+        if self._spans:
+            self._spans.emitted(result)
+        if self._judges:
             verdict = self._judged.pop((result.camera, result.number), None) or self._judge.frame(result)
             self._put(verdict)
             self._put_boards(self._judge.boards(verdict))
 
     def _put_boards(self, verdicts: Iterable[BoardVerdict]) -> None:
         for verdict in verdicts:
+            if self._boards:
+                self._collector.statistics[verdict.camera].boards[verdict.verdict] += 1
             self._put(verdict)
 
     def _put(self, event: Event) -> None:
@@ -165,7 +177,7 @@ class Stream:
             sink.put(event)
 
     def _picture(self, frame: Frame, result: Result, done: Callable[[], None]) -> bool:
-        if not self._sinks:
+        if not self._judges:
             return False
         self._judge.see(frame)
         verdict = self._judged[result.camera, result.number] = self._judge.frame(result)

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from triton_yolo.clients.stream.frames import Result, ResultState
+from triton_yolo.clients.stream.costs import Kind
+from triton_yolo.clients.stream.frames import Result, ResultState, Sent
+from triton_yolo.clients.stream.verdict import Verdict
 
 LOWEST, PER_DECADE, DECADES = 0.01, 230, 7  # of the histogram, in milliseconds: 1 % from one bin to the next
-WHOLE = "whole frame"  # sent as if the camera's changes were not asked for
 
 
 class Latencies:
@@ -66,28 +67,33 @@ class CameraStatistics:
         frames: frames that reached the line's process.
         nbytes: their bytes.
         kinds: how frames were sent of which only changes are; empty for other cameras.
-        sent_bytes: bytes of those.
+        sent_bytes: bytes of what was sent of those.
+        raw_bytes: bytes of those frames as they were captured.
+        coded_bytes: bytes of those that were sent whole, as a JPEG or PNG.
+        boards: verdicts on boards, where boards are told apart.
     """
 
     def __init__(self) -> None:
         """Begin empty."""
         self.latencies, self.states = Latencies(), Counter[ResultState]()
-        self.detections = self.frames = self.nbytes = self.sent_bytes = 0
-        self.kinds = Counter[str]()
+        self.detections = self.frames = self.nbytes = self.sent_bytes = self.raw_bytes = self.coded_bytes = 0
+        self.kinds, self.boards = Counter[str](), Counter[Verdict]()
 
     def seen(self, nbytes: int) -> None:
         """Count a frame that was taken from the ring."""
         self.frames, self.nbytes = self.frames + 1, self.nbytes + nbytes
 
-    def sent(self, kind: str, nbytes: int) -> None:
+    def sent(self, sent: Sent, nbytes: int) -> None:
         """Count a frame of which only changes are sent.
 
         Args:
-            kind: how it was sent; empty if whole, since the server keeps no more streams.
-            nbytes: of what was sent.
+            sent: what was sent of it.
+            nbytes: of the frame as it was captured.
         """
-        self.kinds[kind or WHOLE] += 1
-        self.sent_bytes += nbytes
+        self.kinds[sent.kind] += 1
+        self.sent_bytes += sent.nbytes
+        self.raw_bytes += nbytes
+        self.coded_bytes += sent.nbytes if sent.kind == Kind.CODED_FRAME.value else 0
 
     def judged(self, result: Result) -> None:
         """Count a result."""
@@ -97,21 +103,37 @@ class CameraStatistics:
             self.detections += len(result.detections or ())
 
     def as_dict(self) -> dict[str, Any]:
-        """Return latencies and bytes as a report has them."""
+        """Return latencies, bytes and counts of boards as a report has them."""
         return {
             "latency_ms": self.latencies.as_dict(),
             "bytes_per_frame": round(self.nbytes / self.frames) if self.frames else None,
             "detections": self.detections,
             **({"sent": self._sent()} if self.kinds else {}),
+            **({"boards": boards_as_dict(self.boards)} if self.boards else {}),
         }
 
     def _sent(self) -> dict[str, Any]:
-        """Return frames by the way that they were sent, the share of each, and bytes."""
+        """Return frames by the way that they were sent, the share of each, and bytes.
+
+        Beside them, which share that is of the frames' bytes as they were captured, and of those of whole frames as
+        JPEGs or PNGs; None before one was sent so.
+        """
         count = self.kinds.total()
+        coded = self.kinds[Kind.CODED_FRAME.value]
+        whole = self.coded_bytes / coded if coded else 0.0
         shares = {kind: round(number / count, 4) for kind, number in self.kinds.most_common()}
         return {
             "frames": dict(self.kinds),
             "shares": shares,
             "bytes": self.sent_bytes,
             "bytes_per_frame": round(self.sent_bytes / count),
+            "raw_bytes": self.raw_bytes,
+            "share_of_raw": round(self.sent_bytes / self.raw_bytes, 5) if self.raw_bytes else None,
+            "coded_frame_bytes": round(whole) if whole else None,
+            "share_of_coded": round(self.sent_bytes / count / whole, 5) if whole else None,
         }
+
+
+def boards_as_dict(boards: Counter[Verdict]) -> dict[str, int]:
+    """Return how many boards have each verdict, as a report has them."""
+    return {verdict.name.lower(): boards[verdict] for verdict in Verdict}

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from triton_yolo.clients.async_detector import AsyncDetector
 from triton_yolo.clients.change_stream import AsyncChangeStream, in_thread
 from triton_yolo.clients.detections import Detections
@@ -16,7 +18,7 @@ from triton_yolo.clients.memory.ring import Ring
 from triton_yolo.clients.protocols.base import Protocol
 from triton_yolo.clients.stream.carriers import Carrier, Parcel, request_for
 from triton_yolo.clients.stream.conversion import to_rgb
-from triton_yolo.clients.stream.frames import ENCODED, Frame
+from triton_yolo.clients.stream.frames import ENCODED, WHOLE, Frame, Sent
 from triton_yolo.clients.stream.line import TileSettings
 from triton_yolo.clients.stream.statistics import CameraStatistics
 from triton_yolo.clients.stream.tiles import TileEncoder
@@ -58,7 +60,7 @@ class TileParcel(Parcel):
     async def ask(self, detector: AsyncDetector) -> list[Detections]:
         """See Parcel."""
         if time.monotonic() < self.camera.whole_until:
-            return await super().ask(detector)
+            return await self._ask_whole(detector)
         [frame], camera = self.frames, self.camera
         try:
             pixels = await in_thread(lambda: to_rgb(frame.place.pixels(frame.shape), frame.pixel_format))
@@ -66,15 +68,21 @@ class TileParcel(Parcel):
         except TooManyStreams as error:
             logger.warning("camera %s: %s; whole frames are sent", frame.camera, error)
             camera.whole_until = time.monotonic() + AGAIN_SECONDS
-            return await super().ask(detector)
+            return await self._ask_whole(detector)
         if not result.reused:
             camera.found_in = frame.capture.number
-        self.kind, self.nbytes, self.age = result.kind, result.nbytes, frame.capture.number - camera.found_in
+        self.sent, self.age = Sent(result.kind, result.nbytes, result.sent), frame.capture.number - camera.found_in
         return [result.detections]
+
+    async def _ask_whole(self, detector: AsyncDetector) -> list[Detections]:
+        capture = self.frames[0].capture
+        self.sent = Sent(WHOLE, capture.nbytes, np.array([[0, 0, capture.width, capture.height]], np.int32))
+        return await super().ask(detector)
 
     def count(self, statistics: MutableMapping[str, CameraStatistics]) -> None:
         """See Parcel."""
-        statistics[self.frames[0].camera].sent(self.kind, self.nbytes)
+        if self.sent:
+            statistics[self.frames[0].camera].sent(self.sent, self.frames[0].capture.nbytes)
 
 
 class TilesCarrier(Carrier):

@@ -66,6 +66,7 @@ class BoardVerdict:
         numbers: numbers of its first and of its last frame; None if there was none.
         first_ns: time of capture of its first frame since 1970, in nanoseconds; 0 if that is not known.
         last_ns: the same of its last frame.
+        reused: how many of the inspected frames stand on the detections of an earlier one, since nothing had changed.
     """
 
     camera: str
@@ -79,3 +80,4 @@ class BoardVerdict:
     numbers: tuple[int, int] | None = None
     first_ns: int = 0
     last_ns: int = 0
+    reused: int = 0

@@ -14,25 +14,28 @@ from triton_yolo.clients.stream.aside import Aside
 from triton_yolo.clients.stream.cameras import Cameras
 from triton_yolo.clients.stream.statistics import CameraStatistics
 from triton_yolo.clients.stream.supervised import Camera
+from triton_yolo.clients.stream.verdict import Verdict
 
 REFRESH_SECONDS, LOG_SECONDS = 0.5, 15.0
 COLUMNS = ("camera", "state", "fps", "p50", "p99", "std", "answered", "dropped", "kB", "ring")  # ms; kB a frame
+BOARDS = "boards"  # column that is there if boards are told apart
 SENT = "sent"  # column that is there if a camera's changes are sent
-WORDS = ("camera", "state", "dropped", SENT)  # columns of words
+WORDS = ("camera", "state", "dropped", BOARDS, SENT)  # columns of words
 
 
 class View:
     """Shows the state of a line."""
 
-    def __init__(self, cameras: Cameras, statistics: Mapping[str, CameraStatistics], slots: int) -> None:
+    def __init__(self, cameras: Cameras, statistics: Mapping[str, CameraStatistics], slots: int, boards: bool) -> None:
         """Prepare.
 
         Args:
             cameras: the cameras.
             statistics: of each camera, by name.
             slots: slots of each camera.
+            boards: whether boards are told apart.
         """
-        self._cameras, self._statistics, self._slots = cameras, statistics, slots
+        self._cameras, self._statistics, self._slots, self._boards = cameras, statistics, slots, boards
         self._console = Console(stderr=True)
         self._live: Live | None = None
         self._aside = Aside(1)  # what is shown late is wrong: it is left out
@@ -83,23 +86,26 @@ class View:
         """
         table = Table(box=None, pad_edge=False, header_style="bold", caption=away or None, caption_style="red")
         changes = any(measured.kinds for measured in self._statistics.values())
-        for name in (*COLUMNS, *([SENT] if changes else [])):
-            table.add_column(name, no_wrap=name not in ("dropped", SENT), justify="left" if name in WORDS else "right")
+        further = [name for name, there in ((BOARDS, self._boards), (SENT, changes)) if there]
+        for name in (*COLUMNS, *further):
+            table.add_column(name, no_wrap=name not in WORDS[2:], justify="left" if name in WORDS else "right")
         seconds = time.monotonic() - self._start
         for camera in self._cameras:
             account = camera.known_account()
             rate = account.answered / seconds if whole else self._rates.get(camera.name, 0.0)
-            table.add_row(camera.name, camera.state, f"{rate:.1f}", *self._measured(camera, account))
+            measured = self._statistics.get(camera.name, CameraStatistics())
+            texts = {BOARDS: _judged(measured), SENT: _sent(measured)}
+            figures = self._measured(camera, account, measured)
+            table.add_row(camera.name, camera.state, f"{rate:.1f}", *figures, *(texts[name] for name in further))
         return table
 
-    def _measured(self, camera: Camera, account: Account) -> list[str]:
-        measured = self._statistics.get(camera.name, CameraStatistics())
+    def _measured(self, camera: Camera, account: Account, measured: CameraStatistics) -> list[str]:
         latencies = measured.latencies.as_dict()
         dropped = ", ".join(f"{reason.words} {count}" for reason, count in sorted(account.dropped.items()) if count)
         kilobytes = f"{measured.nbytes / measured.frames / 1e3:.0f}" if measured.frames else "-"
         ring = f"{account.in_flight}/{self._slots}"
         times = [f"{value:.1f}" if value is not None else "-" for value in latencies.values()]
-        return [*times, str(account.answered), dropped or "0", kilobytes, ring, _sent(measured)]
+        return [*times, str(account.answered), dropped or "0", kilobytes, ring]
 
     def _measure(self) -> None:
         now = time.monotonic()
@@ -117,6 +123,11 @@ class View:
         troubled = [f"{camera.name} {camera.state}" for camera in self._cameras if camera.state != "running"]
         parts = [f"{answered} frames inspected, {rate:.1f} a second", f"{dropped} not inspected", *troubled]
         return "; ".join([*parts, *([away] if away else [])])
+
+
+def _judged(measured: CameraStatistics) -> str:
+    """Return how many boards have which verdict, such as 12 pass, 3 fail."""
+    return ", ".join(f"{count} {verdict.value}" for verdict in Verdict if (count := measured.boards[verdict])) or "-"
 
 
 def _sent(measured: CameraStatistics) -> str:

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from bench.log_page import main as draw_log
 from bench.page import main
 from tests.clients.commands import run
 from tests.conftest import ROOT
 from tests.deploy.conftest import tool
 
-PICTURE = ROOT / "docs" / "page.png"
+PICTURE, LOG_PICTURE = ROOT / "docs" / "page.png", ROOT / "docs" / "log-page.png"
 
 
 def test_browsers_that_look_show_what_is_new(tmp_path: Path) -> None:
@@ -40,9 +41,19 @@ def test_memory_is_flat_while_eight_browsers_look_for_ten_minutes(tmp_path: Path
     assert found["stale_tabs"] == 0
 
 
-def test_the_picture_of_the_page_is_small_and_as_wide_as_a_tablet() -> None:
-    assert PICTURE.stat().st_size < 300_000
-    with Image.open(PICTURE) as picture:
+@pytest.mark.parametrize("picture", [PICTURE, LOG_PICTURE])
+def test_the_pictures_of_pages_are_small_and_as_wide_as_a_tablet(picture: Path) -> None:
+    assert picture.stat().st_size < 300_000
+    with Image.open(picture) as image:
+        assert image.size == (1280, 800)
+
+
+@pytest.mark.slow
+def test_the_picture_of_the_log_s_page_is_made_by_its_command(tmp_path: Path) -> None:
+    tool("chromium", "apt-get install chromium")
+    result = run(draw_log, "--out", tmp_path)
+    assert result.exit_code == 0, result.stderr
+    with Image.open(tmp_path / "log-page.png") as picture:
         assert picture.size == (1280, 800)
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -98,6 +99,24 @@ def test_frames_name_their_defects(file: Path) -> None:
     assert (row["number"], row["defects"]) == (10, "short 0.800; open 0.600")
 
 
+def test_what_stands_on_an_earlier_frame_says_so_and_is_no_column_of_people_s_table_without_need(
+    file: Path, tmp_path: Path
+) -> None:
+    sink, path = log(tmp_path / "log.db"), tmp_path / "log.db"
+    feed(sink, inspected(0, one()), replace(inspected(1, one()), age=1), late(2))
+    sink.close()
+
+    found = rows(run(main, path, "--frames", "--csv").stdout)
+    assert [(row["number"], row["reused"], row["age"]) for row in found] == [
+        ("0", "False", "0"),
+        ("1", "True", "1"),
+        ("2", "", ""),
+    ]
+    assert sorted(row["reused"] for row in rows(run(main, path, "--csv").stdout)) == ["0", "0", "1"]
+    assert "reused" in run(main, path).stdout
+    assert "reused" not in run(main, file).stdout
+
+
 def test_people_get_a_table_and_what_it_adds_up_to(file: Path) -> None:
     result = run(main, file, "--since", "2026-11-20")
 
@@ -135,7 +154,7 @@ def test_names_give_a_terminal_no_orders(tmp_path: Path) -> None:
     ("options", "words"),
     [
         (["--since", "tomorrow"], "'tomorrow' is no time: give one such as 2026-11-24"),
-        (["--since", "2026-11-24", "--until", "2026-11-23"], "--until 2026-11-23 is not later than --since 2026-11-24"),
+        (["--since", "2026-11-24", "--until", "2026-11-23"], "until 2026-11-23 is not later than since 2026-11-24"),
         (["--on", "2h"], "--on 2h: no day"),
         (["--on", "today", "--since", "2h"], "--on is both"),
         (["--csv", "--json"], "exclude each other"),

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from tests.conftest import ROOT
 from tests.support.imports import DECLARED, PROJECT, closure, declared, missing, third_party
 from triton_yolo.cli.main import EXTRAS, VERBS, missing_packages
-from triton_yolo.clients.stream import sinks
+from triton_yolo.clients.stream import sinks, tracing
 from triton_yolo.clients.stream.sources import KINDS
 
 # Imported where something is asked for that the verb's extra does not stand for.
@@ -68,6 +68,10 @@ def test_a_sink_loads_with_its_extra(kind: str) -> None:
     assert not missing(
         third_party(f"{sinks.__name__}.{sinks.KINDS[kind][0]}", inner=False), closure([f"{PROJECT}[{extra}]"])
     )
+
+
+def test_traces_load_with_their_extra() -> None:
+    assert not missing(third_party(tracing.SPANS, inner=False), closure([f"{PROJECT}[{tracing.EXTRA}]"]))
 
 
 def test_the_server_loads_its_runtimes_with_its_extra() -> None:

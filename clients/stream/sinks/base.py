@@ -29,6 +29,8 @@ class Sink(ABC):
         missed: events that it did not take, since its queue was full or it failed. Pictures are not counted: those
             that find the queue full are left out.
         trigger: ``Judge.trigger`` of the line, for sinks that are told of boards; does nothing before the line runs.
+        traced: is called with kind, event, and begin and end of its writing, as ``Spans.written``; None where nothing
+            is traced.
     """
 
     kind: ClassVar[str]
@@ -44,6 +46,7 @@ class Sink(ABC):
         """
         self.missed = 0
         self.trigger: Callable[[str | None], dict[str, int]] = lambda camera: {}
+        self.traced: Callable[[str, Event, int, int], None] | None = None
         self._room, self._queue = room, deque[Event]()
         self._picture_room, self._pictures = pictures, 0
         self._told, self._closing, self._closed, self._writes = threading.Condition(), False, False, False
@@ -159,7 +162,10 @@ class Sink(ABC):
                 self._pictures -= picture
                 self._writes = event is not None and not picture
             if event is not None:
+                begin = time.monotonic_ns() if self.traced else 0
                 self.write(event)
+                if self.traced:
+                    self.traced(self.kind, event, begin, time.monotonic_ns())
             if self.period and time.monotonic() >= due:
                 self.tick()
                 due = time.monotonic() + self.period

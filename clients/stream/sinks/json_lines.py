@@ -8,6 +8,7 @@ from typing import Any
 
 from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.clients.stream.events import Event
+from triton_yolo.clients.stream.frames import Result
 from triton_yolo.clients.stream.line import Line
 from triton_yolo.clients.stream.sinks.base import Sink
 from triton_yolo.clients.stream.sinks.settings import JsonSettings
@@ -80,10 +81,14 @@ def as_dict(frame: FrameVerdict) -> dict[str, Any]:
         content["reason"] = result.reason
     if result.detections is not None and result.latency_ms is not None:
         content["latency_ms"] = round(result.latency_ms, 3)
-        if result.age:
-            content |= {"reused": True, "age": result.age}
+        content |= reuse(result)
         content |= result.detections.as_dict()
     return content
+
+
+def reuse(result: Result) -> dict[str, Any]:
+    """Return what is to be said of a frame whose detections are those of an earlier one; empty for others."""
+    return {"reused": True, "age": result.age} if result.age else {}
 
 
 def board_as_dict(board: BoardVerdict) -> dict[str, Any]:
@@ -94,6 +99,7 @@ def board_as_dict(board: BoardVerdict) -> dict[str, Any]:
         "verdict": board.verdict.value,
         "frames": board.frames,
         "inspected": board.inspected,
+        **({"reused": board.reused} if board.reused else {}),
         "defects": board.defects,
         "worst": {"name": board.worst[0], "score": round(board.worst[1], 4)} if board.worst else None,
         "numbers": list(board.numbers) if board.numbers else None,

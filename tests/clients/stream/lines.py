@@ -67,6 +67,7 @@ class RunningLine:
         environment: dict[str, str] | None = None,
         reads: bool = True,
         report: Path | None = None,
+        options: tuple[str, ...] = (),
         **settings: Any,
     ) -> None:
         """Prepare.
@@ -78,6 +79,7 @@ class RunningLine:
             environment: variables that are added.
             reads: whether somebody reads what it prints.
             report: where it writes its report, if not in the folder.
+            options: further options of the command.
             settings: other keys of the line's file.
         """
         self.name = f"test-{os.getpid()}-{folder.name}"[:60]
@@ -86,6 +88,7 @@ class RunningLine:
         self.path, self.log = report or folder / "report.json", folder / "stderr.txt"
         self.write(cameras)
         self._prefix, self._environment, self._reads = prefix, environment or {}, reads
+        self._options = options
         self.verdicts: list[dict[str, Any]] = []
         self.boards: list[dict[str, Any]] = []
 
@@ -99,7 +102,7 @@ class RunningLine:
     def command(self) -> list[str]:
         """The command line."""
         options = ["--json", "--report", str(self.path), "--control", str(self.socket)]
-        return [*self._prefix, sys.executable, "-m", "triton_yolo", "stream", str(self.file), *options]
+        return [*self._prefix, sys.executable, "-m", "triton_yolo", "stream", str(self.file), *options, *self._options]
 
     def __enter__(self) -> RunningLine:
         with self.log.open("wb") as log:

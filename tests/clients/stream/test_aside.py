@@ -90,7 +90,7 @@ def test_a_terminal_that_is_held_does_not_stop_the_view(monkeypatch: pytest.Monk
     monkeypatch.setattr(views, "Console", lambda **_: Console(file=held, force_terminal=terminal, width=80))
     monkeypatch.setattr(module, "CLOSE_SECONDS", 0.1)
     cameras = Cameras("test-view", 4, False, lambda: None)
-    view = View(cameras, {}, 4)
+    view = View(cameras, {}, 4, False)
     began = time.monotonic()
     for _ in range(5):
         view.refresh("away")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,12 @@ def test_boards_of_a_belt_have_verdicts_and_a_camera_that_dies_leaves_one_not_in
         left.kill()
         line.wait_for("left", lambda row: row["restarts"] >= 1 and row["state"] == "running", "comes back")
         line.wait_for_more("left", 5)
-        line.end()
+        report = line.end()
+    rows = {row["name"]: row["boards"] for row in [*report["cameras"], {"name": "all", **report["total"]}]}
+    for name in ("left", "right"):
+        counts = Counter(one["verdict"].replace(" ", "_") for one in line.boards if one["camera"] == name)
+        assert rows[name] == {verdict: counts[verdict] for verdict in ("pass", "fail", "not_inspected")}
+    assert rows["all"] == {verdict: rows["left"][verdict] + rows["right"][verdict] for verdict in rows["all"]}
     lost, whole = ([one for one in line.boards if one["camera"] == name] for name in ("left", "right"))
     for boards in (lost, whole):
         assert [one["board"] for one in boards] == list(range(1, len(boards) + 1))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from triton_yolo.clients.stream.frames import Result, ResultState
+from triton_yolo.clients.stream.frames import WHOLE, Result, ResultState, Sent
 from triton_yolo.clients.stream.statistics import CameraStatistics, Latencies
+from triton_yolo.clients.stream.verdict import Verdict
 
 RANDOM = np.random.default_rng(0)
 
@@ -53,6 +54,32 @@ def test_values_beyond_the_histogram_are_in_its_first_and_last_bin() -> None:
 def test_no_latencies_have_no_quantiles() -> None:
     assert Latencies().quantile(0.5) is None
     assert Latencies.together([]).as_dict() == {"p50": None, "p99": None, "std": None}
+
+
+def test_what_is_sent_is_compared_with_raw_and_with_coded_frames() -> None:
+    statistics, nothing = CameraStatistics(), np.empty((0, 4), np.int32)
+    assert "sent" not in statistics.as_dict()
+    statistics.sent(Sent("nothing", 0, nothing), 1000)
+    assert statistics.as_dict()["sent"]["share_of_coded"] is None  # nobody knows yet how large such a frame is
+    for kind, nbytes in (("coded frame", 90), ("coded frame", 110), ("coded tiles", 40), (WHOLE, 1000)):
+        statistics.sent(Sent(kind, nbytes, nothing), 1000)
+    assert statistics.as_dict()["sent"] == {
+        "frames": {"nothing": 1, "coded frame": 2, "coded tiles": 1, "whole frame": 1},
+        "shares": {"nothing": 0.2, "coded frame": 0.4, "coded tiles": 0.2, "whole frame": 0.2},
+        "bytes": 1240,
+        "bytes_per_frame": 248,
+        "raw_bytes": 5000,
+        "share_of_raw": 0.248,
+        "coded_frame_bytes": 100,
+        "share_of_coded": 2.48,
+    }
+
+
+def test_boards_are_counted_by_their_verdicts_where_there_are_any() -> None:
+    statistics = CameraStatistics()
+    assert "boards" not in statistics.as_dict()
+    statistics.boards.update([Verdict.FAIL, Verdict.PASS, Verdict.FAIL])
+    assert statistics.as_dict()["boards"] == {"pass": 1, "fail": 2, "not_inspected": 0}
 
 
 def test_only_inspected_frames_have_latencies() -> None:

@@ -26,7 +26,8 @@ def tiles(name: str, fps: float = 4, frames: int = 8, quality: int | None = None
 
 def test_what_has_not_changed_is_not_sent_and_its_detections_hold(tmp_path: Path, server: TritonServer) -> None:
     cameras = [tiles("still"), tiles("one", frames=1), camera("whole", options={"size": "240x320", "frames": 1})]
-    with RunningLine(tmp_path, cameras, url=grpc_url(server)) as line:
+    films = tmp_path / "films"
+    with RunningLine(tmp_path, cameras, url=grpc_url(server), options=("--show-tiles", str(films))) as line:
         for name in ("still", "one"):
             line.wait_for(name, lambda row: row["answered"] >= 30, "30 frames")
         line.wait_for_more("whole", 3)
@@ -38,11 +39,15 @@ def test_what_has_not_changed_is_not_sent_and_its_detections_hold(tmp_path: Path
         assert rows[name]["sent"]["shares"]["nothing"] > 0.4
         assert sum(rows[name]["sent"]["shares"].values()) == pytest.approx(1, abs=1e-3)
         assert rows[name]["sent"]["bytes_per_frame"] < rows[name]["bytes_per_frame"] / 2
+        assert rows[name]["sent"]["share_of_raw"] < 0.5
     boxes = {
         name: {str(verdict["detections"]) for verdict in line.verdicts if verdict["camera"] == name}
         for name in ("one", "whole")
     }
     assert boxes["one"] == boxes["whole"], "the same frame, again and again"
+    [shown] = (sink for sink in report["sinks"] if sink["kind"] == "tiles")
+    assert shown["shown"] > 0 == shown["lost"]
+    assert {path.parts[-3] for path in films.rglob("*-sent-*.mp4")} == {"still", "one"}
     found_in = None
     for verdict in (verdict for verdict in line.verdicts if verdict["camera"] == "one"):
         if verdict.get("reused"):

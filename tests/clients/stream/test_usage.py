@@ -62,9 +62,10 @@ def test_files_that_are_missing_or_given_with_cameras_are_refused(tmp_path: Path
         ("--fps", "inf", "cameras[0].fps: Input should be"),
         ("--seconds", "inf", "--seconds is a number of seconds; got inf"),
         ("--report", "/", "--report / is a folder: name a file"),
+        ("--show-tiles", "/tmp", "--show-tiles: no camera has transport: tiles"),
     ],
 )
-def test_numbers_that_are_none_are_refused(option: str, value: str, said: str) -> None:
+def test_values_that_cannot_be_meant_are_refused(option: str, value: str, said: str) -> None:
     assert said in refusal("--camera", "synthetic:photo", option, value)
 
 

@@ -64,12 +64,14 @@ class BoardRow(NamedTuple):
     worst: str | None
     score: float | None
     first_ns: int | None
+    reused: int | None
 
 
 class FrameRow(NamedTuple):
     """A frame that failed or was not inspected; ``board`` is the number of the board that it is of, if of one.
 
-    ``found`` has its defects: class and score of each, the highest score first.
+    ``found`` has its defects: class and score of each, the highest score first. ``age`` says how many frames before it
+    they were found; None where it was not inspected, or by a version that did not log it.
     """
 
     line: str
@@ -80,7 +82,12 @@ class FrameRow(NamedTuple):
     verdict: str
     why: str
     latency_ms: float | None
+    age: int | None
     found: tuple[tuple[str, float], ...]
+
+
+WORST = "t.worst IN ({})"  # what a class asks of a board
+BOARD_COLUMNS = ", ".join("runs.line" if name == "line" else f"t.{name}" for name in BoardRow._fields)
 
 
 def boards(database: sqlite3.Connection, question: Question) -> Iterator[BoardRow]:
@@ -89,10 +96,9 @@ def boards(database: sqlite3.Connection, question: Question) -> Iterator[BoardRo
     Raises:
         sqlite3.Error: the file cannot be read.
     """
-    where, values = question.where("t.worst IN ({})")
+    where, values = question.where(WORST)
     rows = database.execute(
-        "SELECT runs.line, t.at_ns, t.camera, t.board, t.verdict, t.why, t.frames, t.inspected, t.defects, t.worst, "
-        f"t.score, t.first_ns FROM boards t JOIN runs ON runs.id = t.run WHERE {where} ORDER BY t.at_ns, t.id",
+        f"SELECT {BOARD_COLUMNS} FROM boards t JOIN runs ON runs.id = t.run WHERE {where} ORDER BY t.at_ns, t.id",
         values,
     )
     return (BoardRow(*row) for row in rows)
@@ -110,13 +116,25 @@ def frames(database: sqlite3.Connection, question: Question) -> Iterator[FrameRo
         "  SELECT CASE WHEN b.last_number >= t.number THEN b.board END FROM boards b"
         "  WHERE b.run = t.run AND b.camera = t.camera AND b.first_number <= t.number"
         "  ORDER BY b.first_number DESC LIMIT 1"
-        "), t.verdict, t.why, t.latency_ms FROM frames t JOIN runs ON runs.id = t.run "
+        "), t.verdict, t.why, t.latency_ms, t.age FROM frames t JOIN runs ON runs.id = t.run "
         f"WHERE {where} ORDER BY t.at_ns, t.id",
         values,
     )
     for number, *row in rows:
-        found = database.execute("SELECT class, score FROM defects WHERE frame = ? ORDER BY score DESC", (number,))
-        yield FrameRow._make([*row, tuple((name, score) for name, score in found)])
+        yield FrameRow._make([*row, tuple(defects(database, number))])
+
+
+def defects(database: sqlite3.Connection, frame: int) -> list[tuple[str, float]]:
+    """Return class and score of the defects of a frame, the highest score first.
+
+    Args:
+        database: the log.
+        frame: id of the frame there.
+
+    Raises:
+        sqlite3.Error: the file cannot be read.
+    """
+    return database.execute("SELECT class, score FROM defects WHERE frame = ? ORDER BY score DESC", (frame,)).fetchall()
 
 
 def counts(database: sqlite3.Connection, question: Question) -> Counter[str]:
@@ -125,6 +143,6 @@ def counts(database: sqlite3.Connection, question: Question) -> Counter[str]:
     Raises:
         sqlite3.Error: the file cannot be read.
     """
-    where, values = question.where("t.worst IN ({})")
+    where, values = question.where(WORST)
     rows = database.execute(f"SELECT t.verdict, count(*) FROM boards t WHERE {where} GROUP BY t.verdict", values)
     return Counter(dict(rows.fetchall()))

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from triton_yolo.clients.stream.errors import LineError
 
-VERSION = 1
+VERSION = 2
 APPLICATION = 0x54594C47  # "TYLG": what ``file`` and others tell this kind of database by
 BUSY_SECONDS = 5.0  # that another process may hold the file
 
@@ -38,7 +38,8 @@ CREATE TABLE boards (
     score REAL,                    -- and its score
     first_number INTEGER,
     last_number INTEGER,
-    first_ns INTEGER               -- capture of the first frame
+    first_ns INTEGER,              -- capture of the first frame
+    reused INTEGER                 -- inspected frames that stand on an earlier one's detections; NULL: not known
 );
 CREATE INDEX boards_by_time ON boards (at_ns);
 CREATE INDEX boards_by_frame ON boards (run, camera, first_number);
@@ -50,7 +51,8 @@ CREATE TABLE frames (              -- those that failed or were not inspected
     at_ns INTEGER NOT NULL,        -- capture; when the verdict was given where that is not known
     verdict TEXT NOT NULL,
     why TEXT NOT NULL,
-    latency_ms REAL
+    latency_ms REAL,
+    age INTEGER                    -- frames from the one that its defects were found in to it; NULL: not known
 );
 CREATE INDEX frames_by_time ON frames (at_ns);
 CREATE TABLE defects (             -- of frames that failed
@@ -62,9 +64,14 @@ CREATE TABLE defects (             -- of frames that failed
 CREATE INDEX defects_by_frame ON defects (frame);
 """
 
+# What later versions have added: version, table, column, type.
+ADDED = ((2, "boards", "reused", "INTEGER"), (2, "frames", "age", "INTEGER"))
+
 
 def opened_to_write(path: Path, synchronous: str) -> sqlite3.Connection:
-    """Open a log, and make it where there is none. One thread at a time may use the connection, whichever that is.
+    """Open a log, make it where there is none, and add to one of an earlier version what it lacks.
+
+    One thread at a time may use the connection, whichever that is.
 
     Args:
         path: of the file.
@@ -88,7 +95,10 @@ def opened_to_write(path: Path, synchronous: str) -> sqlite3.Connection:
                 database.execute(statement)
             database.execute(f"PRAGMA application_id = {APPLICATION}")
             database.execute(f"PRAGMA user_version = {VERSION}")
-        _check(database, path)
+        if lacks := _lacks(database, path):
+            for table, column, kind in lacks:
+                database.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+            database.execute(f"PRAGMA user_version = {VERSION}")
         database.execute("COMMIT")
     except sqlite3.Error as error:
         database.close()
@@ -100,7 +110,7 @@ def opened_to_write(path: Path, synchronous: str) -> sqlite3.Connection:
 
 
 def opened_to_read(path: Path) -> sqlite3.Connection:
-    """Open a log that may be written at the same time.
+    """Open a log that may be written at the same time. One of an earlier version is shown with the columns of today.
 
     Args:
         path: of the file.
@@ -116,7 +126,10 @@ def opened_to_read(path: Path) -> sqlite3.Connection:
     ):  # the second where nobody may write beside the file
         database = sqlite3.connect(f"file:{quote(str(path.absolute()))}?{query}", timeout=BUSY_SECONDS, uri=True)
         try:
-            _check(database, path)
+            lacks = _lacks(database, path)
+            for table in {table for table, _, _ in lacks}:
+                columns = "".join(f", NULL AS {column}" for one, column, _ in lacks if one == table)
+                database.execute(f"CREATE TEMP VIEW {table} AS SELECT *{columns} FROM main.{table}")
         except sqlite3.Error as error:
             database.close()
             if "unable to open" not in str(error) or path.with_name(f"{path.name}-wal").exists():
@@ -133,18 +146,19 @@ def _is_empty(database: sqlite3.Connection) -> bool:
     return not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
 
-def _check(database: sqlite3.Connection, path: Path) -> None:
-    """Refuse what is no log, or one of a later version.
+def _lacks(database: sqlite3.Connection, path: Path) -> list[tuple[str, str, str]]:
+    """Return table, name and type of each column that a log of an earlier version lacks.
 
     Raises:
-        LineError: it is.
+        LineError: it is no log, or one of a later version.
         sqlite3.Error: it cannot be read.
     """
     [kind], [version] = (database.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version"))
     if kind != APPLICATION:
         raise LineError(f"{path}: no log of a line")
-    if version != VERSION:
+    if version > VERSION:
         raise LineError(f"{path}: a log of version {version}; this triton-yolo knows version {VERSION}")
+    return [(table, column, kind) for since, table, column, kind in ADDED if since > version]
 
 
 def closed(database: sqlite3.Connection) -> None:

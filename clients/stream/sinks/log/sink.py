@@ -22,8 +22,8 @@ CHECKPOINT_SECONDS = 5.0  # between two moments at which what is written is on t
 TIDY_SECONDS = 60.0  # between two looks for rows that are too old
 TIDY_ROWS = 5000  # that are removed at a time, so that no transaction takes long
 
-BOARD = "INSERT INTO boards VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-FRAME = "INSERT INTO frames VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
+BOARD = "INSERT INTO boards VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+FRAME = "INSERT INTO frames VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)"
 DEFECT = "INSERT INTO defects VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 logger = logging.getLogger(__name__)
@@ -184,6 +184,7 @@ def _board(run: int, board: BoardVerdict, now: int) -> tuple[Any, ...]:
     return (
         *(run, board.camera, board.board, board.last_ns or now, board.verdict.value, board.why),
         *(board.frames, board.inspected, board.defects, worst, score, first, last, board.first_ns or None),
+        board.reused,
     )
 
 
@@ -191,4 +192,5 @@ def _frame(run: int, frame: FrameVerdict, now: int) -> tuple[Any, ...]:
     """Return the row of a frame."""
     result = frame.result
     at = result.captured_ns or now
-    return run, result.camera, result.number, at, frame.verdict.value, frame.why, result.latency_ms
+    age = None if result.detections is None else result.age
+    return run, result.camera, result.number, at, frame.verdict.value, frame.why, result.latency_ms, age

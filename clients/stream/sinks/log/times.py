@@ -1,4 +1,4 @@
-"""Times as people say them: dates, days of the week, and how long ago."""
+"""Times as people say and read them: dates, days of the week, and how long ago."""
 
 from __future__ import annotations
 
@@ -49,3 +49,31 @@ def period(words: str, now: datetime) -> tuple[datetime, datetime]:
 def _day(midnight: datetime) -> tuple[datetime, datetime]:
     """Return a day of this machine's time zone, which has 23 or 25 hours where the clocks are changed."""
     return midnight.astimezone(), (midnight + timedelta(days=1)).astimezone()
+
+
+def span(since: str | None, until: str | None, now: datetime) -> tuple[int | None, int | None]:
+    """Return begin and end in nanoseconds since 1970; None where nothing is said.
+
+    Args:
+        since: the begin, as ``period`` takes it.
+        until: the end; of a day its end.
+        now: this moment, with a time zone.
+
+    Raises:
+        ValueError: one of them is no time, or the end is not behind the begin.
+    """
+    first = None if since is None else ns(period(since, now)[0])
+    last = None if until is None else ns(period(until, now)[1])
+    if first is not None and last is not None and last <= first:
+        raise ValueError(f"until {until} is not later than since {since}")
+    return first, last
+
+
+def ns(moment: datetime) -> int:
+    """Return a time in nanoseconds since 1970, to the microsecond."""
+    return round(moment.timestamp() * 1e6) * 1000
+
+
+def local(at_ns: int | None) -> str | None:
+    """Return a time as ISO 8601 in this machine's time zone, to the millisecond."""
+    return None if at_ns is None else datetime.fromtimestamp(at_ns / 1e9).astimezone().isoformat(" ", "milliseconds")

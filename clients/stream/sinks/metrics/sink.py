@@ -157,8 +157,10 @@ class _Report(Collector):
 
     def _cameras(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
         sums: dict[str, Count[Key]] = {
-            key: Count() for key in ("captured", "answered", "dropped", "in_flight", "restarts", "sent", "sent_bytes")
+            key: Count()
+            for key in ("captured", "answered", "dropped", "in_flight", "restarts", "sent", "sent_bytes", "raw_bytes")
         }
+        coded: dict[Key, float] = {}
         states: dict[Key, float] = {}
         for row in rows:
             name = self._camera(row["name"])
@@ -170,6 +172,9 @@ class _Report(Collector):
                 sums["sent"][name, kind] += count
             if "sent" in row:
                 sums["sent_bytes"][(name,)] += row["sent"]["bytes"]
+                sums["raw_bytes"][(name,)] += row["sent"]["raw_bytes"]
+                if name != OTHER and row["sent"]["coded_frame_bytes"]:
+                    coded[(name,)] = row["sent"]["coded_frame_bytes"]
             if name != OTHER:
                 state = self.states.get(row["name"], row["state"])
                 states |= {(name, one): int(one == state) for one in STATES}
@@ -179,7 +184,9 @@ class _Report(Collector):
         yield from self._counters(
             "changes_frames", "Frames of which changes are sent.", ("camera", "kind"), sums["sent"]
         )
-        yield from self._counters("changes_bytes", "Bytes of those.", ("camera",), sums["sent_bytes"])
+        yield from self._counters("changes_bytes", "Bytes sent of those.", ("camera",), sums["sent_bytes"])
+        yield from self._counters("changes_raw_bytes", "Bytes captured of those.", ("camera",), sums["raw_bytes"])
+        yield from self._gauges("changes_coded_frame_bytes", "Of one as a JPEG or PNG, the mean.", ("camera",), coded)
         yield from self._counters("camera_restarts", "How often opened anew.", ("camera",), sums["restarts"])
         yield from self._gauges("frames_in_flight", "Slots of the ring in use.", ("camera",), sums["in_flight"])
         yield from self._gauges("camera_state", "1 for the state that it has.", ("camera", "state"), states)

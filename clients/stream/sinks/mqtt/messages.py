@@ -108,6 +108,10 @@ class FrameResult(Numbered):
     verdict: Literal["pass", "fail", "not inspected"]
     reason: str = Field(default="", description="why it was not inspected")
     latency_ms: float | None = Field(default=None, description="from capture to the server's answer")
+    reused: bool = Field(
+        default=False, description="nothing has changed since an earlier frame, whose detections these are"
+    )
+    age: int = Field(default=0, ge=0, description="how many frames before this one that is; 0 where it is this one")
     detections: list[Detection] | None = Field(default=None, description="there only if the frame was inspected")
 
 
@@ -127,6 +131,7 @@ class BoardResult(Numbered):
     why: str = Field(default="", description="the reason in words")
     frames: int = Field(ge=0, description="frames of it that were captured")
     inspected: int = Field(ge=0, description="frames of it that were inspected")
+    reused: int = Field(default=0, ge=0, description="how many of those stand on the detections of an earlier frame")
     defects: int = Field(ge=0, description="the most defects that one of its frames shows")
     worst: Worst | None
     numbers: tuple[int, int] | None = Field(description="of its first and its last frame")

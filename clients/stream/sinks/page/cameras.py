@@ -131,7 +131,7 @@ class CameraView:
 
     def reported(self, row: dict[str, Any]) -> None:
         """Take its row of the line's report over."""
-        self._rows = {"restarts": row.get("restarts", 0)}
+        self._rows = {"restarts": row.get("restarts", 0), "sent": row.get("sent")}
 
     def judged(self, verdict: FrameVerdict, now: float) -> None:
         """Take the verdict on a frame."""

@@ -1,4 +1,4 @@
-"""What is drawn on recorded pictures: boxes, and a line that says which frame it is and what became of it."""
+"""What is drawn on recorded pictures: boxes or what was sent, and a line that says which frame it is and more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from triton_yolo.clients.stream.verdict import FrameVerdict, Verdict
 
 Image = npt.NDArray[np.uint8]
 
-RED, GREY, GREEN, AMBER, WHITE = (40, 40, 230), (160, 160, 160), (80, 160, 40), (0, 140, 255), (255, 255, 255)  # BGR
+RED, GREEN, AMBER = (40, 40, 230), (80, 160, 40), (0, 140, 255)  # BGR
+DARK, GREY, WHITE = (60, 60, 60), (160, 160, 160), (255, 255, 255)
 COLORS = {Verdict.PASS: GREEN, Verdict.FAIL: RED, Verdict.NOT_INSPECTED: AMBER}
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -39,11 +40,41 @@ def with_boxes(image: Image, scale: float, frame: FrameVerdict) -> Image:
             cv2.rectangle(drawn, (x1, y1), (x2, y2), color, thick)
             words = f"{detections.names[place]} {detections.scores[place]:.2f}"
             _text(drawn, words, (x1, y1 - thick), letters, thick, color)
-    result = frame.result
-    at = f"{moment(result.captured_ns)} " if result.captured_ns else ""
-    words = f"{result.camera} {result.number} {at}{frame.verdict.value.upper()} {frame.why}"
-    _text(drawn, words, (0, 10**6), letters, thick, COLORS[frame.verdict])
+    words = f"{frame.verdict.value.upper()} {frame.why}"
+    _text(drawn, f"{_which(frame)} {words}", (0, 10**6), letters, thick, COLORS[frame.verdict])
     return drawn
+
+
+def with_sent(image: Image, scale: float, frame: FrameVerdict) -> Image:
+    """Return a picture in which what was sent of a frame stands out, and a line that says how, and how many bytes.
+
+    Args:
+        image: uint8 [H, W, 3] BGR; is not changed.
+        scale: its pixels for each pixel of the frame.
+        frame: the verdict on a frame of a camera whose changes are sent.
+
+    Returns:
+        uint8 [H, W, 3] BGR, a new array.
+    """
+    sent, side = frame.result.sent, max(image.shape[:2])
+    assert sent
+    drawn = np.asarray(cv2.convertScaleAbs(image, alpha=0.35), np.uint8)
+    thick, letters = max(1, round(side / 640)), max(0.4, side / 1600)
+    places = [tuple(round(float(v) * scale) for v in box) for box in sent.boxes]
+    for x1, y1, x2, y2 in places:
+        drawn[y1:y2, x1:x2] = image[y1:y2, x1:x2]
+    for x1, y1, x2, y2 in places:
+        cv2.rectangle(drawn, (x1, y1), (x2 - 1, y2 - 1), AMBER, thick)
+    parts = f" ({len(places)})" if len(places) > 1 else ""
+    age = f", as {frame.result.age} before" if frame.result.age else ""
+    _text(drawn, f"{_which(frame)} {sent.kind}{parts}, {sent.nbytes:,} bytes{age}", (0, 10**6), letters, thick, DARK)
+    return drawn
+
+
+def _which(frame: FrameVerdict) -> str:
+    result = frame.result
+    at = f" {moment(result.captured_ns)}" if result.captured_ns else ""
+    return f"{result.camera} {result.number}{at}"
 
 
 def _text(image: Image, words: str, place: tuple[int, int], letters: float, thick: int, color: tuple[int, ...]) -> None:

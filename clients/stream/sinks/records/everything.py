@@ -1,8 +1,9 @@
-"""Films of everything that cameras see, with boxes: one after the other, each of a bounded length."""
+"""Films of everything that cameras see, with something drawn on it: one after the other, each of a bounded length."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -17,9 +18,9 @@ from triton_yolo.clients.stream.verdict import FrameVerdict
 class _Reel:
     """A film that is being written; its file can be played up to its last two seconds at any moment."""
 
-    def __init__(self, store: Store, frame: FrameVerdict) -> None:
+    def __init__(self, store: Store, what: str, frame: FrameVerdict) -> None:
         result = frame.result
-        place = stem(result.camera, result.captured_ns, "all", result.number)
+        place = stem(result.camera, result.captured_ns, what, result.number)
         self.path = place.with_name(f"{place.name}.mp4")
         self.begin = result.monotonic_ns
         self.part: Path = store.part(self.path)
@@ -44,13 +45,23 @@ class _Reel:
 class Everything:
     """Writes a film of each camera."""
 
-    def __init__(self, store: Store, seconds: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        seconds: float,
+        what: str = "all",
+        draw: Callable[[Image, float, FrameVerdict], Image] = with_boxes,
+    ) -> None:
         """Prepare.
 
         Args:
             store: takes each film when it is done.
             seconds: length of a film.
+            what: kind of record, for its name.
+            draw: returns a picture, uint8 [H, W, 3] BGR, with what is to be seen on it; gets the picture, its pixels
+                for each pixel of the frame, and the verdict on that.
         """
+        self._what, self._draw = what, draw
         self._store, self._length = store, int(seconds * SECOND)
         self._reels: dict[str, _Reel] = {}
 
@@ -69,8 +80,8 @@ class Everything:
             reel = None
         try:
             if reel is None:
-                reel = self._reels[camera] = _Reel(self._store, frame)
-            reel.film.add(with_boxes(image, scale, frame), at)
+                reel = self._reels[camera] = _Reel(self._store, self._what, frame)
+            reel.film.add(self._draw(image, scale, frame), at)
         except OSError as error:
             self._store.failed(error)
             if broken := self._reels.pop(camera, None):

@@ -47,6 +47,22 @@ class Window:
     end: int
 
 
+def is_due(last: dict[str, int], camera: str, pause: int, frame: FrameVerdict) -> bool:
+    """Return whether so many nanoseconds have passed since this was last true of a camera, and note it if so.
+
+    Args:
+        last: when it was, by camera, on the monotonic clock.
+        camera: name of the camera.
+        pause: nanoseconds.
+        frame: one of its frames.
+    """
+    at = frame.result.monotonic_ns
+    if pause and at - last.get(camera, -pause) < pause:
+        return False
+    last[camera] = at
+    return True
+
+
 class Recent:
     """The ring of JPEGs.
 

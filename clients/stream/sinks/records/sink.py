@@ -19,11 +19,12 @@ from triton_yolo.clients.stream.events import Event, Picture
 from triton_yolo.clients.stream.line import Line
 from triton_yolo.clients.stream.pictures import as_jpeg, scaled
 from triton_yolo.clients.stream.sinks.base import Sink
+from triton_yolo.clients.stream.sinks.json_lines import reuse
 from triton_yolo.clients.stream.sinks.records.drawing import Image, with_boxes
 from triton_yolo.clients.stream.sinks.records.everything import Everything
 from triton_yolo.clients.stream.sinks.records.films import Film, can_be_made
 from triton_yolo.clients.stream.sinks.records.names import moment, stem
-from triton_yolo.clients.stream.sinks.records.recent import SECOND, Recent, Shot, Window
+from triton_yolo.clients.stream.sinks.records.recent import SECOND, Recent, Shot, Window, is_due
 from triton_yolo.clients.stream.sinks.records.store import Store
 from triton_yolo.clients.stream.sinks.settings import RecordsSettings
 from triton_yolo.clients.stream.verdict import FrameVerdict
@@ -77,22 +78,13 @@ class Records(Sink):
         """See Sink."""
         settings, result = self._settings, verdict.result
         sides = [settings.film_longest] if self._everything else []
-        if verdict.verdict in settings.of and self._is_due(self._last_picture, result.camera, self._pause, verdict):
+        if verdict.verdict in settings.of and is_due(self._last_picture, result.camera, self._pause, verdict):
             self._wanted.setdefault(result.camera, deque(maxlen=WANTED)).append(result.number)
             self.wanted += 1
             sides.append(settings.longest)
-        if self._filmed and self._is_due(self._last_shot, result.camera, self._between, verdict):
+        if self._filmed and is_due(self._last_shot, result.camera, self._between, verdict):
             sides.append(settings.film_longest)
         return None if not sides else 0 if 0 in sides else max(sides)
-
-    @staticmethod
-    def _is_due(last: dict[str, int], camera: str, pause: int, frame: FrameVerdict) -> bool:
-        """Return whether so many nanoseconds have passed since this was last true of a camera."""
-        at = frame.result.monotonic_ns
-        if pause and at - last.get(camera, -pause) < pause:
-            return False
-        last[camera] = at
-        return True
 
     def write(self, event: Event) -> None:
         """See Sink."""
@@ -192,6 +184,7 @@ def _as_dict(frame: FrameVerdict) -> dict[str, Any]:
         "captured": moment(result.captured_ns),
         "verdict": frame.verdict.value,
         "why": frame.why,
+        **reuse(result),
     }
     if result.detections is not None:
         rows = zip(result.detections.as_dict()["detections"], frame.are_defects, strict=True)

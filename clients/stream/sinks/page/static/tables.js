@@ -93,6 +93,14 @@ function cells(row, texts, tag) {
   });
 }
 
+/** What is sent of a camera whose changes are: kB a frame, and the share of each way. */
+function changes({ name, sent }) {
+  const ways = Object.entries(sent.shares).map(([way, part]) => `${way} ${share(part)}`);
+  const of = [[sent.share_of_raw, "raw frames"], [sent.share_of_coded, "coded frames"]].filter(([part]) => part !== null);
+  const compared = of.map(([part, what]) => `${digits(100 * part)} % of ${what}`);
+  return ["", `Changes of ${name}`, `${digits(sent.bytes_per_frame / 1000)} kB a frame`, [...compared, ...ways].join(", ")];
+}
+
 /** State of the server, the line, and the sinks. */
 export function system(list, message) {
   const { server, sinks } = message;
@@ -100,6 +108,7 @@ export function system(list, message) {
   const rows = [
     [server.away ? "missed" : "pass", `Server ${server.address}`, server.away ? "Away" : "There", server.away],
     ["", "Line", `up ${duration(message.uptime)}`, reasons.length ? `not inspected: ${reasons.join(", ")}` : ""],
+    ...message.cameras.filter((camera) => camera.sent).map(changes),
     ...sinks.map((sink) => {
       const further = Object.entries(sink).filter(([name, value]) => !HIDDEN.includes(name) && value !== "" && value !== null && typeof value !== "object");
       const told = further.map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(", ");

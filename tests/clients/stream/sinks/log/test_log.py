@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from triton_yolo.clients.stream.judge import Judge
 from triton_yolo.clients.stream.rules import VerdictSettings
 from triton_yolo.clients.stream.sinks.log import sink as module
 from triton_yolo.clients.stream.sinks.log.query import Question, boards, frames
-from triton_yolo.clients.stream.sinks.log.schema import opened_to_read
+from triton_yolo.clients.stream.sinks.log.schema import APPLICATION, VERSION, opened_to_read
 from triton_yolo.clients.stream.sinks.log.sink import Log
 from triton_yolo.clients.stream.sinks.settings import LogSettings
 
@@ -85,6 +86,7 @@ def test_boards_bad_frames_and_defects_have_rows(tmp_path: Path) -> None:
         "worst": None,
         "score": None,
         "first_ns": now,
+        "reused": 0,
     }
     assert (by_number[2].verdict, by_number[2].why, by_number[2].defects) == ("fail", "2 defects", 2)
     assert (by_number[2].worst, by_number[2].score) == ("open", 0.75)
@@ -278,6 +280,62 @@ def test_rows_that_find_no_room_are_lost_and_counted(tmp_path: Path, monkeypatch
     database.close()
 
 
+# What the first version of a log's file has, as far as rows need it.
+FIRST_VERSION = f"""
+CREATE TABLE runs (id INTEGER PRIMARY KEY, line TEXT NOT NULL, started_ns INTEGER NOT NULL);
+CREATE TABLE boards (
+    id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs (id), camera TEXT NOT NULL, board INTEGER NOT NULL,
+    at_ns INTEGER NOT NULL, verdict TEXT NOT NULL, why TEXT NOT NULL, frames INTEGER NOT NULL,
+    inspected INTEGER NOT NULL, defects INTEGER NOT NULL, worst TEXT, score REAL, first_number INTEGER,
+    last_number INTEGER, first_ns INTEGER
+);
+CREATE INDEX boards_by_time ON boards (at_ns);
+CREATE INDEX boards_by_frame ON boards (run, camera, first_number);
+CREATE TABLE frames (
+    id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs (id), camera TEXT NOT NULL, number INTEGER NOT NULL,
+    at_ns INTEGER NOT NULL, verdict TEXT NOT NULL, why TEXT NOT NULL, latency_ms REAL
+);
+CREATE INDEX frames_by_time ON frames (at_ns);
+CREATE TABLE defects (
+    frame INTEGER NOT NULL REFERENCES frames (id) ON DELETE CASCADE, class TEXT NOT NULL, score REAL NOT NULL,
+    x1 REAL NOT NULL, y1 REAL NOT NULL, x2 REAL NOT NULL, y2 REAL NOT NULL
+);
+CREATE INDEX defects_by_frame ON defects (frame);
+INSERT INTO runs VALUES (1, 'old', 5);
+INSERT INTO boards VALUES (1, 1, 'top', 1, 0, 'fail', '1 open', 1, 1, 1, 'open', 0.5, 0, 0, 0);
+INSERT INTO frames VALUES (1, 1, 'top', 0, 0, 'fail', '1 open', 12.5);
+INSERT INTO defects VALUES (1, 'open', 0.5, 1, 2, 3, 4);
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_log_of_the_first_version_is_read_as_it_is_and_goes_on_with_what_it_lacked(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    old = sqlite3.connect(path)
+    old.executescript(FIRST_VERSION)
+    old.close()
+    before = path.read_bytes()
+
+    def read() -> tuple[list[tuple[str, int | None]], list[tuple[str, int | None, int | None]]]:
+        database = opened_to_read(path)
+        found = [(row.line, row.reused) for row in boards(database, Question())]
+        bad = [(row.line, row.board, row.age) for row in frames(database, Question())]
+        database.close()
+        return found, bad
+
+    assert read() == ([("old", None)], [("old", 1, None)])
+    assert path.read_bytes() == before, "to read it changes nothing"
+    for number in range(2):  # the second start finds a log of today
+        sink = log(path, "new")
+        feed(sink, replace(inspected(number, one()), age=3), late(number + 2))
+        sink.close()
+        assert sink.status() == {"written": 4, "waiting": 0, "lost": 0}
+    found, bad = read()
+    assert found == [("old", None), *[("new", 1), ("new", 1), ("new", 0), ("new", 0)]]
+    assert bad == [("old", 1, None), *[("new", 1, 3), ("new", 1, 3), ("new", 2, None), ("new", 2, None)]]
+
+
 def test_what_is_no_log_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no database " * 100)
     other = sqlite3.connect(tmp_path / "other.db")
@@ -294,7 +352,7 @@ def test_what_is_no_log_is_left_as_it_is(tmp_path: Path) -> None:
     for name, why in (
         ("text", "not a database"),
         ("other.db", "no log of a line"),
-        ("later.db", "a log of version 99; this triton-yolo knows version 1"),
+        ("later.db", f"a log of version 99; this triton-yolo knows version {VERSION}"),
         ("folder", "unable to open|no file"),
         ("text/log.db", "Not a directory|File exists|there is no such file"),
     ):

@@ -98,13 +98,16 @@ def test_frames_drops_states_and_sinks_are_those_of_the_report() -> None:
 
 
 def test_changes_are_counted_by_how_they_were_sent() -> None:
-    sent = {"frames": {"nothing": 8, "coded tiles": 2}, "bytes": 12_345}
+    sent = {"frames": {"nothing": 8, "coded tiles": 2}, "bytes": 12_345, "raw_bytes": 67_890, "coded_frame_bytes": 1234}
     with serving() as (sink, url):
-        sink.put(status(row("top", sent=sent), row("side")))
+        sink.put(status(row("top", sent=sent), row("side"), row("raw", sent=sent | {"coded_frame_bytes": None})))
         found = settled(sink, url)
     assert found["changes_frames_total", "top", "nothing"] == 8
     assert found["changes_frames_total", "top", "coded tiles"] == 2
     assert found["changes_bytes_total", "top"] == 12_345
+    assert found["changes_raw_bytes_total", "top"] == 67_890
+    assert found["changes_coded_frame_bytes", "top"] == 1234
+    assert ("changes_coded_frame_bytes", "raw") not in found
     assert ("changes_bytes_total", "side") not in found
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,24 @@ def test_where_boards_are_told_apart_each_board_is_a_message_and_no_frame_is(bro
     first, second = [valid("BoardResult", content) for content in subscriber.contents(TOP)]
     assert (first["board"], first["worst"]) == (1, {"name": "short", "score": 0.91})
     assert (second["verdict"], second["worst"]) == ("not inspected", None)
+
+
+def test_what_stands_on_an_earlier_frame_says_so_as_the_schema_has_it(broker: Broker, tmp_path: Path) -> None:
+    like = inspected("top", 4)
+    like = replace(like, result=replace(like.result, age=3))
+    with Subscriber(broker.port, f"{ROOT_TOPIC}/DDATA/#") as subscriber:
+        for place, (boards, event) in enumerate(
+            ((False, like), (True, BoardVerdict("top", 1, Verdict.PASS, "", 5, 5, reused=4))), 1
+        ):
+            sink = Mqtt(settings(broker.port, tmp_path), "line-3", boards=boards)
+            sink.put(event)
+            sink.close()
+            subscriber.wait(lambda place=place: subscriber.count == place)
+    frame, board = subscriber.contents(TOP)
+    assert (frame["reused"], frame["age"]) == (True, 3)
+    assert board["reused"] == 4
+    for name, content in (("FrameResult", frame), ("BoardResult", board)):
+        assert set(valid(name, content)) <= set(schema()["$defs"][name]["properties"])
 
 
 def test_states_are_retained_and_say_so_when_the_line_ends(broker: Broker, tmp_path: Path) -> None:

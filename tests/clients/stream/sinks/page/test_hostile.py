@@ -20,7 +20,7 @@ from tests.clients.stream.sinks.page.plant import BOARDS, PATIENCE, Shown, Viewe
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.stream.addresses import BACKLOG
 from triton_yolo.clients.stream.sinks.page import server
-from triton_yolo.clients.stream.sinks.page.app import HEADERS
+from triton_yolo.clients.stream.sinks.page.guard import HEADERS
 
 expect.set_options(timeout=PATIENCE * 1e3)
 

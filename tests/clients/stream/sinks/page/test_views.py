@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.clients.stream.sinks.page.plant import PATIENCE, Shown, line_of, shown
+from triton_yolo.clients.stream.events import LineStatus
 from triton_yolo.clients.stream.verdict import BoardVerdict, Verdict
 
 expect.set_options(timeout=PATIENCE * 1e3)
@@ -161,6 +162,27 @@ def test_counts_yield_classes_server_and_sinks_are_told(tab: Page) -> None:
         expect(system.nth(1)).to_contain_text("not inspected: late 1")
         expect(system.nth(2)).to_contain_text("7 missed")
         expect(system.nth(2)).to_contain_text("broker away")
+
+
+def test_what_is_sent_of_a_camera_s_changes_is_told(tab: Page) -> None:
+    sent = {"shares": {"nothing": 0.75, "coded tiles": 0.25}, "bytes_per_frame": 12_345, "share_of_raw": 0.0033}
+    with shown(line_of("top", "side", "new")) as plant:
+        for name in ("top", "side", "new"):
+            plant.feed.status(name)
+        rows = [
+            {"name": "top", "sent": {**sent, "share_of_coded": 0.0654}},
+            {"name": "new", "sent": {**sent, "share_of_coded": None}},
+            {"name": "side"},
+        ]
+        plant.page.put(LineStatus("", {"cameras": rows, "sinks": []}))
+        tab.goto(plant.page.url)
+        system = tab.locator("#system li")
+        expect(system).to_have_count(4)
+        expect(system.nth(2)).to_contain_text("Changes of top")
+        expect(system.nth(2)).to_contain_text("12.3 kB a frame")
+        text = "0.33 % of raw frames, 6.54 % of coded frames, nothing 75.0 %, coded tiles 25.0 %"
+        expect(system.nth(2).locator(".more")).to_have_text(text)
+        expect(system.nth(3).locator(".more")).to_have_text("0.33 % of raw frames, nothing 75.0 %, coded tiles 25.0 %")
 
 
 def test_boards_are_counted_where_a_line_tells_them_apart(tab: Page) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,16 @@ def test_failures_are_kept_as_pictures_with_all_that_is_known_of_them(fed: Fed) 
         "lost": 0,
         "bytes": sum(path.stat().st_size for path in (*plain, *boxes, told)),
     }
+
+
+def test_what_stands_on_an_earlier_frame_says_so(fed: Fed) -> None:
+    fed.feed(inspected(1, one("open")))
+    fed.feed(replace(inspected(2, one("open")), age=1))
+    fed.sink.close()
+
+    first, second = (json.loads(path.read_text()) for path in fed.files("*.json"))
+    assert "reused" not in first
+    assert (second["number"], second["reused"], second["age"]) == (2, True, 1)
 
 
 @pytest.mark.parametrize(("pictures", "ends"), [("boxes", [".boxes.jpg"]), ("plain", [".jpg"])])
