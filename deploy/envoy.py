@@ -15,8 +15,11 @@ from triton_yolo.server.fleet.envoy_clusters import Config, Name
 from triton_yolo.server.fleet.envoy_config import bootstrap
 
 COMMAND = "python -m deploy.envoy"
-CHART = Path(__file__).parent / "helm" / "triton-yolo"
+DEPLOY = Path(__file__).resolve().parent
+CHART = DEPLOY / "helm" / "triton-yolo"
+COMPOSE = DEPLOY / "proxy" / "envoy.json"
 SERVERS = "servers.triton-yolo.internal"  # the chart puts the name of its headless service here
+SERVICE = "servers"  # of docker-compose.yml
 MOST = 16  # servers, for the bound on requests in flight
 ADMIN = {"socket_address": {"address": "127.0.0.1", "port_value": 9901}}  # in the pod alone
 MOUNTS = {"config": "/etc/envoy", "tls": "/etc/envoy-tls", "clients": "/etc/envoy-clients", "keys": "/etc/envoy-keys"}
@@ -34,13 +37,14 @@ def with_keys(doors: Doors) -> Doors:
     return doors._replace(keys=source(KEYS), rates=source(RATES))
 
 
-def chart_config(doors: Doors = OPEN) -> Config:
-    """Return the configuration of the chart's Envoy.
+def container_config(servers: str = SERVERS, doors: Doors = OPEN) -> Config:
+    """Return the configuration of an Envoy in a container.
 
     Args:
+        servers: name under which a name server knows all servers.
         doors: whom it lets in.
     """
-    return bootstrap("0.0.0.0", 8001, 8000, Name(SERVERS), MOST, ADMIN, figures=8002, doors=doors)
+    return bootstrap("0.0.0.0", 8001, 8000, Name(servers), MOST, ADMIN, figures=8002, doors=doors)
 
 
 def chart_files() -> dict[str, Any]:
@@ -51,8 +55,8 @@ def chart_files() -> dict[str, Any]:
 
     tls, clients = {"path": MOUNTS["tls"]}, {"path": MOUNTS["clients"]}
     return {
-        "envoy.json": chart_config(),
-        "envoy-keys.json": chart_config(with_keys(OPEN)),
+        "envoy.json": container_config(),
+        "envoy-keys.json": container_config(doors=with_keys(OPEN)),
         "sockets.json": {"tls": transport_socket(TLS), "clients": transport_socket(CLIENTS)},
         "certificate.json": certificate(file("tls", "tls.crt"), file("tls", "tls.key"), tls),
         "clients.json": authorities(file("clients", "ca.crt"), clients),
@@ -60,13 +64,16 @@ def chart_files() -> dict[str, Any]:
 
 
 def main(
-    out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to.")] = CHART / "files",
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to, in place of deploy/.")] = DEPLOY,
 ) -> None:
-    """Write the configuration of Envoy in the Helm chart, from the same code as that of `triton-yolo serve`."""
+    """Write Envoy's configurations for the Helm chart and for Compose, from the same code as `triton-yolo serve`'s."""
+    files = {CHART / "files" / name: content for name, content in chart_files().items()}
+    files[COMPOSE] = container_config(SERVICE)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, content in chart_files().items():
-            write_whole(out / name, f"{json.dumps(content, indent=1)}\n".encode())
+        for path, content in files.items():
+            target = out / path.relative_to(DEPLOY)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(target, f"{json.dumps(content, indent=1)}\n".encode())
     except OSError as error:
         leave(COMMAND, f"cannot write {error.filename or out}: {error.strerror}")
 

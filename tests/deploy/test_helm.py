@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.envoy import CLIENTS, OPEN, SERVERS, TLS, chart_config, chart_files, with_keys
+from deploy.envoy import CLIENTS, OPEN, SERVERS, TLS, chart_files, container_config, with_keys
 from tests.conftest import ROOT
 from tests.deploy.kubernetes import (
     BESIDE,
@@ -264,7 +264,7 @@ def test_the_files_of_the_chart_are_those_of_the_same_code_as_serve() -> None:
 @pytest.mark.parametrize(("values", "doors"), list(zip(GUARDED, DOORS, strict=True)))
 def test_envoy_lets_in_whom_the_values_say(values: Resource, doors: Doors) -> None:
     resources = rendered(values={"envoy": values})
-    expected = json.dumps(chart_config(doors)).replace(SERVERS, "line-triton-yolo-servers.plant.svc")
+    expected = json.dumps(container_config(doors=doors)).replace(SERVERS, "line-triton-yolo-servers.plant.svc")
     config = one(resources, "ConfigMap", "-envoy")["data"]
     assert json.loads(config["envoy.json"]) == json.loads(expected)
     [pod] = [pod for name, pod in pods(resources) if name.endswith("-envoy")]

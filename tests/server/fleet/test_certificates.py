@@ -86,6 +86,7 @@ def test_options_that_do_not_go_together_are_refused(tmp_path: Path, options: li
     assert words in one_line_error(tmp_path, *options)
 
 
+@pytest.mark.slow
 def test_serve_with_a_certificate_starts_one_server_behind_envoy_and_says_its_addresses(
     papers: Papers, cells_repository: Path, tmp_path: Path
 ) -> None:

@@ -107,6 +107,7 @@ def test_keys_and_certificates_that_change_are_read_again(fleet: Fleet, papers: 
     wait_for(lambda: answers(url, line), "the new certificate is not shown")
 
 
+@pytest.mark.slow
 def test_the_commands_show_what_their_options_say(fleet: Fleet, papers: Papers, tmp_path: Path) -> None:
     ca = papers.folder / "both.crt"
     ca.write_bytes(papers.plant.certificate.read_bytes() + papers.other.certificate.read_bytes())
@@ -133,6 +134,7 @@ def status(fleet: Fleet, headers: dict[str, str], access: Access) -> tuple[int, 
     return answer.status, json.loads(content) if content else None
 
 
+@pytest.mark.slow
 def test_a_line_shows_what_its_file_says(fleet: Fleet, papers: Papers, tmp_path: Path) -> None:
     key = papers.file("key", LINE)
     trusted = papers.folder / "both.crt"
