@@ -12,7 +12,7 @@ from triton_yolo.cli.exits import leave
 from triton_yolo.files import write_whole
 from triton_yolo.server.fleet.envoy_access import KEYS, RATES, Doors, authorities, certificate, transport_socket
 from triton_yolo.server.fleet.envoy_clusters import Config, Name
-from triton_yolo.server.fleet.envoy_config import bootstrap
+from triton_yolo.server.fleet.envoy_config import OPEN, bootstrap
 
 COMMAND = "python -m deploy.envoy"
 DEPLOY = Path(__file__).resolve().parent
@@ -23,7 +23,6 @@ SERVICE = "servers"  # of docker-compose.yml
 MOST = 16  # servers, for the bound on requests in flight
 ADMIN = {"socket_address": {"address": "127.0.0.1", "port_value": 9901}}  # in the pod alone
 MOUNTS = {"config": "/etc/envoy", "tls": "/etc/envoy-tls", "clients": "/etc/envoy-clients", "keys": "/etc/envoy-keys"}
-OPEN = Doors()
 TLS = OPEN._replace(certificate={"path": f"{MOUNTS['config']}/certificate.json"})
 CLIENTS = TLS._replace(clients={"path": f"{MOUNTS['config']}/clients.json"})
 

@@ -147,7 +147,14 @@ def _is_loopback(host: str) -> bool:
 
 
 def _parts(device: Device, gpu: str | None, servers: int | None, guarded: bool) -> list[Part] | None:
-    """Return what each of several servers has to itself; None for one server without Envoy, which nobody guards."""
+    """Return what each server behind Envoy has to itself; None for one server without it.
+
+    Args:
+        device: where the network runs.
+        gpu: value of --gpu.
+        servers: value of --servers.
+        guarded: whether not everybody is let in, which is Envoy's part.
+    """
     if device == "cpu":
         return shares(servers or 1) if servers is not None or guarded else None
     if servers is not None:

@@ -66,3 +66,29 @@ def test_envoy_runs_without_rights(up: Project) -> None:
         assert set(process["Uid"].split()) == {"65532"}
         assert int(process["CapEff"], 16) == int(process["CapBnd"], 16) == 0
         assert process["NoNewPrivs"] == "1"
+
+
+def test_the_server_s_image_starts_a_server_again_by_itself_where_its_command_says_so(up: Project) -> None:
+    """What docs/deploy.md says of servers that may hang."""
+    options = ("--detach", "--name", "alone", "--network", "none", "--shm-size", "1g")
+    serve = ("python", "-m", "triton_yolo", "serve", "--servers", "1")
+    up.engine.docker("run", *options, "triton-yolo-cpu", *serve)
+    try:
+        up.until(lambda: starts(up) == 1, "it did not start")
+        lines = up.engine.docker("top", "alone", "-o", "pid,comm").stdout.splitlines()
+        [pid] = [line.split()[0] for line in lines if line.split()[1] == "tritonserver"]
+        up.engine.run("kill", "-KILL", pid)
+        up.until(lambda: starts(up) == 2, "it was not started again")
+        assert up.engine.inspect("alone")["RestartCount"] == 0
+    finally:
+        up.engine.docker("rm", "--force", "alone")
+
+
+def starts(project: Project) -> int:
+    """How often the server of the container was started, once it is ready; 0 where it is not."""
+    code = "from urllib.request import urlopen; print(urlopen('http://127.0.0.1:8002/metrics').read().decode())"
+    lines = project.engine.docker("exec", "alone", "python", "-c", code, check=False).stdout.splitlines()
+    if 'triton_yolo_server_up{server="0"} 1' not in lines:
+        return 0
+    [count] = [line.split()[1] for line in lines if line.startswith("triton_yolo_server_starts_total")]
+    return int(float(count))

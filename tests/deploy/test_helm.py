@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.envoy import CLIENTS, OPEN, SERVERS, TLS, chart_files, container_config, with_keys
+from deploy.envoy import CLIENTS, SERVERS, TLS, chart_files, container_config, with_keys
 from tests.conftest import ROOT
 from tests.deploy.kubernetes import (
     BESIDE,
@@ -31,6 +31,7 @@ from tests.deploy.kubernetes import (
     rendered,
 )
 from triton_yolo.server.fleet.envoy_access import Doors
+from triton_yolo.server.fleet.envoy_config import OPEN
 
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
