@@ -18,6 +18,7 @@ from tests.server.test_lifecycle import wait_for
 from triton_yolo.clients import Access, Detector, ServerBusy, ServerUnavailable
 from triton_yolo.contract import OVER_RATE, WANTS_KEY
 from triton_yolo.server.fleet.access import AccessFiles
+from triton_yolo.server.fleet.envoy_access import CLIENT
 from triton_yolo.server.fleet.fleet import Fleet
 
 Asking = Callable[[str, Access], int]
@@ -64,7 +65,8 @@ def test_a_client_is_let_in_no_more_often_than_it_may(fleet: Fleet, papers: Pape
 
 def test_http_answers_in_codes_that_any_client_knows(fleet: Fleet, papers: Papers) -> None:
     own = access(papers, SLOW)
-    seen = [status(fleet, headers, own) for headers in ({}, *([own.headers()] * 20))]
+    shown = own.headers() | {CLIENT: "somebody-else"}  # which is Envoy's to say
+    seen = [status(fleet, headers, own) for headers in ({}, *([shown] * 20))]
     assert seen[0] == (401, {"error": WANTS_KEY})
     assert (429, {"error": OVER_RATE}) in seen
     assert {code for code, _ in seen[1:]} <= {200, 429}
