@@ -9,7 +9,7 @@ RUNTIME = $(if $(wildcard .venv/gpu),gpu,server)
 # Two at a time, a file by one worker: what a file's tests share, they share within the file.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo serve test test-unit coverage lint bench gpu clean
+.PHONY: demo serve test test-unit coverage lint audit bench gpu clean
 
 demo: .venv/product
 	$(BIN)/triton-yolo demo $(ARGS)
@@ -33,6 +33,10 @@ lint: .venv/dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy -p triton_yolo -p bench -p deploy -p training
 	$(BIN)/codespell
+
+# Known holes of what is pinned; asks a database on the internet.
+audit: .venv/dev
+	$(BIN)/python -m deploy.audit $(ARGS)
 
 bench: .venv/dev .bench/bin/perf_analyzer
 	$(BIN)/python -m bench $(ARGS)

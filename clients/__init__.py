@@ -8,6 +8,7 @@ Linux, cuda-python, and a server that uses the same NVIDIA GPU.
 
 from __future__ import annotations
 
+from triton_yolo.clients.access import Access
 from triton_yolo.clients.async_detector import AsyncDetector
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.detector import Detector
@@ -16,6 +17,7 @@ from triton_yolo.clients.images import Image
 from triton_yolo.clients.memory.frames import Frames
 
 __all__ = [
+    "Access",
     "AnswerLate",
     "AsyncDetector",
     "DetectionError",

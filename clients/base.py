@@ -8,11 +8,13 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar, get_args
 
+from triton_yolo.clients.access import Access
 from triton_yolo.clients.errors import DetectionError, ServerBusy, ServerUnavailable
 from triton_yolo.clients.memory.pool import FramePool, Memory
 from triton_yolo.clients.model_info import ModelInfo
+from triton_yolo.clients.protocols.address import Address, parse_url
 from triton_yolo.clients.protocols.base import AsyncProtocol, Protocol
-from triton_yolo.clients.protocols.connect import Address, connect, parse_url
+from triton_yolo.clients.protocols.connect import connect
 from triton_yolo.clients.request import ENCODED, Pixels, Request, SharedTensor
 
 if TYPE_CHECKING:
@@ -43,25 +45,29 @@ class BaseDetector(ABC, Generic[AnyProtocol]):
         *,
         memory: Memory = "plain",
         timeout: float = TIMEOUT,
+        access: Access | None = None,
         transport: Transport | None = None,
     ) -> None:
         """Prepare; nothing is sent yet.
 
         Args:
-            url: HOST:PORT or grpc://HOST:PORT for gRPC, http://HOST:PORT for HTTP.
+            url: HOST:PORT or grpc://HOST:PORT for gRPC, http://HOST:PORT for HTTP; grpcs:// and https:// with TLS.
             memory: where frames lie: "plain" sends them with the requests; "system" is POSIX shared memory and "cuda"
                 the memory of a GPU, where the server reads them and requests only name the place. Encoded images are
                 always sent with the requests: the server decodes them from the host's memory.
             timeout: timeout of each request, in seconds.
+            access: certificates and API key for a server that asks for them, or whose certificate the system does not
+                know.
             transport: deprecated, and gone in the next release: "grpc" and "http" belong in the URL, "system" and
                 "cuda" are kinds of memory.
 
         Raises:
-            DetectionError: the URL or the memory is of another kind, or "cuda" finds no GPU.
+            DetectionError: the URL or the memory is of another kind, a certificate or key cannot be used, or "cuda"
+                finds no GPU.
         """
         if transport is not None:
             url, memory = without_transport(transport, url, memory)
-        self.address: Address = parse_url(url)
+        self.address: Address = parse_url(url, access)
         self.timeout = timeout
         self.protocol: AnyProtocol = self._connect()
         self._pool = FramePool(memory, self._registering)

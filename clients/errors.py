@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 
 from triton_yolo.assemble.errors import KEY_WANTED, NO_DECODER, NO_ROOM, OTHER_NETWORK
+from triton_yolo.contract import OVER_RATE, WANTS_CERTIFICATE, WANTS_KEY
 from triton_yolo.errors import TritonYoloError
 
 # What Triton puts before a model's own message: the request, the ensemble, the model instance.
@@ -32,6 +33,7 @@ STOPPING = re.compile(
     re.IGNORECASE,
 )  # the last: models are unloaded before the ports are closed
 
+TLS = re.compile(r"CERTIFICATE|certificate|SSL|Ssl|TLS")  # a handshake that failed, in the words of gRPC and OpenSSL
 RESTRICTED = "is restricted, expecting header"  # over gRPC with the code of a server that is not there
 BROKEN = re.compile(r"Stub process '[^']*' is not healthy")  # a model's process has died, or hangs
 
@@ -117,6 +119,10 @@ def refused(url: str, message: str) -> DetectionError:
     words = PREFIXES.sub("", message)
     if STOPPING.search(words) or BROKEN.search(words):
         return unavailable(url, message)
+    if WANTS_KEY in words or WANTS_CERTIFICATE in words:
+        return ServerUnavailable(f"{url}: {words}")
+    if OVER_RATE in words:
+        return ServerBusy(f"{url}: {words}")
     if RESTRICTED in words:
         return DetectionError("the server does not let clients do that")
     kind = next((kind for said, kind in KINDS.items() if said in words), DetectionError)
@@ -145,6 +151,11 @@ def unavailable(url: str, message: str) -> ServerUnavailable:
     if STOPPING.search(words):
         return ServerUnavailable(f"the server at {url} is shutting down")
     reason = ATTEMPTS.sub("", words).rstrip("]")
+    if TLS.search(words):
+        return ServerUnavailable(
+            f"no encrypted connection to the server at {url} ({reason}): --tls-ca names who vouches for it, "
+            "--tls-certificate and --tls-key what this client shows; in Python, Access does"
+        )
     return ServerUnavailable(f"the server at {url} is not available ({reason}); `triton-yolo serve` starts one")
 
 

@@ -20,6 +20,7 @@ from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.repository import DEFAULT_REPOSITORY
 from triton_yolo.server.errors import ServerError
+from triton_yolo.server.fleet.access import AccessFiles
 from triton_yolo.server.fleet.fleet import Fleet
 from triton_yolo.server.fleet.parts import Part, shares
 from triton_yolo.server.gpu_selection import ALL, find_gpus
@@ -71,12 +72,25 @@ def main(
         str,
         typer.Option(metavar="ENDPOINT", help="Collector for spans of traced requests: http://HOST:4318/v1/traces."),
     ] = "",
+    tls_certificate: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Encrypt with this certificate (PEM, with those that vouch for it)."),
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key (PEM).")] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Let in clients alone whose certificates one of these vouches for (PEM)."),
+    ] = None,
+    api_keys: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Let in clients alone that have a key: NAME KEY [REQUESTS/S] on each line."),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show all that tritonserver logs.")] = False,
 ) -> None:
     """Serve the model repository with the real tritonserver, from pip packages alone, on the CPU or on a GPU.
 
     Ends on Ctrl-C or SIGTERM, after the requests in flight. With several servers, SIGUSR1 starts one after the other
-    again while the others answer.
+    again while the others answer. Certificates and API keys are Envoy's, which stands before one server too then.
     """
 
     def log(line: str) -> None:
@@ -110,18 +124,20 @@ def main(
         if where == "cpu" and gpu is not None:
             raise ServerError(f"--gpu {gpu} and --device cpu contradict each other")
         os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # numbers as nvidia-smi has them
-        parts = _parts(where, gpu, servers)
+        access = AccessFiles(tls_certificate, tls_key, tls_client_ca, api_keys)
+        access.check(_is_loopback(host))
+        parts = _parts(where, gpu, servers, bool(access))
         if parts is not None:
-            with Fleet(parts, addresses, make, arithmetic, log, shared) as fleet, _stop_announced():
+            with Fleet(parts, addresses, make, arithmetic, log, shared, access) as fleet, _stop_announced():
                 renewals = _renewals()
                 fleet.wait_until_ready()
                 ready = True
-                _announce_fleet(fleet)
+                _announce_fleet(fleet, tls_certificate is not None)
                 _keep(fleet, renewals)
         with make(Part(), addresses, arithmetic) as server, _stop_announced():
             server.wait_until_ready()
             ready = True
-            _announce(server, addresses)
+            _announce(server, addresses, host, False)
             if server.gpu:
                 typer.echo(f"  GPU      {server.gpu.name}, {server.gpu.uuid}")
             server.wait()
@@ -151,33 +167,41 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _parts(device: Device, gpu: str | None, servers: int | None) -> list[Part] | None:
-    """Return what each of several servers has to itself; None for one server without Envoy."""
+def _parts(device: Device, gpu: str | None, servers: int | None, guarded: bool) -> list[Part] | None:
+    """Return what each server behind Envoy has to itself; None for one server without it.
+
+    Args:
+        device: where the network runs.
+        gpu: value of --gpu.
+        servers: value of --servers.
+        guarded: whether not everybody is let in, which is Envoy's part.
+    """
     if device == "cpu":
-        return shares(servers) if servers is not None else None
+        return shares(servers or 1) if servers is not None or guarded else None
     if servers is not None:
         raise ServerError("--servers is for the CPU: --gpu all starts one server for each GPU, --gpu 0,1 for these two")
-    if gpu is None or (gpu != ALL and "," not in gpu):
+    gpu = gpu or "0"
+    if gpu != ALL and "," not in gpu and not guarded:
         return None
     return [Part(gpu=one) for one in find_gpus(gpu)]
 
 
-def _announce(server: TritonServer, at: Addresses) -> None:
+def _announce(server: TritonServer, at: Addresses, metrics_host: str, tls: bool) -> None:
     """Say what is served, where, and what it computes in."""
     typer.echo(f"Serving {', '.join(server.models)} from {server.repository}")
-    typer.echo(f"  gRPC     {at.host}:{at.grpc}")
-    typer.echo(f"  HTTP     http://{at.host}:{at.http}")
-    typer.echo(f"  metrics  http://{at.host}:{at.metrics}/metrics")
+    typer.echo(f"  gRPC     {'grpcs://' if tls else ''}{at.host}:{at.grpc}")
+    typer.echo(f"  HTTP     http{'s' if tls else ''}://{at.host}:{at.http}")
+    typer.echo(f"  metrics  http://{metrics_host}:{at.metrics}/metrics")
     for model, proved in server.proved().items():
         typer.echo(f"  {model:8} {proved.line}")
 
 
-def _announce_fleet(fleet: Fleet) -> None:
+def _announce_fleet(fleet: Fleet, tls: bool) -> None:
     """Say the same of several servers, and where each of them is."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     first = fleet.members[0].server
     if first is not None:
-        _announce(first, fleet.addresses)
+        _announce(first, fleet.addresses, fleet.metrics_host, tls)
     for member in fleet.members:
         gpu = member.server.gpu if member.server else None
         at = f"gRPC {member.grpc}, HTTP http://{member.addresses.host}:{member.addresses.http}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from triton_yolo.clients import (
+        Access,
         AnswerLate,
         AsyncDetector,
         DetectionError,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Access",
     "AnswerLate",
     "AsyncDetector",
     "DetectionError",

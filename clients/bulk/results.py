@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from hashlib import blake2b
 from pathlib import Path
@@ -191,11 +191,8 @@ class Parquet(Results):
         super().close()
 
 
-def write_parquet(path: Path, records: Iterator[Record]) -> None:
-    """Write records as a Parquet file, which is there whole or not at all.
-
-    Columns: file (string), width and height (int32, pixels), boxes (lists of 4 float32: x1, y1, x2, y2 in pixels),
-    scores (lists of float32), classes (lists of int32), names (lists of strings).
+def write_parquet(path: Path, records: Iterable[Record]) -> None:
+    """Write records as a Parquet file, which is there whole or not at all; ``table`` says which columns it has.
 
     Args:
         path: of the file.
@@ -204,8 +201,27 @@ def write_parquet(path: Path, records: Iterator[Record]) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    import pyarrow as pa
     import pyarrow.parquet
+
+    beside = path.with_suffix(".new")
+    with open(beside, "wb") as file:
+        pyarrow.parquet.write_table(table(records), file, compression="zstd")  # type: ignore[no-untyped-call]
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def table(records: Iterable[Record], errors: bool = False) -> Any:
+    """Return records as a table of Arrow.
+
+    Columns: file (string), width and height (int32, pixels), boxes (lists of 4 float32: x1, y1, x2, y2 in pixels),
+    scores (lists of float32), classes (lists of int32), names (lists of strings).
+
+    Args:
+        records: as ``detect --json`` has them.
+        errors: whether there is a column error (string) too, and rows without detections, whose lists are null.
+    """
+    import pyarrow as pa
 
     columns: dict[str, Any] = {
         "file": pa.string(),
@@ -215,18 +231,14 @@ def write_parquet(path: Path, records: Iterator[Record]) -> None:
         "scores": pa.list_(pa.float32()),
         "classes": pa.list_(pa.int32()),
         "names": pa.list_(pa.string()),
+        **({"error": pa.string()} if errors else {}),
     }
-    rows = [_row(record) for record in records]
-    table = pa.Table.from_pylist(rows, pa.schema(list(columns.items())))
-    beside = path.with_suffix(".new")
-    with open(beside, "wb") as file:
-        pyarrow.parquet.write_table(table, file, compression="zstd")  # type: ignore[no-untyped-call]
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    return pa.Table.from_pylist([_row(record) for record in records], pa.schema(list(columns.items())))
 
 
 def _row(record: Record) -> Record:
+    if "error" in record:
+        return record
     found = record["detections"]
     lists = {"boxes": "box", "scores": "score", "classes": "class", "names": "name"}
     return {**record, **{column: [one[key] for one in found] for column, key in lists.items()}}

@@ -52,7 +52,7 @@ def detect_all(
     stopped = threading.Event()
 
     def work(item: Item) -> Record:
-        return _record(detector, item, patience, stopped, thresholds)
+        return record_of(detector, item, patience, stopped, thresholds)
 
     def keep(done: Iterable[Future[Record]]) -> Iterator[Record]:
         for future in done:
@@ -74,10 +74,21 @@ def detect_all(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _record(
+def record_of(
     detector: Detector, item: Item, patience: float, stopped: threading.Event, thresholds: dict[str, Any]
 ) -> Record:
-    """Return the record of one image: with detections, or with the reason why there are none."""
+    """Return the record of one image: with detections, or with the reason why there are none.
+
+    Args:
+        detector: connected to the server.
+        item: the image.
+        patience: how long it is tried while the server is not available, in seconds.
+        stopped: ends the wait.
+        thresholds: as for ``Detector.detect``.
+
+    Raises:
+        ServerUnavailable: the server is not available, and patience is at its end.
+    """
     try:
         content = item.read()
     except OSError as error:

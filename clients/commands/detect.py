@@ -19,12 +19,18 @@ from rich.text import Text
 
 from triton_yolo.cli.exits import INTERRUPTED, leave
 from triton_yolo.cli.progress import counted, tracked
+from triton_yolo.clients.access import Access
 from triton_yolo.clients.base import CONCURRENCY, stops_everything
 from triton_yolo.clients.commands.options import (
     URL,
+    ApiKey,
     MemoryOption,
+    TlsCa,
+    TlsCertificate,
+    TlsKey,
     TransportOption,
     Url,
+    connected,
     threshold_option,
     without_transport,
 )
@@ -120,6 +126,10 @@ def main(
         ),
     ] = 300.0,
     memory: MemoryOption = "plain",
+    tls_ca: TlsCa = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    api_key: ApiKey = None,
     transport: TransportOption = None,
 ) -> None:
     """Detect on image files through a running server.
@@ -129,12 +139,14 @@ def main(
 
     Exit code 1: some files failed. 2: nothing to do, no server, or the server went away.
     """
+    access = partial(Access, tls_ca, tls_certificate, tls_key, api_key)
     if into is not None:
         if draw or as_json:
             leave(COMMAND, f"--into writes its own results: leave {'--draw' if draw else '--json'} out")
         url, memory = without_transport(COMMAND, transport, url, memory)
         thresholds = {"score_threshold": score_threshold, "iou_threshold": iou_threshold}
-        _detect_into(into, file_format, images, Detector(url, memory=memory), concurrency, patience, thresholds)
+        detector = connected(COMMAND, url, memory, access)
+        _detect_into(into, file_format, images, detector, concurrency, patience, thresholds)
     files, reasons = find_images(images, suffixes=DETECTED, recursive=recursive)
     missing = [Outcome(Path(argument), error=f"no image found: {_why(reason)}") for argument, reason in reasons.items()]
     if not files:
@@ -143,7 +155,7 @@ def main(
     url, memory = without_transport(COMMAND, transport, url, memory)
     tally = Tally()
     try:
-        with Detector(url, memory=memory) as detector:
+        with connected(COMMAND, url, memory, access) as detector:
             detector.labels()  # says at once if there is no server
             work = partial(_process, detector, targets, score_threshold=score_threshold, iou_threshold=iou_threshold)
             torn = as_json and sys.stdout.isatty()  # by the lines

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from triton_yolo.cli.exits import INTERRUPTED, leave
 from triton_yolo.cli.progress import tracked
+from triton_yolo.clients.access import Access
 from triton_yolo.clients.coco import (
     IOU_THRESHOLD,
     SCORE_THRESHOLD,
@@ -24,7 +25,7 @@ from triton_yolo.clients.coco import (
     read_annotations,
     unknown_names,
 )
-from triton_yolo.clients.commands.options import URL, Url, threshold_option
+from triton_yolo.clients.commands.options import URL, ApiKey, TlsCa, TlsCertificate, TlsKey, Url, threshold_option
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.detector import Detector
 from triton_yolo.clients.protocols.calls import model_metadata, server_metadata
@@ -54,6 +55,10 @@ def main(
     as_json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", dir_okay=False, help="Write the figures into this file.")
     ] = None,
+    tls_ca: TlsCa = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    api_key: ApiKey = None,
 ) -> None:
     """Measure the average precision of a running server on labelled images.
 
@@ -62,7 +67,7 @@ def main(
     try:
         labelled = read_annotations(annotations)
         files = _files(labelled, images)
-        with Detector(url) as detector:
+        with Detector(url, access=Access(tls_ca, tls_certificate, tls_key, api_key)) as detector:
             _check_names(labelled, detector.labels())
             found = _detect(detector, files, score_threshold, iou_threshold)
             origin = {

@@ -62,7 +62,10 @@ def main(
         float | None, typer.Option(metavar="NUMBER", min=0.001, help="End after so long; runs until Ctrl-C else.")
     ] = None,
     url: Annotated[
-        str | None, typer.Option(metavar="URL", help="HOST:PORT for gRPC, http://HOST:PORT for HTTP.")
+        str | None,
+        typer.Option(
+            metavar="URL", help="HOST:PORT for gRPC, http://HOST:PORT for HTTP; grpcs:// and https:// with TLS."
+        ),
     ] = None,
     memory: Annotated[
         Literal["system", "cuda", "plain"] | None,

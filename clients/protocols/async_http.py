@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import aiohttp
 
 from triton_yolo.clients.errors import too_late, unavailable
+from triton_yolo.clients.protocols.address import Address
 from triton_yolo.clients.protocols.base import AsyncProtocol, Call, Json, Tensors
 from triton_yolo.clients.protocols.http_messages import (
     infer_path,
@@ -26,14 +27,18 @@ from triton_yolo.clients.request import Request
 class AsyncHttpProtocol(AsyncProtocol):
     """A pool of connections, which belongs to the event loop that uses it first."""
 
-    def __init__(self, host: str, timeout: float) -> None:
+    def __init__(self, address: Address, timeout: float) -> None:
         """Prepare; the pool connects when it is used.
 
         Args:
-            host: HOST:PORT.
+            address: where the server is.
             timeout: of each request, in seconds.
+
+        Raises:
+            DetectionError: a certificate, a private key or an API key cannot be used.
         """
-        self.url, self.timeout = f"http://{host}", timeout
+        self.url, self.timeout, self._headers = address.url, timeout, address.access.headers()
+        self._tls = address.access.context() if address.tls else True
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -41,7 +46,9 @@ class AsyncHttpProtocol(AsyncProtocol):
         """The pool, opened inside the event loop, as aiohttp demands."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(self.timeout)
+                connector=aiohttp.TCPConnector(limit=0, ssl=self._tls),
+                timeout=aiohttp.ClientTimeout(self.timeout),
+                headers=self._headers,
             )
         return self._session
 

@@ -2,38 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from triton_yolo.clients.errors import DetectionError
+from triton_yolo.clients.protocols.address import Address
 from triton_yolo.clients.protocols.base import AsyncProtocol, Protocol
-
-
-class Address(NamedTuple):
-    """Where the server is.
-
-    Attributes:
-        protocol: "grpc" or "http".
-        host: HOST:PORT.
-    """
-
-    protocol: str
-    host: str
-
-
-def parse_url(url: str) -> Address:
-    """Return protocol and HOST:PORT of a URL.
-
-    Args:
-        url: HOST:PORT or grpc://HOST:PORT for gRPC, http://HOST:PORT for HTTP.
-
-    Raises:
-        DetectionError: it is no such URL.
-    """
-    scheme, separator, host = url.rpartition("://")
-    protocol = scheme if separator else "grpc"
-    if protocol not in ("grpc", "http") or not host.strip("/"):
-        raise DetectionError(f"{url!r} is no address of a server: give HOST:PORT for gRPC or http://HOST:PORT for HTTP")
-    return Address(protocol, host.rstrip("/"))
 
 
 def connect(address: Address, timeout: float) -> Protocol:
@@ -42,22 +12,25 @@ def connect(address: Address, timeout: float) -> Protocol:
     Args:
         address: where the server is.
         timeout: of each request, in seconds.
+
+    Raises:
+        DetectionError: a certificate, a private key or an API key cannot be used.
     """
     if address.protocol == "http":  # each protocol loads its own libraries
         from triton_yolo.clients.protocols.http import HttpProtocol
 
-        return HttpProtocol(address.host, timeout)
+        return HttpProtocol(address, timeout)
     from triton_yolo.clients.protocols.grpc import GrpcProtocol
 
-    return GrpcProtocol(address.host, timeout)
+    return GrpcProtocol(address, timeout)
 
 
 def connect_async(address: Address, timeout: float) -> AsyncProtocol:
-    """Return the protocol for asyncio; arguments are those of ``connect``."""
+    """Return the protocol for asyncio; arguments and errors are those of ``connect``."""
     if address.protocol == "http":
         from triton_yolo.clients.protocols.async_http import AsyncHttpProtocol
 
-        return AsyncHttpProtocol(address.host, timeout)
+        return AsyncHttpProtocol(address, timeout)
     from triton_yolo.clients.protocols.grpc import AsyncGrpcProtocol
 
-    return AsyncGrpcProtocol(address.host, timeout)
+    return AsyncGrpcProtocol(address, timeout)

@@ -13,6 +13,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import np_to_triton_dtype
 
 from triton_yolo.clients.errors import RESTRICTED, DetectionError, refused, too_late, unavailable
+from triton_yolo.clients.protocols.address import Address
 from triton_yolo.clients.protocols.base import AsyncProtocol, Call, Json, Protocol, Tensors, decoded
 from triton_yolo.clients.request import Request, SharedTensor
 
@@ -32,29 +33,37 @@ CHANNEL = [
 class GrpcProtocol(Protocol):
     """One channel, shared by all threads."""
 
-    def __init__(self, host: str, timeout: float) -> None:
+    def __init__(self, address: Address, timeout: float) -> None:
         """Open a channel, which connects when it is used.
 
         Args:
-            host: HOST:PORT.
+            address: where the server is.
             timeout: of each request, in seconds.
+
+        Raises:
+            DetectionError: a certificate, a private key or an API key cannot be used.
         """
-        self.host, self.timeout = host, timeout
-        self.channel = grpc.insecure_channel(host, CHANNEL)
+        self.host, self.timeout, self.own = address.host, timeout, _metadata(address)
+        credentials = _credentials(address)
+        self.channel = (
+            grpc.secure_channel(self.host, credentials, CHANNEL)
+            if credentials
+            else grpc.insecure_channel(self.host, CHANNEL)
+        )
         self.stub = service_pb2_grpc.GRPCInferenceServiceStub(self.channel)
 
     def infer(self, request: Request) -> Tensors:
         """See Protocol."""
         message = _message(request)
         with _errors(self.host, self.timeout):
-            return _tensors(
-                self.stub.ModelInfer(message, timeout=self.timeout, metadata=tuple(request.headers.items()))
-            )
+            metadata = (*self.own, *request.headers.items())
+            return _tensors(self.stub.ModelInfer(message, timeout=self.timeout, metadata=metadata))
 
     def call(self, call: Call) -> Json:
         """See Protocol."""
         with _errors(self.host, self.timeout):
-            return _answer(call, getattr(self.stub, call.rpc)(_question(call), timeout=self.timeout))
+            rpc = getattr(self.stub, call.rpc)
+            return _answer(call, rpc(_question(call), timeout=self.timeout, metadata=self.own))
 
     def close(self) -> None:
         """See Protocol."""
@@ -64,9 +73,10 @@ class GrpcProtocol(Protocol):
 class AsyncGrpcProtocol(AsyncProtocol):
     """One channel, which belongs to the event loop that uses it first."""
 
-    def __init__(self, host: str, timeout: float) -> None:
-        """Prepare; arguments are those of GrpcProtocol."""
-        self.host, self.timeout = host, timeout
+    def __init__(self, address: Address, timeout: float) -> None:
+        """Prepare; arguments and errors are those of GrpcProtocol."""
+        self.host, self.timeout, self.own = address.host, timeout, _metadata(address)
+        self._credentials = _credentials(address)
         self._channel: grpc.aio.Channel | None = None
         self._stub: Any = None
 
@@ -74,7 +84,11 @@ class AsyncGrpcProtocol(AsyncProtocol):
     def stub(self) -> Any:
         """The service, on a channel that is opened inside the event loop, as gRPC demands."""
         if self._stub is None:
-            self._channel = grpc.aio.insecure_channel(self.host, CHANNEL)
+            self._channel = (
+                grpc.aio.secure_channel(self.host, self._credentials, CHANNEL)
+                if self._credentials
+                else grpc.aio.insecure_channel(self.host, CHANNEL)
+            )
             self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         return self._stub
 
@@ -82,19 +96,29 @@ class AsyncGrpcProtocol(AsyncProtocol):
         """See Protocol."""
         message = _message(request)
         with _errors(self.host, self.timeout):
-            return _tensors(
-                await self.stub.ModelInfer(message, timeout=self.timeout, metadata=tuple(request.headers.items()))
-            )
+            metadata = (*self.own, *request.headers.items())
+            return _tensors(await self.stub.ModelInfer(message, timeout=self.timeout, metadata=metadata))
 
     async def call(self, call: Call) -> Json:
         """See Protocol."""
         with _errors(self.host, self.timeout):
-            return _answer(call, await getattr(self.stub, call.rpc)(_question(call), timeout=self.timeout))
+            rpc = getattr(self.stub, call.rpc)
+            return _answer(call, await rpc(_question(call), timeout=self.timeout, metadata=self.own))
 
     async def close(self) -> None:
         """See Protocol."""
         if self._channel is not None:
             await self._channel.close()
+
+
+def _credentials(address: Address) -> grpc.ChannelCredentials | None:
+    """Return how a channel is encrypted; None where it is not."""
+    return grpc.ssl_channel_credentials(*address.access.pem()) if address.tls else None
+
+
+def _metadata(address: Address) -> tuple[tuple[str, str], ...]:
+    """Return what each request shows."""
+    return tuple(address.access.headers().items())
 
 
 def _message(request: Request) -> Any:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import urllib3
 
 from triton_yolo.clients.errors import too_late, unavailable
+from triton_yolo.clients.protocols.address import Address
 from triton_yolo.clients.protocols.base import Call, Json, Protocol, Tensors
 from triton_yolo.clients.protocols.http_messages import (
     infer_path,
@@ -31,15 +32,23 @@ IDLE_CONNECTIONS = 64  # kept for the next request; more requests than that at o
 class HttpProtocol(Protocol):
     """A pool of connections, shared by all threads."""
 
-    def __init__(self, host: str, timeout: float) -> None:
+    def __init__(self, address: Address, timeout: float) -> None:
         """Prepare; the pool connects when it is used.
 
         Args:
-            host: HOST:PORT.
+            address: where the server is.
             timeout: of each request, in seconds.
+
+        Raises:
+            DetectionError: a certificate, a private key or an API key cannot be used.
         """
-        self.url, self.timeout = f"http://{host}", timeout
-        self.pool = urllib3.PoolManager(maxsize=IDLE_CONNECTIONS, retries=False, timeout=urllib3.Timeout(timeout))
+        self.url, self.timeout, self.own = address.url, timeout, address.access.headers()
+        self.pool = urllib3.PoolManager(
+            maxsize=IDLE_CONNECTIONS,
+            retries=False,
+            timeout=urllib3.Timeout(timeout),
+            ssl_context=address.access.context() if address.tls else None,
+        )
 
     def infer(self, request: Request) -> Tensors:
         """See Protocol."""
@@ -59,7 +68,7 @@ class HttpProtocol(Protocol):
 
     def _send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
         with _errors(self.url, self.timeout):
-            return self.pool.request(method, f"{self.url}/{path}", body, headers=headers)
+            return self.pool.request(method, f"{self.url}/{path}", body, headers=self.own | headers)
 
 
 @contextmanager

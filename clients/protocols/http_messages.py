@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 from collections.abc import Mapping
 from typing import Any
 
@@ -98,7 +99,7 @@ def stranger(url: str) -> DetectionError:
 
 def reason(error: BaseException) -> str:
     """Return the operating system's words where it has some: libraries put objects and addresses around them."""
-    if isinstance(error, OSError) and error.errno:
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):  # whose numbers are its own
         return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)  # resolvers count below 0
     return str(error) or type(error).__name__
 

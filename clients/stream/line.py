@@ -79,12 +79,29 @@ class CameraConfig(Strict):
             raise ValueError(str(error)) from None
 
 
+class AccessSettings(Strict):
+    """What a line shows a server that is not open to everybody.
+
+    Attributes:
+        ca: certificates of the authorities that may vouch for the server; those that the system knows if None.
+        certificate: the line's own certificate, where the server asks for one.
+        key: its private key.
+        api_key: file whose first line is NAME KEY.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    api_key: Path | None = None
+
+
 class Line(Strict):
     """A line of cameras.
 
     Attributes:
         name: name of the line, and of its ring in shared memory.
         url: address of the server.
+        access: what the line shows there.
         memory: "system" names the ring's slots in requests, "cuda" copies them to the GPU first, "plain" sends the
             frames.
         deadline_ms: milliseconds from capture after which a frame is late: it is not sent any more, and an answer does
@@ -103,6 +120,7 @@ class Line(Strict):
 
     name: str = Field(pattern=NAME)
     url: str = "127.0.0.1:8001"
+    access: AccessSettings = AccessSettings()
     memory: Literal["system", "cuda", "plain"] = "system"
     deadline_ms: float = Field(default=500, gt=0, le=3_600_000)
     window_ms: float = Field(default=5, ge=0, le=1000)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from triton_yolo.clients.access import Access
 from triton_yolo.clients.async_detector import AsyncDetector
 from triton_yolo.clients.errors import DetectionError
 from triton_yolo.clients.memory.registration import unregister
@@ -91,7 +92,7 @@ class Stream:
         """
         line = self._line
         loop = asyncio.get_running_loop()
-        async with AsyncDetector(line.url, timeout=TIMEOUT) as detector:
+        async with AsyncDetector(line.url, timeout=TIMEOUT, access=Access(**dict(line.access))) as detector:
             _check_classes(line, await detector.labels("detect_frames"))  # fails here where no server answers
             registrar = connect(detector.address, REGISTER_SECONDS)
             await asyncio.to_thread(_clear, registrar)

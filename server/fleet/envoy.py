@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -76,10 +76,23 @@ class Envoy:
     def tell(self, servers: Sequence[Endpoint]) -> None:
         """Say which servers there are, at any time."""
         for cluster in CLUSTERS:
-            path = self.folder / endpoints_file(cluster)
-            beside = path.with_suffix(".new")
-            beside.write_text(json.dumps(endpoints(cluster, servers)))
-            os.replace(beside, path)  # Envoy waits for a file that is moved there
+            self._put(endpoints_file(cluster), endpoints(cluster, servers))
+
+    def admit(self, files: Mapping[str, Config]) -> None:
+        """Say who is let in, at any time.
+
+        Args:
+            files: as ``AccessFiles.read`` returns them.
+        """
+        for name, content in files.items():
+            self._put(f"{name}.json", content)
+
+    def _put(self, name: str, content: Config) -> None:
+        path = self.folder / name
+        beside = path.with_suffix(".new")
+        beside.touch(0o600)
+        beside.write_text(json.dumps(content))
+        os.replace(beside, path)  # Envoy waits for a file that is moved there
 
     def start(self, config: Config) -> None:
         """Start it; ``tell`` must have been called.

@@ -5,6 +5,7 @@ Envoy reads JSON, so nothing here is text that is put together.
 
 from __future__ import annotations
 
+from triton_yolo.server.fleet.envoy_access import Doors, filters, told, transport_socket
 from triton_yolo.server.fleet.envoy_clusters import (
     CLUSTERS,
     REQUESTS,
@@ -18,6 +19,8 @@ from triton_yolo.server.fleet.envoy_clusters import (
 )
 from triton_yolo.server.fleet.envoy_routes import CONTROL, LONGEST_SILENCE, figures_routes, grpc_routes, http_routes
 
+OPEN = Doors()
+
 
 def bootstrap(
     host: str,
@@ -28,6 +31,7 @@ def bootstrap(
     admin: Config,
     control: Config | None = None,
     figures: int | None = None,
+    doors: Doors = OPEN,
 ) -> Config:
     """Return the whole configuration.
 
@@ -40,11 +44,14 @@ def bootstrap(
         admin: address of Envoy's own interface, which can end it: for whoever runs it alone.
         control: addresses of the launcher that registers shared memory with each server, "grpc" and "http"; without
             one, shared memory is refused.
-        figures: port for Envoy's own metrics, /metrics, and /ready; None for none.
+        figures: port for Envoy's own metrics, /metrics, and /ready; None for none. It is open to all who reach it.
+        doors: whom the other two let in.
     """
     listeners = [
-        _listener("grpc", address(host, grpc_port), grpc_routes(control is not None), False),
-        _listener("http", address(host, http_port), http_routes(control is not None), True),
+        _listener(
+            "grpc", address(host, grpc_port), grpc_routes(control is not None, doors.keys is not None), False, doors
+        ),
+        _listener("http", address(host, http_port), http_routes(control is not None), True, doors),
     ]
     clusters = [
         *(cluster(name, servers, most) for name in CLUSTERS),
@@ -75,9 +82,14 @@ def bootstrap(
     }
 
 
-def _listener(name: str, place: Config, routes: list[Config], as_json: bool) -> Config:
+def _listener(name: str, place: Config, routes: list[Config], as_json: bool, doors: Doors = OPEN) -> Config:
     """Return a listener; ``as_json``: Envoy tells errors of its own as Triton does over HTTP."""
-    told = {"body_format": {"json_format": {"error": "%LOCAL_REPLY_BODY%"}}}
+    replies: Config = {"body_format": {"json_format": {"error": "%LOCAL_REPLY_BODY%"}}} if as_json else {}
+    host: Config = {"name": name, "domains": ["*"], "routes": routes}
+    if doors.keys is not None:
+        replies["mappers"] = told()
+        host["request_headers_to_remove"] = ["authorization"]  # the servers need not know it
+    encrypted = transport_socket(doors)
     manager = {
         "@type": f"{TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,
@@ -88,16 +100,17 @@ def _listener(name: str, place: Config, routes: list[Config], as_json: bool) -> 
         "server_header_transformation": "PASS_THROUGH",
         "request_headers_timeout": "10s",  # whoever sends slower is not waited for
         "common_http_protocol_options": {"idle_timeout": LONGEST_SILENCE},
-        **({"local_reply_config": told} if as_json else {}),
-        "route_config": {"name": name, "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}]},
+        **({"local_reply_config": replies} if replies else {}),
+        "route_config": {"name": name, "virtual_hosts": [host]},
         "http_filters": [
+            *filters(doors),
             {
                 "name": "envoy.filters.http.router",
                 "typed_config": {
                     "@type": f"{TYPE}.extensions.filters.http.router.v3.Router",
                     "suppress_envoy_headers": True,
                 },
-            }
+            },
         ],
     }
     return {
@@ -106,6 +119,9 @@ def _listener(name: str, place: Config, routes: list[Config], as_json: bool) -> 
         "enable_reuse_port": False,  # a port that somebody has is an error
         "per_connection_buffer_limit_bytes": 1 << 20,
         "filter_chains": [
-            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+            {
+                "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
+                **({"transport_socket": encrypted, "transport_socket_connect_timeout": "10s"} if encrypted else {}),
+            }
         ],
     }

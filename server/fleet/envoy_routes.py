@@ -22,15 +22,16 @@ CALLS = (  # that any server answers
 PATHS = r"/v2(/health/(live|ready)|/models/stats|/models/[^/]+(/versions/[^/]+)?(/(infer|ready|stats|config))?)?"
 
 
-def grpc_routes(control: bool) -> list[Config]:
+def grpc_routes(control: bool, keys: bool = False) -> list[Config]:
     """Return who answers which call of Triton's gRPC service.
 
     Args:
         control: whether there is a launcher, which registers shared memory.
+        keys: whether requests are counted by API keys; those within a gRPC stream would not be, so there are none.
     """
     by_name = {"headers": [{"name": STREAM_HEADER, "present_match": True}]}
     routes = []
-    for path in CALLS:
+    for path in [call for call in CALLS if not (keys and call.endswith("StreamInfer"))]:
         options = {"idle_timeout": LONGEST_SILENCE} if path.endswith("StreamInfer") else {}
         routes += [_route({"path": path} | by_name, "streams", options), _route({"path": path}, "grpc", options)]
     if control:

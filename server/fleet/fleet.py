@@ -18,6 +18,7 @@ from typing import Any
 from triton_yolo.clients.memory.registration import RegionKind
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.fleet import metrics
+from triton_yolo.server.fleet.access import AccessFiles
 from triton_yolo.server.fleet.envoy import ADMIN, Envoy, Seen, find_envoy
 from triton_yolo.server.fleet.envoy_clusters import Files, pipe
 from triton_yolo.server.fleet.envoy_config import bootstrap
@@ -31,6 +32,7 @@ from triton_yolo.server.runtimes.base import Arithmetic
 LOOK = 0.1  # seconds between two looks at what is waited for
 SEEN_SECONDS = 30.0  # for Envoy to see what has changed
 ENVOY_STAYED = 30.0
+OPEN = AccessFiles()
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ class Fleet:
         arithmetic: Arithmetic = "auto",
         log: Callable[[str], None] = lambda line: None,
         shared_memory: bool = True,
+        access: AccessFiles = OPEN,
     ) -> None:
         """Prepare; nothing is started.
 
@@ -62,6 +65,7 @@ class Fleet:
             arithmetic: what networks compute in; with "auto", all servers take what the first one has chosen.
             log: takes each line that Envoy writes.
             shared_memory: whether clients may register shared memory.
+            access: who is let in.
         """
         self.addresses, self.arithmetic, self._make_server = addresses, arithmetic, make
         self._gpus = [part.gpu for part in parts if part.gpu is not None]
@@ -73,6 +77,7 @@ class Fleet:
         self._envoy_log, self._telling = log, threading.Lock()
         self._envoy_begun, self._envoy_pause = 0.0, FIRST_PAUSE
         self._name = own_name()
+        self._access, self._access_seen = access, access.changed
         self._ends: list[Callable[[], object]] = []
 
     def _refused(self, shared_memory: bool) -> dict[RegionKind, str]:
@@ -96,9 +101,10 @@ class Fleet:
         """Start everything; ``wait_until_ready`` says when it can be used.
 
         Raises:
-            ServerError: Envoy is not installed, or an address cannot be had.
+            ServerError: Envoy is not installed, an address cannot be had, or a file for the access cannot be used.
         """
         find_envoy()
+        admitted = self._access.read()
         self.host = _ip(self.addresses.host)
         self.addresses.check_free()
         sweep()
@@ -109,6 +115,7 @@ class Fleet:
             self._serve_metrics()
             self._serve_regions()
             self._tell()
+            self.envoy.admit(admitted)
             self._start_envoy()
         except BaseException:
             self.__exit__()
@@ -116,7 +123,7 @@ class Fleet:
         return self
 
     def _serve_metrics(self) -> None:
-        self._run(metrics.end_point(self.host, self.addresses.metrics, self.metrics))
+        self._run(metrics.end_point(self.metrics_host, self.addresses.metrics, self.metrics))
 
     def _serve_regions(self) -> None:
         service = grpc_service(self.regions, self.folder / "control-grpc.sock")
@@ -138,6 +145,7 @@ class Fleet:
             len(self.members),
             pipe(f"{self.folder}/{ADMIN}"),
             control,
+            doors=self._access.doors(self.folder),
         )
         self._envoy_begun = time.monotonic()
         self.envoy.start(config)
@@ -179,6 +187,11 @@ class Fleet:
     def _wait_for_envoy(self) -> None:
         self._wait_until(lambda seen: all(self._healthy(seen, member) for member in self.members), SEEN_SECONDS)
 
+    @property
+    def metrics_host(self) -> str:
+        """Where the metrics are: for this machine alone where clients have to show who they are."""
+        return "127.0.0.1" if self._access else self.host
+
     @staticmethod
     def _healthy(seen: dict[str, Seen], member: Member) -> bool:
         return member.name in seen and seen[member.name].healthy
@@ -217,8 +230,21 @@ class Fleet:
             ServerError: no server is left, or Envoy does not stay.
         """
         self._check_envoy()
+        self._check_access()
         if all(member.given_up for member in self.members):
             raise ServerError(f"no server is left: {self.members[-1].error}")
+
+    def _check_access(self) -> None:
+        """Tell Envoy of certificates and keys that have changed; where they cannot be used, the old ones hold."""
+        if (seen := self._access.changed) == self._access_seen:
+            return
+        self._access_seen = seen
+        try:
+            self.envoy.admit(self._access.read())
+        except ServerError as error:
+            logger.error("%s; what was read before holds", error)
+        else:
+            logger.warning("certificates and keys have been read again")
 
     def renew(self) -> None:
         """Start every server again, one after the other, while the others answer.

@@ -15,6 +15,7 @@ from google.protobuf.json_format import ParseError
 
 from triton_yolo.clients.errors import DetectionError, ServerUnavailable, UnknownRegion
 from triton_yolo.clients.memory.registration import SERVICES, RegionKind, unregister
+from triton_yolo.clients.protocols.address import parse_url
 from triton_yolo.clients.protocols.base import Call, Json
 from triton_yolo.clients.protocols.grpc import GrpcProtocol
 from triton_yolo.server.process import PREFIX
@@ -124,7 +125,7 @@ class Regions:
 
 def _protocol(address: str) -> contextlib.closing[GrpcProtocol]:
     """Return a connection to one server for one call."""
-    return contextlib.closing(GrpcProtocol(address, SECONDS))
+    return contextlib.closing(GrpcProtocol(parse_url(address), SECONDS))
 
 
 def _register(address: str, kind: RegionKind, name: str, fields: Json) -> None:

@@ -16,7 +16,8 @@ import pytest
 from tritonclient.grpc import service_pb2_grpc
 
 from triton_yolo.clients.errors import DetectionError
-from triton_yolo.clients.protocols.connect import connect, connect_async, parse_url
+from triton_yolo.clients.protocols.address import parse_url
+from triton_yolo.clients.protocols.connect import connect, connect_async
 from triton_yolo.clients.request import FRAMES, Request
 from triton_yolo.clients.stream.encoder import Place
 from triton_yolo.clients.stream.tile_request import KEY_POSITION, Content, tile_request

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from deploy.envoy import CHART, SERVICE, container_config
 from tests.conftest import ROOT
 from tests.support.compose import compose_command
 
@@ -27,6 +29,7 @@ PROFILES = {
     "perf": {"build", "triton", "perf"},
     "tls": {"build", "triton", "proxy"},
     "cpu": {"triton-cpu"},
+    "scale": {"servers", "envoy"},
     "line": {"line", "mosquitto", "plc"},
 }
 Service = dict[str, Any]
@@ -93,7 +96,7 @@ def test_without_a_profile_there_is_a_gpu() -> None:
 
 def test_ports_are_on_this_machine_alone(services: dict[str, Service]) -> None:
     ports = [port for service in services.values() for port in service.get("ports", [])]
-    assert len(ports) == 12
+    assert len(ports) == 15
     assert all(port["host_ip"] == "127.0.0.1" for port in ports), ports
 
 
@@ -101,7 +104,7 @@ def test_nobody_is_root_and_nobody_can_become_it(services: dict[str, Service]) -
     for name, service in services.items():
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
-        if name != "triton-cpu":  # whose Dockerfile says it
+        if name not in ("triton-cpu", "servers"):  # whose Dockerfile says it
             assert not service["user"].startswith("0"), name
     assert re.search(r"^USER 1000$", (ROOT / "deploy" / "Dockerfile.cpu").read_text(), re.MULTILINE)
 
@@ -122,6 +125,25 @@ def test_files_of_the_checkout_are_mounted_read_only_and_are_there(services: dic
         ("line", "/data"),
         ("mosquitto", "/mosquitto/data"),
     }
+
+
+def test_several_servers_are_the_one_without_its_ports_behind_the_chart_s_envoy(services: dict[str, Service]) -> None:
+    one, several, envoy = services["triton-cpu"], services["servers"], services["envoy"]
+    own = {"profiles", "ports", "networks", "deploy"}
+    assert {k: v for k, v in several.items() if k not in own} == {k: v for k, v in one.items() if k not in own}
+    assert several["deploy"]["replicas"] == int(SETTINGS["SERVERS"])
+    assert "ports" not in several
+    assert {port["target"] for port in envoy["ports"]} == {8000, 8001, 8002}
+    assert envoy["image"] == yaml.safe_load((CHART / "values.yaml").read_text())["images"]["envoy"]
+    [mount] = envoy["volumes"]
+    assert json.loads(Path(mount["source"]).read_text()) == container_config(SERVICE), "run python -m deploy.envoy"
+    for service in (one, envoy):  # the line and Prometheus ask for triton
+        assert service["networks"]["default"]["aliases"] == ["triton"]
+
+
+def test_what_ends_by_itself_is_started_again_and_what_is_done_once_is_not(services: dict[str, Service]) -> None:
+    once = {name for name, service in services.items() if service["restart"] != "unless-stopped"}
+    assert once == {"build", "perf"}
 
 
 def test_dali_takes_its_newer_executor_as_in_the_pip_server(services: dict[str, Service]) -> None:

@@ -6,6 +6,7 @@ import copy
 import itertools
 import json
 import math
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.envoy import SERVERS, chart_config
+from deploy.envoy import CLIENTS, SERVERS, TLS, chart_files, container_config, with_keys
 from tests.conftest import ROOT
 from tests.deploy.kubernetes import (
     BESIDE,
@@ -29,6 +30,8 @@ from tests.deploy.kubernetes import (
     refused,
     rendered,
 )
+from triton_yolo.server.fleet.envoy_access import Doors
+from triton_yolo.server.fleet.envoy_config import OPEN
 
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -38,6 +41,15 @@ SOURCES: list[Resource] = [
     {"from": "claim", "claim": "boards"},
     {"from": "objectStore", "objectStore": {"path": ":s3:boards/best", "secret": "s3"}},
 ]
+GUARDED: list[Resource] = [
+    {},
+    {"tls": {"secret": "tls"}},
+    {"tls": {"secret": "tls", "clientCaSecret": "clients"}},
+    {"tls": {"secret": "tls"}, "apiKeys": {"secret": "keys"}},
+    {"tls": {"secret": "tls", "clientCaSecret": "clients"}, "apiKeys": {"secret": "keys"}},
+]
+FILES = re.compile(r'"(?:path|filename)": ?"(/etc/envoy[^"]*/[^"]*)"')  # that Envoy reads
+DOORS = [OPEN, TLS, CLIENTS, with_keys(TLS), with_keys(CLIENTS)]
 
 
 def combinations() -> Iterator[Resource]:
@@ -45,6 +57,7 @@ def combinations() -> Iterator[Resource]:
     both = {**DEFAULTS["servers"], "cpu": CPU["cpu"]}
     uncached = copy.deepcopy(DEFAULTS["servers"])
     uncached["gpu"]["cache"]["enabled"] = False
+    guarded = itertools.cycle(GUARDED)
     for servers, source, scaling, monitored, closed in itertools.product(
         (DEFAULTS["servers"], CPU, both, uncached), SOURCES, ("none", "keda", "hpa"), (False, True), (False, True)
     ):
@@ -54,7 +67,7 @@ def combinations() -> Iterator[Resource]:
             "scaling": {"type": scaling},
             "serviceMonitor": {"enabled": monitored},
             "networkPolicy": {"enabled": closed},
-            "envoy": {"service": {"type": "LoadBalancer" if closed else "ClusterIP"}},
+            "envoy": {"service": {"type": "LoadBalancer" if closed else "ClusterIP"}, **next(guarded)},
         }
 
 
@@ -143,6 +156,9 @@ def test_kubectl_reads_every_resource_of_kubernetes_own(tmp_path: Path) -> None:
         ({"servers": {"gpu": {"device": "tpu"}}}, "/servers/gpu/device"),
         ({"servers": {"gpu": None}}, "/servers"),
         ({"servers": {"a-b": CPU["cpu"]}}, "a-b"),
+        ({"envoy": {"tls": {"clientCaSecret": "clients"}}}, "/envoy/tls/secret"),
+        ({"envoy": {"apiKeys": {"secret": "keys"}}}, "/envoy/tls/secret"),
+        ({"envoy": {"tls": {"secret": "A Secret"}}}, "/envoy/tls/secret"),
         ({"scaling": {"utilisation": 1.5}}, "/scaling/utilisation"),
         ({"images": {"triton": "tritonserver"}}, "/images/triton"),
         ({"scaling": {"type": "keda", "cameras": 300}}, "300 cameras need 5 servers"),
@@ -241,11 +257,24 @@ def test_services_and_policies_choose_the_pods_that_are_there() -> None:
     assert sorted(set(components) & set(expression["values"])) == sorted(expression["values"])
 
 
-def test_envoy_has_the_configuration_of_the_same_code_as_serve() -> None:
-    assert (CHART / "files" / "envoy.json").read_text() == chart_config(), "run python -m deploy.envoy"
-    config = one(rendered(), "ConfigMap", "-envoy")["data"]["envoy.json"]
-    assert config == chart_config().replace(SERVERS, "line-triton-yolo-servers.plant.svc")
-    assert json.loads(config)
+def test_the_files_of_the_chart_are_those_of_the_same_code_as_serve() -> None:
+    written = {path.name: json.loads(path.read_text()) for path in (CHART / "files").iterdir()}
+    assert written == chart_files(), "run python -m deploy.envoy"
+
+
+@pytest.mark.parametrize(("values", "doors"), list(zip(GUARDED, DOORS, strict=True)))
+def test_envoy_lets_in_whom_the_values_say(values: Resource, doors: Doors) -> None:
+    resources = rendered(values={"envoy": values})
+    expected = json.dumps(container_config(doors=doors)).replace(SERVERS, "line-triton-yolo-servers.plant.svc")
+    config = one(resources, "ConfigMap", "-envoy")["data"]
+    assert json.loads(config["envoy.json"]) == json.loads(expected)
+    [pod] = [pod for name, pod in pods(resources) if name.endswith("-envoy")]
+    secrets = {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
+    assert secrets == {name for part in values.values() for name in part.values()}
+    mounted = [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]]
+    files = [path for text in config.values() for path in FILES.findall(text)]
+    assert files or not values
+    assert all(path.startswith(tuple(f"{folder}/" for folder in mounted)) for path in files)
 
 
 def test_kserve_knows_every_field_of_the_example() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import ssl
 import subprocess
@@ -9,7 +10,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,9 @@ from tritonclient.utils import InferenceServerException
 from tests.conftest import ROOT
 from tests.deploy.conftest import MeasuredServer, tool
 from tests.deploy.sending import BOARD, frames, image
+from tests.support.certificates import Authority, Certificate
+from triton_yolo.clients import Access, Detector, ServerUnavailable
+from triton_yolo.contract import WANTS_CERTIFICATE
 from triton_yolo.server.process import free_addresses
 
 CONFIG = ROOT / "deploy" / "proxy" / "nginx.conf"
@@ -32,11 +37,14 @@ class Proxy:
     https: int
     grpc: int
     certificate: Path
+    own: Certificate | None = None  # the client's
 
     def get(self, path: str, content: bytes | None = None, headers: dict[str, str] | None = None) -> int:
         """The status of an answer."""
         request = urllib.request.Request(f"https://localhost:{self.https}{path}", content, headers or {})
         trust = ssl.create_default_context(cafile=str(self.certificate))
+        if self.own:
+            trust.load_cert_chain(self.own.certificate, self.own.key)
         try:
             with urllib.request.urlopen(request, timeout=60, context=trust) as answer:
                 return int(answer.status)
@@ -45,24 +53,34 @@ class Proxy:
 
     def client(self) -> tritonclient.grpc.InferenceServerClient:
         return tritonclient.grpc.InferenceServerClient(
-            f"localhost:{self.grpc}", ssl=True, root_certificates=str(self.certificate)
+            f"localhost:{self.grpc}",
+            ssl=True,
+            root_certificates=str(self.certificate),
+            private_key=self.own and str(self.own.key),
+            certificate_chain=self.own and str(self.own.certificate),
         )
 
 
 @pytest.fixture(scope="module")
-def proxy(measured: MeasuredServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who vouches for the proxy and for clients."""
+    return Authority(tmp_path_factory.mktemp("plant"), "plant")
+
+
+@pytest.fixture(scope="module")
+def proxy(measured: MeasuredServer, plant: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """Nginx with the project's configuration at other addresses, and a certificate of this run alone."""
-    program, openssl = tool("nginx", "apt-get install nginx-light"), tool("openssl", "apt-get install openssl")
-    folder = tmp_path_factory.mktemp("proxy")
-    subprocess.run(
-        [
-            *(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost"),
-            *("-keyout", folder / "privkey.pem", "-out", folder / "fullchain.pem"),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    with running(measured, plant, tmp_path_factory.mktemp("proxy")) as one:
+        yield one
+
+
+@contextmanager
+def running(measured: MeasuredServer, plant: Authority, folder: Path) -> Iterator[Proxy]:
+    """A proxy with a certificate of the authority; ``folder`` is what TLS_DIR is."""
+    program = tool("nginx", "apt-get install nginx-light")
+    own = plant.vouch("localhost")
+    shutil.copy(own.key, folder / "privkey.pem")
+    shutil.copy(own.certificate, folder / "fullchain.pem")
     free = free_addresses()
     config = CONFIG.read_text()
     for old, new in [
@@ -81,7 +99,7 @@ def proxy(measured: MeasuredServer, tmp_path_factory: pytest.TempPathFactory) ->
     with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             wait_for(free.http, process, folder / "log")
-            yield Proxy(free.http, free.grpc, folder / "fullchain.pem")
+            yield Proxy(free.http, free.grpc, plant.certificate)
         finally:
             process.terminate()
 
@@ -166,3 +184,37 @@ def test_what_is_for_the_servers_own_machine_does_not_go_through_grpc(
     with proxy.client() as client, pytest.raises(InferenceServerException) as refused:
         call(client)
     assert refused.value.status() == "StatusCode.PERMISSION_DENIED"
+
+
+@pytest.fixture(scope="module")
+def guarded(measured: MeasuredServer, plant: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """The same, which asks clients for certificates, as the configuration's first lines say."""
+    folder = tmp_path_factory.mktemp("guarded")
+    lines = [line[4:] for line in CONFIG.read_text().splitlines() if line.startswith("#   ssl_")]
+    (folder / "clients.conf").write_text("\n".join(lines).replace("/tls/", f"{folder}/"))
+    shutil.copy(plant.certificate, folder / "clients.pem")
+    with running(measured, plant, folder) as one:
+        yield one
+
+
+def test_a_client_with_a_certificate_that_is_known_is_answered(guarded: Proxy, plant: Authority) -> None:
+    own = plant.vouch("client")
+    assert replace(guarded, own=own).get("/v2/health/ready") == 200
+    with replace(guarded, own=own).client() as client:
+        assert client.is_server_ready()
+    for url in (f"grpcs://localhost:{guarded.grpc}", f"https://localhost:{guarded.https}"):
+        with Detector(url, access=Access(plant.certificate, own.certificate, own.key)) as detector:
+            assert len(detector.detect(BOARD))
+
+
+@pytest.mark.parametrize("shown", ["none", "another authority's"])
+def test_others_are_refused_with_words(guarded: Proxy, plant: Authority, tmp_path: Path, shown: str) -> None:
+    own = Authority(tmp_path, "other").vouch("client") if shown != "none" else None
+    assert replace(guarded, own=own).get("/v2/health/ready") == 401
+    access = Access(plant.certificate, own.certificate, own.key) if own else Access(plant.certificate)
+    for url in (f"grpcs://localhost:{guarded.grpc}", f"https://localhost:{guarded.https}"):
+        with (
+            Detector(url, access=access) as detector,
+            pytest.raises(ServerUnavailable, match=WANTS_CERTIFICATE),
+        ):
+            detector.detect(BOARD)

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.server.fleet.load import Load
+from tests.server.fleet.papers import Papers
+from tests.support.certificates import Authority
 from triton_yolo.clients import Detector
-from triton_yolo.server.fleet.fleet import Fleet
+from triton_yolo.server.fleet.access import AccessFiles
+from triton_yolo.server.fleet.fleet import OPEN, Fleet
 from triton_yolo.server.fleet.parts import shares
 from triton_yolo.server.process import TritonServer, free_addresses
 
@@ -18,7 +21,7 @@ SERVERS = 3
 
 
 @contextmanager
-def fleet_of(repository: Path, servers: int = SERVERS) -> Iterator[Fleet]:
+def fleet_of(repository: Path, servers: int = SERVERS, access: AccessFiles = OPEN) -> Iterator[Fleet]:
     """Servers of a repository behind Envoy, ready."""
     with Fleet(
         shares(servers),
@@ -26,6 +29,7 @@ def fleet_of(repository: Path, servers: int = SERVERS) -> Iterator[Fleet]:
         lambda part, at, arithmetic: TritonServer(
             repository, at, lambda line: None, arithmetic=arithmetic, cores=part.cores
         ),
+        access=access,
     ) as running:
         running.wait_until_ready()
         yield running
@@ -52,3 +56,10 @@ def load(fleet: Fleet) -> Callable[[], Load]:
     with Detector(url) as alone:
         expected = Load.expected(alone)
     return lambda: Load(f"127.0.0.1:{fleet.addresses.grpc}", expected)
+
+
+@pytest.fixture(scope="module")
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
+    folder = tmp_path_factory.mktemp("papers")
+    plant, other = Authority(folder / "plant", "plant"), Authority(folder / "other", "other")
+    return Papers(folder, plant, other, plant.vouch("localhost"))
