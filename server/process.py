@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import re
+import resource
 import secrets
 import shutil
 import signal
@@ -36,6 +37,7 @@ EXIT_SECONDS = 10  # requests in flight may take this long after a signal
 # Pixels wait for the network in the CUDA pool, which Python models share: 2.4 MB an image, before and behind the
 # queue, and as many bytes as a request's frames have. What does not fit is allocated for each request, which is slow.
 GPU_FLAGS = ("--cuda-memory-pool-byte-size=0:1073741824",)
+FILES = 65_536  # of a server: each connection is one, and what comes beyond is tried again without a pause (24.10)
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)  # opened before there are threads: it is used between fork and exec
 # Triton's own line on a model that does not load, without the level, the time and the quotes around it.
@@ -189,6 +191,7 @@ class TritonServer:
     def _begin(self) -> None:
         """Prepare the server's process, in it."""
         die_with_parent()
+        allow_files()
         if self.cores:
             os.sched_setaffinity(0, self.cores)
 
@@ -341,6 +344,14 @@ def own_name() -> str:
 def die_with_parent() -> None:
     """Ask the kernel to end the server if the thread that starts it ends, or this process is killed (prctl(2))."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def allow_files() -> None:
+    """Let this process have as many files and connections as it may, up to FILES (getrlimit(2)); 1,024 are usual."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def children(pid: int) -> list[int]:

@@ -43,7 +43,7 @@ class Neighbours:
         self._asked = [(name, ask, _bits(ask())) for name, ask in asked.items()]
         different = len({bits for _, _, bits in self._asked})
         assert different == len(self._asked) - 1, "only the JPEG has the same answer twice, or a mix-up would not show"
-        self._stream, self._turn = Sender(grpc, "neighbour", 1, 6), threading.Lock()
+        self._stream, self._turn = Sender(grpc, f"neighbour {id(self)}", 1, 6), threading.Lock()
         self._stream.key()
 
     def __enter__(self) -> Neighbours:
