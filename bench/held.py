@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.memory import descendants, resident_bytes
-from triton_yolo.server.process import SHARED_MEMORY, TritonServer
+from triton_yolo.server.limits import SHARED_MEMORY
+from triton_yolo.server.process import TritonServer
 
 MEBIBYTE = 1 << 20
 START = 6  # a sixth of the samples is the start, which is not counted

@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import re
-import resource
 import secrets
 import shutil
 import signal
@@ -27,17 +26,16 @@ from typing import IO, NamedTuple
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.gpu_selection import Gpu, find_gpu
 from triton_yolo.server.installation import Installation, find_installation, link_backends
+from triton_yolo.server.limits import SHARED_MEMORY, address_space, allow_files, check_limits, unwritable
 from triton_yolo.server.repository import compose
 from triton_yolo.server.runtimes.base import Arithmetic, Device
 from triton_yolo.server.runtimes.proved import RECORD
 
 PREFIX = "triton-yolo-"  # of the runtime folder and of shared memory; the process id follows
-SHARED_MEMORY = Path("/dev/shm")
 EXIT_SECONDS = 10  # requests in flight may take this long after a signal
 # Pixels wait for the network in the CUDA pool, which Python models share: 2.4 MB an image, before and behind the
 # queue, and as many bytes as a request's frames have. What does not fit is allocated for each request, which is slow.
 GPU_FLAGS = ("--cuda-memory-pool-byte-size=0:1073741824",)
-FILES = 65_536  # of a server: each connection is one, and what comes beyond is tried again without a pause (24.10)
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)  # opened before there are threads: it is used between fork and exec
 # Triton's own line on a model that does not load, without the level, the time and the quotes around it.
@@ -151,15 +149,19 @@ class TritonServer:
         """Start the server; it may not be ready yet.
 
         Raises:
-            ServerError: something that it needs is missing.
+            ServerError: something that it needs is missing, or may not be had in this place.
         """
         sweep()
+        check_limits()
         installation = find_installation()
         if self.device == "gpu":
             self.gpu = find_gpu(self.wanted_gpu)
         self.addresses.check_free()
         try:
             self._start(installation)
+        except OSError as error:
+            self.__exit__()
+            raise unwritable(error, Path(tempfile.gettempdir())) from None
         except BaseException:
             self.__exit__()
             raise
@@ -312,7 +314,7 @@ class TritonServer:
     def _ended(self, status: int) -> str:
         _kill_group(self.running.pid)  # stubs hold its output open, and would for seconds
         self.reader.join(5)
-        return f"tritonserver ended with status {status}: {self.complaint()}"
+        return f"tritonserver ended with status {status}: {self.complaint()}{address_space()}"
 
     def kill(self) -> None:
         """End the server's processes at once, whatever they do."""
@@ -344,14 +346,6 @@ def own_name() -> str:
 def die_with_parent() -> None:
     """Ask the kernel to end the server if the thread that starts it ends, or this process is killed (prctl(2))."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def allow_files() -> None:
-    """Let this process have as many files and connections as it may, up to FILES (getrlimit(2)); 1,024 are usual."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def children(pid: int) -> list[int]:

@@ -18,7 +18,8 @@ from typing import IO, Any, NamedTuple
 from triton_yolo.cores import usable_cores
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.fleet.envoy_clusters import CLUSTERS, Config, Endpoint, endpoints, endpoints_file, names
-from triton_yolo.server.process import allow_files, die_with_parent
+from triton_yolo.server.limits import allow_files
+from triton_yolo.server.process import die_with_parent
 
 ADMIN = "admin.sock"
 END_SECONDS = 5.0

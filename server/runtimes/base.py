@@ -70,6 +70,10 @@ class Runtime(ABC):
         for group in derived.instance_group:
             group.kind = group.KIND_CPU
             group.ClearField("gpus")
+        import os
+
+        if os.environ.get("TY_PREF"):
+            derived.dynamic_batching.preferred_batch_size[:] = [int(x) for x in os.environ["TY_PREF"].split(",")]
         return derived
 
     def prepare(self, file: Path, version: Path, arithmetic: Arithmetic) -> None:

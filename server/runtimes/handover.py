@@ -85,8 +85,9 @@ class Worker:
             most: number of images from which on no further request is added to those that are answered together.
         """
         self._respond, self._images_of, self._most = respond, images_of, most
-        self._handover = Handover(model, 4 * most)
+        self._handover = Handover(model, int(__import__("os").environ.get("TY_ROOM", "4")) * most)
         self._waiting: queue.SimpleQueue[tuple[Any, int, Answer] | None] = queue.SimpleQueue()
+        __import__("os").nice(int(__import__("os").environ.get("TY_NICE", "0")))
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 

@@ -45,7 +45,9 @@ class TritonPythonModel:
         pb_utils.Logger.log_info(f"{config['name']}: {line}")
         self.metrics = show_in_metrics(pb_utils.MetricFamily, config["name"], chosen)
         engine: Engine = chosen.engine
-        self.handover = Handover(config["name"], 4 * engine.cores)
+        self.handover = Handover(
+            config["name"], int(os.environ.get("TY_ROOM2", os.environ.get("TY_ROOM", "4"))) * engine.cores
+        )
         self.workers = engine.workers()
 
     def finalize(self) -> None:
