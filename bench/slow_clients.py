@@ -96,9 +96,11 @@ class SlowClients:
 
 
 def _is_closed(connection: socket.socket) -> bool:
-    """Return whether the other side has closed a connection, or reset it; what it has sent stays to be read."""
+    """Return whether the other side has closed a connection, or reset it; what it has said before is thrown away."""
     try:
-        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        while connection.recv(65536, socket.MSG_DONTWAIT):
+            pass
+        return True
     except BlockingIOError:
         return False
     except OSError:

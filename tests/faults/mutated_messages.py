@@ -20,38 +20,16 @@ NAMES = ("", "x" * 300, "images", "frames", "image", "\u00e9\u4e2d", "../yolo", 
 NUMBERS = (0, 1, 2, 3, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**53, 2**63 - 1)
 SIGNED = (*NUMBERS, -1, -2, -(2**31), -(2**63))
 ODD: tuple[Any, ...] = (
-    None,
-    True,
-    False,
-    "",
-    "x",
-    [],
-    {},
-    [[]],
-    {"": {}},
-    -1,
-    0,
-    1.5,
-    -0.0,
-    1e308,
-    2**31,
-    "\u0000",
-    [None],
+    *(None, True, False, "", "x", "\0", -1, 0, 1.5, -0.0, 1e308, 2**31),
+    *([], {}, [[]], [None], {"": {}}),
 )
 PARAMETERS = (
     *("priority", "timeout", "sequence_id", "sequence_start", "sequence_end", "score_threshold", "iou_threshold"),
-    *(
-        "binary_data_output",
-        "triton_enable_empty_final_response",
-        "frame_checksum",
-        "forget",
-        "headers",
-        "classification",
-    ),
+    *("binary_data_output", "triton_enable_empty_final_response", "frame_checksum", "forget"),
+    *("headers", "classification"),
 )
-
-
-MOST = 1 << 24  # elements of a tensor whose size no part of Triton 24.10 takes for less, or for memory to get
+# Elements of a tensor: for larger shapes, Triton 24.10 takes memory before it looks whether there is a tensor.
+MOST = 1 << 24
 
 
 def ends_the_server(shape: Sequence[Any]) -> bool:
