@@ -17,8 +17,8 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # of a co
 def _headers() -> bytes:
     """Return a frame of HTTP/2 that begins a call of gRPC: its fields as literals (RFC 7541, 6.2.2)."""
     path = "/inference.GRPCInferenceService/ModelInfer"
-    fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "a", "te": "trailers"}
-    fields["content-type"] = "application/grpc"
+    fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "a"}
+    fields |= {"te": "trailers", "content-type": "application/grpc"}  # codespell:ignore te
     block = b"".join(
         b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
         for name, value in fields.items()
