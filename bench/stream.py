@@ -21,7 +21,8 @@ import yaml
 from PIL import Image
 
 from bench.errors import BenchError
-from bench.memory import descendants, resident_bytes
+from bench.held import last_to_first_quarter, open_files
+from bench.memory import resident_bytes
 from bench.processor_time import processor_seconds
 from triton_yolo.boards.line import Line
 from triton_yolo.cli.exits import leave
@@ -179,17 +180,10 @@ class Bench:
                     samples.append({"seconds": round(time.monotonic() - start), **sample})
                 process.wait()
                 content = json.loads(report.read_text())
-        steady = samples[len(samples) // 6 :]  # without the start
-        quarter = max(1, len(steady) // 4)
-        ends = {
-            key: statistics.median(s[key] for s in steady[-quarter:])
-            / statistics.median(s[key] for s in steady[:quarter])
-            for key in ("line_bytes", "server_bytes", "files")
-        }
         return {
             "cameras": cameras,
             "fps": self._fps,
-            "last_to_first_quarter": ends,
+            "last_to_first_quarter": last_to_first_quarter(samples, ("line_bytes", "server_bytes", "files")),
             "report": content,
             "samples": samples,
         }
@@ -198,7 +192,7 @@ class Bench:
         return {
             "line_bytes": resident_bytes(line),
             "server_bytes": resident_bytes(self._server.running.pid),
-            "files": sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in _tree(line)),
+            "files": open_files(line),
             "account_missing": _missing(control),
         }
 
@@ -262,10 +256,6 @@ def _missing(control: Path) -> int:
         with connection.makefile() as answer:
             total: Mapping[str, Any] = json.loads(answer.readline())["total"]
     return int(total["captured"] - total["answered"] - sum(total["dropped"].values()) - total["in_flight"])
-
-
-def _tree(pid: int) -> list[int]:
-    return [pid, *descendants(pid)]
 
 
 if __name__ == "__main__":

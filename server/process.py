@@ -26,12 +26,12 @@ from typing import IO, NamedTuple
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.gpu_selection import Gpu, find_gpu
 from triton_yolo.server.installation import Installation, find_installation, link_backends
+from triton_yolo.server.limits import SHARED_MEMORY, address_space, allow_files, check_limits, unwritable
 from triton_yolo.server.repository import compose
 from triton_yolo.server.runtimes.base import Arithmetic, Device
 from triton_yolo.server.runtimes.proved import RECORD
 
 PREFIX = "triton-yolo-"  # of the runtime folder and of shared memory; the process id follows
-SHARED_MEMORY = Path("/dev/shm")
 EXIT_SECONDS = 10  # requests in flight may take this long after a signal
 # Pixels wait for the network in the CUDA pool, which Python models share: 2.4 MB an image, before and behind the
 # queue, and as many bytes as a request's frames have. What does not fit is allocated for each request, which is slow.
@@ -151,15 +151,19 @@ class TritonServer:
         """Start the server; it may not be ready yet.
 
         Raises:
-            ServerError: something that it needs is missing.
+            ServerError: something that it needs is missing, or may not be had in this place.
         """
         sweep()
+        check_limits()
         installation = find_installation()
         if self.device == "gpu":
             self.gpu = find_gpu(self.wanted_gpu)
         self.addresses.check_free()
         try:
             self._start(installation)
+        except OSError as error:
+            self.__exit__()
+            raise unwritable(error, Path(tempfile.gettempdir())) from None
         except BaseException:
             self.__exit__()
             raise
@@ -191,6 +195,7 @@ class TritonServer:
     def _begin(self) -> None:
         """Prepare the server's process, in it."""
         die_with_parent()
+        allow_files()
         if self.cores:
             os.sched_setaffinity(0, self.cores)
 
@@ -312,7 +317,7 @@ class TritonServer:
     def _ended(self, status: int) -> str:
         _kill_group(self.running.pid)  # stubs hold its output open, and would for seconds
         self.reader.join(5)
-        return f"tritonserver ended with status {status}: {self.complaint()}"
+        return f"tritonserver ended with status {status}: {self.complaint()}{address_space()}"
 
     def kill(self) -> None:
         """End the server's processes at once, whatever they do."""

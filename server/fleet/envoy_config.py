@@ -17,7 +17,14 @@ from triton_yolo.server.fleet.envoy_clusters import (
     cluster,
     plain_cluster,
 )
-from triton_yolo.server.fleet.envoy_routes import CONTROL, LONGEST_SILENCE, figures_routes, grpc_routes, http_routes
+from triton_yolo.server.fleet.envoy_routes import (
+    CONTROL,
+    LONGEST_SILENCE,
+    LONGEST_UPLOAD,
+    figures_routes,
+    grpc_routes,
+    http_routes,
+)
 
 OPEN = Doors()
 
@@ -83,7 +90,7 @@ def bootstrap(
 
 
 def _listener(name: str, place: Config, routes: list[Config], as_json: bool, doors: Doors = OPEN) -> Config:
-    """Return a listener; ``as_json``: Envoy tells errors of its own as Triton does over HTTP."""
+    """Return a listener; ``as_json``: of HTTP, where Envoy tells errors of its own as Triton does over HTTP."""
     replies: Config = {"body_format": {"json_format": {"error": "%LOCAL_REPLY_BODY%"}}} if as_json else {}
     host: Config = {"name": name, "domains": ["*"], "routes": routes}
     if doors.keys is not None:
@@ -99,6 +106,7 @@ def _listener(name: str, place: Config, routes: list[Config], as_json: bool, doo
         "generate_request_id": False,
         "server_header_transformation": "PASS_THROUGH",
         "request_headers_timeout": "10s",  # whoever sends slower is not waited for
+        **({"request_timeout": LONGEST_UPLOAD} if as_json else {}),  # streams of gRPC have no end
         "common_http_protocol_options": {"idle_timeout": LONGEST_SILENCE},
         **({"local_reply_config": replies} if replies else {}),
         "route_config": {"name": name, "virtual_hosts": [host]},

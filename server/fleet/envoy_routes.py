@@ -8,6 +8,9 @@ from triton_yolo.server.fleet.envoy_clusters import CLUSTERS, TYPE, Config
 CONTROL = "control"  # prefix of the clusters that lead to the launcher
 BUFFERED = 4 << 20  # bytes of a request that are kept for sending it to another server: a JPEG, a frame of 1280x960
 LONGEST_SILENCE = "3600s"  # of a gRPC stream, and of a connection
+LONGEST_UPLOAD = "60s"  # of a request over HTTP: 118 MB, a batch of 32 frames of 1280x960, come at 16 Mbit/s
+LONGEST_CALL = "300s"  # from the first byte to the answer over gRPC, but for streams: three steps may wait 30 s each
+STREAM: Config = {"idle_timeout": LONGEST_SILENCE, "max_stream_duration": {"grpc_timeout_header_max": "0s"}}
 NOT_RUN = ("Exceeds maximum queue size", "has stopped accepting new inference requests")  # Triton's words
 ELSEWHERE = (
     "this call is about one server, and the address is that of several: ask one of them at its own address, which "
@@ -32,7 +35,7 @@ def grpc_routes(control: bool, keys: bool = False) -> list[Config]:
     by_name = {"headers": [{"name": STREAM_HEADER, "present_match": True}]}
     routes = []
     for path in [call for call in CALLS if not (keys and call.endswith("StreamInfer"))]:
-        options = {"idle_timeout": LONGEST_SILENCE} if path.endswith("StreamInfer") else {}
+        options = STREAM if path.endswith("StreamInfer") else {}
         routes += [_route({"path": path} | by_name, "streams", options), _route({"path": path}, "grpc", options)]
     if control:
         routes += [_route({"prefix": f"{SERVICE}{kind}SharedMemory"}, f"{CONTROL}-grpc") for kind in ("System", "Cuda")]
@@ -64,7 +67,8 @@ def _route(match: Config, cluster: str, options: Config | None = None) -> Config
         "cluster": cluster,
         "timeout": "0s",  # the client's, where it gives one; an answer may take long
         # A deadline of gRPC is Envoy's too: at its end the server's part is reset, and Triton gives the request up.
-        "max_stream_duration": {"grpc_timeout_header_max": "0s"},
+        # Whoever sends a byte a second would else hold one of the requests that may be in flight for ever.
+        "max_stream_duration": {"grpc_timeout_header_max": LONGEST_CALL, "max_stream_duration": LONGEST_CALL},
         **(options or {}),
     }
     if cluster in CLUSTERS:

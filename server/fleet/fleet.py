@@ -26,7 +26,8 @@ from triton_yolo.server.fleet.member import FIRST_PAUSE, LONGEST_PAUSE, Member
 from triton_yolo.server.fleet.parts import Part
 from triton_yolo.server.fleet.region_services import grpc_service, http_service
 from triton_yolo.server.fleet.regions import Regions
-from triton_yolo.server.process import EXIT_SECONDS, SHARED_MEMORY, Addresses, TritonServer, own_name, remove, sweep
+from triton_yolo.server.limits import SHARED_MEMORY
+from triton_yolo.server.process import EXIT_SECONDS, Addresses, TritonServer, own_name, remove, sweep
 from triton_yolo.server.runtimes.base import Arithmetic
 
 LOOK = 0.1  # seconds between two looks at what is waited for

@@ -15,6 +15,9 @@ if TYPE_CHECKING:  # the stubs import this file too, and need no gRPC
 Device = Literal["cpu", "gpu"]  # where a runtime computes
 Arithmetic = Literal["auto", "int8", "float"]  # what a network computes in; auto: the fastest that is right
 
+# Images that leave a queue at once on a CPU, where a batch gains nothing: a request of priority 1 that comes later has
+# to wait for them, and none of them is refused any more for having waited too long.
+AT_ONCE = 4
 # Triton's stubs ignore PYTHONPATH, so the file beside the model says where the package is.
 MODEL_FILE = """\"\"\"Written by triton-yolo serve.\"\"\"
 
@@ -50,7 +53,7 @@ class Runtime(ABC):
         """
 
     def configured(self, config: ModelConfig, device: Device, arithmetic: Arithmetic) -> ModelConfig:
-        """Derive a model's configuration: only backend, model file, instances and parameters change.
+        """Derive a model's configuration: only backend, model file, instances, parameters and preferred batch change.
 
         Args:
             config: of the model, as the container has it.
@@ -58,7 +61,7 @@ class Runtime(ABC):
             arithmetic: what a network computes in.
 
         Returns:
-            a new configuration with the same tensors and batching.
+            a new configuration with the same tensors and queues.
         """
         derived = deepcopy(config)
         derived.backend = "python"
@@ -70,6 +73,8 @@ class Runtime(ABC):
         for group in derived.instance_group:
             group.kind = group.KIND_CPU
             group.ClearField("gpus")
+        if derived.HasField("dynamic_batching"):
+            derived.dynamic_batching.preferred_batch_size[:] = [AT_ONCE]
         return derived
 
     def prepare(self, file: Path, version: Path, arithmetic: Arithmetic) -> None:

@@ -14,13 +14,14 @@ from tests.deploy.conftest import MeasuredServer
 from tests.deploy.sending import BOARD, UNAVAILABLE, at_once, image
 from triton_yolo.clients import Detector, ServerUnavailable
 from triton_yolo.repository import read_config
+from triton_yolo.server.runtimes.base import AT_ONCE
 
 pytestmark = pytest.mark.slow
 
 PIPELINES = ["preprocess", "preprocess_bayer", "preprocess_frames", "preprocess_nv12", "preprocess_yuyv"]
 STAGES = [*PIPELINES, "yolo"]  # nms gets no more than yolo answers
 QUEUE = read_config(REPOSITORY / "preprocess" / "config.pbtxt").dynamic_batching.default_queue_policy.max_queue_size
-ROOM = 2 * 4 * len(os.sched_getaffinity(0))  # images that preprocess and yolo take out of their queues
+INSIDE = 2 * (2 * len(os.sched_getaffinity(0)) + AT_ONCE)  # images that preprocess and yolo take out of their queues
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -35,7 +36,7 @@ def test_every_stage_rejects_instead_of_growing(stage: str) -> None:
 
 
 def test_what_a_full_queue_cannot_take_is_unavailable_and_the_rest_is_answered(measured: MeasuredServer) -> None:
-    ends = at_once(measured.addresses.grpc, 3 * QUEUE + ROOM)
+    ends = at_once(measured.addresses.grpc, 3 * QUEUE + INSIDE)
     assert ends.pop("ok") >= QUEUE
     assert any(end.endswith("Exceeds maximum queue size") for end in ends), "three full queues went into one"
     assert all(end.startswith(UNAVAILABLE) for end in ends)
@@ -44,7 +45,7 @@ def test_what_a_full_queue_cannot_take_is_unavailable_and_the_rest_is_answered(m
 
 
 def test_a_request_that_waits_longer_than_it_may_is_unavailable(measured: MeasuredServer) -> None:
-    ends = at_once(measured.addresses.grpc, QUEUE // 2 + ROOM, timeout=1000)
+    ends = at_once(measured.addresses.grpc, QUEUE // 2 + INSIDE, timeout=1000)
     late = [end for end in ends if end.endswith("Request timeout expired")]
     assert late
     assert all(end.startswith(UNAVAILABLE) for end in late)
@@ -52,7 +53,7 @@ def test_a_request_that_waits_longer_than_it_may_is_unavailable(measured: Measur
 
 def test_the_detector_says_so(measured: MeasuredServer) -> None:
     with Detector(f"127.0.0.1:{measured.addresses.grpc}") as detector, pytest.raises(ServerUnavailable):
-        for _ in detector.detect_many([BOARD] * (3 * QUEUE + ROOM), concurrency=3 * QUEUE + ROOM):
+        for _ in detector.detect_many([BOARD] * (3 * QUEUE + INSIDE), concurrency=3 * QUEUE + INSIDE):
             pass
 
 
@@ -63,7 +64,7 @@ def test_the_first_priority_goes_before_the_second(measured: MeasuredServer) -> 
         client.async_infer("detect", [image()], lambda result, error: ends.put(error or priority), priority=priority)
 
     with tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{measured.addresses.grpc}") as client:
-        usual = QUEUE + ROOM - 8
+        usual = QUEUE + INSIDE - 8
         for priority in [2] * usual + [1] * 4:
             send(priority)
         order = [ends.get(timeout=300) for _ in range(usual + 4)]

@@ -8,7 +8,8 @@ from pathlib import Path
 import psutil
 
 from bench.memory import resident_bytes
-from triton_yolo.server.process import PREFIX, SHARED_MEMORY, TritonServer
+from triton_yolo.server.limits import SHARED_MEMORY
+from triton_yolo.server.process import PREFIX, TritonServer
 
 STUB = "triton_python_backend_stub"
 

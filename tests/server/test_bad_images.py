@@ -39,6 +39,12 @@ def with_marker_inside_its_scan() -> bytes:
     return JPEG[:at] + b"\xff\xf4\x00\x04\x00\x00" + JPEG[at:]
 
 
+def with_many_scans() -> bytes:
+    """A progressive JPEG whose last scan stands in it a hundred times more."""
+    at = PROGRESSIVE.rindex(b"\xff\xda")
+    return PROGRESSIVE[:at] + 100 * PROGRESSIVE[at:-2] + PROGRESSIVE[at:]
+
+
 BAD = {
     "no bytes": (b"", "image is empty; send the bytes of one JPEG or PNG"),
     "text": (b"hello, world", "image is neither JPEG nor PNG: its first bytes are 68 65 6c 6c 6f 2c 20 77"),
@@ -53,6 +59,7 @@ BAD = {
     "progressive JPEG cut": (PROGRESSIVE[: len(PROGRESSIVE) // 2], "image is a JPEG that ends early"),
     "JPEG of nothing but its end": (b"\xff\xd8\xff\xd9", "image is a damaged JPEG: no frame header was found in it"),
     "JPEG with a marker in its scan": (with_marker_inside_its_scan(), "marker FF F4 stands inside its scan, at byte"),
+    "JPEG of more scans than any camera makes": (with_many_scans(), "image has more than 100 scans"),
     "JPEG that claims 60000x60000": (
         claiming(JPEG, 60000, 60000),
         "image is too large: its header says 60000x60000, the limit is 67108864 pixels",

@@ -11,7 +11,7 @@ from tests.conftest import REPOSITORY
 from triton_yolo.errors import RepositoryError
 from triton_yolo.repository import read_config
 from triton_yolo.server.runtimes import runtime_for
-from triton_yolo.server.runtimes.base import Device
+from triton_yolo.server.runtimes.base import AT_ONCE, Device
 
 CONFIGS = {path.parent.name: read_config(path) for path in sorted(REPOSITORY.glob("*/config.pbtxt"))}
 STAND_INS = {
@@ -36,7 +36,7 @@ def test_models_of_missing_backends_get_a_stand_in_and_no_others() -> None:
 
 
 @pytest.mark.parametrize("name", STAND_INS)
-def test_only_backend_platform_model_file_and_instances_change(name: str) -> None:
+def test_only_backend_platform_model_file_instances_and_the_preferred_batch_change(name: str) -> None:
     original, derived = CONFIGS[name], as_python_model(CONFIGS[name])
     assert derived.backend == "python"
     assert {(group.kind, group.count) for group in derived.instance_group} == {(ModelInstanceGroup.KIND_CPU, 1)}
@@ -49,6 +49,8 @@ def test_only_backend_platform_model_file_and_instances_change(name: str) -> Non
     if original.platform == "tensorrt_plan":
         assert back.parameters["arithmetic"].string_value == "auto"
         del back.parameters["arithmetic"]
+    assert list(back.dynamic_batching.preferred_batch_size) == [AT_ONCE]
+    back.dynamic_batching.ClearField("preferred_batch_size")
     assert back == original
 
 

@@ -17,11 +17,13 @@ except ImportError:  # a server without it takes pixels alone
     cv2 = None  # type: ignore[assignment]
 
 MAX_PIXELS = 1 << 26  # as of images: a header that claims more is refused before any memory is taken
+MAX_SCANS = 100  # of a JPEG, as of images
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 # A frame header of a sequential or progressive JPEG: its marker, length, precision, height, width (ITU T.81, B.2.2).
 SEGMENT = re.compile(rb"\xff[^\x00\x01\xd0-\xd9\xff]")
 FRAME_HEADERS = frozenset({0xC0, 0xC1, 0xC2})
 START_OF_SCAN = 0xDA
+SCAN = bytes((0xFF, START_OF_SCAN))
 ENDS = (b"\xff\xd9", b"IEND\xaeB`\x82")  # of a JPEG and a PNG; decoders make grey pixels of what is missing
 
 
@@ -42,6 +44,8 @@ def decoded(coded: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     height, width = size_of(data)
     if height * width > MAX_PIXELS or not height * width:
         raise BadUpdate(f"coded must have from 1 to {MAX_PIXELS} pixels; its header says {width}x{height}")
+    if data.startswith(JPEG) and data.count(SCAN) > MAX_SCANS:
+        raise BadUpdate(f"coded has more than {MAX_SCANS} scans: save the JPEG with fewer, or as baseline")
     if not data.endswith(ENDS):
         raise BadUpdate(f"coded ends early: {len(data)} bytes, and the last are no end of a JPEG or PNG")
     if cv2 is None:

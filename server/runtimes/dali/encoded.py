@@ -17,6 +17,9 @@ START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 # decoders do.
 MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 MAX_SEGMENTS = 10_000  # a progressive JPEG with a colour profile has some hundred
+# Of a progressive JPEG, which usually has 10. For a scan of a few bytes, the decoder goes through all pixels: 1 MB of
+# scans over 8192 x 8192 pixels would take minutes of a core.
+MAX_SCANS = 100
 
 
 class ImageError(ValueError):
@@ -64,7 +67,7 @@ def _jpeg_size(data: memoryview) -> tuple[int, int]:
     """
     at = 2
     size: tuple[int, int] | None = None
-    complete = False
+    complete, scans = False, 0
     for _ in range(MAX_SEGMENTS):
         found = MARKER.search(data, at)
         if not found:
@@ -86,5 +89,8 @@ def _jpeg_size(data: memoryview) -> tuple[int, int]:
             sequential, components = marker in SEQUENTIAL, data[at + 9]
         elif marker == START_OF_SCAN and size:
             complete = sequential and data[at + 4] == components
+            scans += 1
+            if scans > MAX_SCANS:
+                raise ImageError(f"image has more than {MAX_SCANS} scans: save the JPEG with fewer, or as baseline")
         at += 2 + struct.unpack_from(">H", data, at + 2)[0]
     raise ImageError(f"image is a JPEG that ends early: {len(data)} bytes, no end-of-image marker behind its scan")
