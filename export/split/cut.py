@@ -90,7 +90,11 @@ def find_cut(graph: onnx.ModelProto, names: Sequence[str] = ()) -> list[Feature]
 
 def _tensors(graph: onnx.ModelProto) -> dict[str, TensorInfo]:
     """Return the float tensors that have a row for each image, and depend on it."""
-    names = [name for node in graph.graph.node for name in node.output if name]
+    weights = {tensor.name for tensor in graph.graph.initializer}
+    nodes = [
+        node for node in graph.graph.node if node.op_type != "QuantizeLinear" and not weights.issuperset(node.input)
+    ]
+    names = [name for node in nodes for name in node.output if name]
     found = measured_tensors(graph, names)
     return {
         name: info
@@ -152,17 +156,22 @@ class _Followers:
     def __init__(self, graph: onnx.ModelProto) -> None:
         self._constants = {tensor.name: tensor for tensor in graph.graph.initializer}
         self._readers: dict[str, list[onnx.NodeProto]] = {}
+        self._dequantised = {n.output[0]: n for n in graph.graph.node if n.op_type == "DequantizeLinear"}
         for node in graph.graph.node:
             for name in read_by(node):
                 self._readers.setdefault(name, []).append(node)
 
     def scale(self, name: str, kept: set[str]) -> np.floating[Any] | None:
-        """Return the scale with which all readers of a tensor quantise it to INT8, None if they do not agree.
+        """Return the scale with which a tensor was dequantised from INT8, or with which all of its readers quantise it.
+
+        None where neither is so.
 
         Args:
             name: of the tensor.
             kept: tensors whose makers read it before it is cut, and do not count.
         """
+        if name in self._dequantised:
+            return self._quantiser(self._dequantised[name])
         scales: set[np.floating[Any] | None] = set()
         for node in self._readers.get(name, []):
             if node.op_type == "Shape" or kept.issuperset(node.output):

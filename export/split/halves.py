@@ -16,7 +16,7 @@ from triton_yolo.contract import EDGE_NAME, FEATURES, HEAD_NAME, OUTPUT
 from triton_yolo.export.errors import ExportError
 from triton_yolo.export.split.cut import Feature
 from triton_yolo.graphs.runner import Runner
-from triton_yolo.graphs.structure import part_of
+from triton_yolo.graphs.structure import part_of, renamed
 
 LARGEST = 127  # of INT8, symmetric
 PARTS = ("scale", "zero", "steps", "row", "shape")  # of what is added for each tensor
@@ -64,6 +64,8 @@ def cut_in_two(graph: onnx.ModelProto, tensors: Sequence[Feature], pictures: Pix
     Raises:
         ExportError: a tensor has values that are not finite, or none but 0.
     """
+    content = graph.SerializeToString(deterministic=True)
+    graph = renamed(graph, FEATURES, f"{FEATURES}/own")  # where it has a tensor of that name
     scales = _scales(graph, tensors, pictures)
     edge_nodes, head_nodes, constants, flat = [], [], [], []
     for number, (tensor, scale) in enumerate(zip(tensors, scales, strict=True)):
@@ -100,7 +102,6 @@ def cut_in_two(graph: onnx.ModelProto, tensors: Sequence[Feature], pictures: Pix
     head.graph.node.extend([split, *head_nodes, *rest])
     head.graph.initializer.extend([*constants, sizes])
     _finish(head, HEAD_NAME, [features], graph.graph.output)
-    content = graph.SerializeToString(deterministic=True)
     identity = hashlib.sha256(repr([tensor.name for tensor in tensors]).encode() + content).hexdigest()
     return Halves(edge, head, tuple(tensors), identity)
 

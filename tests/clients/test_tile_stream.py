@@ -17,13 +17,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.clients.unreliable import Unreliable
 from tests.conftest import REPOSITORY
 from tests.server.cells import copy_with_cells
 from triton_yolo.boards.line import Line
 from triton_yolo.clients import AsyncDetector, DetectionError, Detector, ServerUnavailable
 from triton_yolo.clients.change_stream import FORGET, AsyncChangeStream, ChangeStream, StreamResult
-from triton_yolo.clients.protocols.base import Call, Json, Protocol, Tensors
-from triton_yolo.clients.request import Request
 from triton_yolo.clients.stream.tiles import TileEncoder
 from triton_yolo.server.process import Addresses, TritonServer, free_addresses
 
@@ -174,50 +173,6 @@ def test_two_clients_of_one_name_each_get_what_is_in_their_own_frames(address: s
             for stream, mirror, source in zip((one, other), mirrors, sources, strict=True):
                 frame = next(source)
                 mirror.check(stream.detect(frame), frame)
-
-
-class Unreliable(Protocol):
-    """A way to the real server on which requests and answers are lost, doubled and late."""
-
-    def __init__(self, real: Protocol, seed: int) -> None:
-        self.real, self.random, self.held = real, np.random.default_rng(seed), list[Request]()
-        self.faults: Counter[str] = Counter()
-
-    def infer(self, request: Request) -> Tensors:
-        kind = ["sound", "sound", "sound", "lost", "answer lost", "doubled", "late"][self.random.integers(7)]
-        self.faults[kind] += 1
-        if kind == "lost":
-            raise DetectionError("no answer in time")
-        if kind == "late":
-            self.held.append(request)
-            raise DetectionError("no answer in time")
-        if self.random.integers(2):
-            self.release()
-        answer = self.real.infer(request)
-        if kind == "doubled":
-            self.send(request)
-        if kind == "answer lost":
-            raise DetectionError("no answer in time")
-        if self.random.integers(2):
-            self.release()
-        return answer
-
-    def release(self) -> None:
-        """Send what is late, and nobody waits for its answer."""
-        while self.held:
-            self.send(self.held.pop(0))
-
-    def send(self, request: Request) -> None:
-        try:
-            self.real.infer(request)
-        except DetectionError:
-            self.faults["refused"] += 1
-
-    def call(self, call: Call) -> Json:
-        return self.real.call(call)
-
-    def close(self) -> None:
-        self.real.close()
 
 
 def test_requests_that_are_lost_doubled_and_late_lead_to_no_wrong_picture(address: str) -> None:

@@ -28,7 +28,7 @@ def narrowest_cut(
         width: of a tensor, what is to be as little as possible in all; None where it may not be cut.
 
     Returns:
-        their names, in the graph's order; of several cuts of the same width the first one.
+        their names, in the graph's order; of several cuts of the same width the last one.
 
     Raises:
         NoCut: there is no such cut.
@@ -58,8 +58,8 @@ def narrowest_cut(
                 flow.widen(made, sink, WALL)
     if flow.fill(source, sink) >= WALL:
         raise NoCut
-    reached = flow.reached(source)
-    return [name for made, name in order if made in reached and ("tensor", name) not in reached]
+    behind = flow.behind(sink)
+    return [name for made, name in order if made not in behind and ("tensor", name) in behind]
 
 
 class _Flow:
@@ -89,9 +89,16 @@ class _Flow:
             total += amount
         return total
 
-    def reached(self, source: Hashable) -> set[Hashable]:
-        """Return what more could still flow to."""
-        return set(self._tree(source, None))
+    def behind(self, sink: Hashable) -> set[Hashable]:
+        """Return the places from which more could still flow to the sink."""
+        found, waiting = {sink}, [sink]
+        while waiting:
+            end = waiting.pop()
+            for start in self._room[end]:  # each pipe can be gone back
+                if start not in found and self._room[start][end]:
+                    found.add(start)
+                    waiting.append(start)
+        return found
 
     def _tree(self, source: Hashable, sink: Hashable) -> dict[Hashable, Hashable]:
         """Return the place before each one on a shortest way from the source; it ends where the sink is reached."""

@@ -89,3 +89,15 @@ def part_of(
     del part.graph.initializer[:]
     part.graph.initializer.extend(weights)
     return part
+
+
+def renamed(model: onnx.ModelProto, old: str, new: str) -> onnx.ModelProto:
+    """Return a copy in which a tensor has another name; graphs inside nodes may not read it."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for node in copy.graph.node:
+        node.input[:] = [new if name == old else name for name in node.input]
+        node.output[:] = [new if name == old else name for name in node.output]
+    for value in (*copy.graph.input, *copy.graph.output, *copy.graph.initializer):
+        value.name = new if value.name == old else value.name
+    return copy
