@@ -1,4 +1,4 @@
-"""Detector.features and AsyncDetector.features, with the real server: what is found is of the frame that it should be."""
+"""Detector.features and AsyncDetector.features, with the real server: what is found is of the frame it should be of."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_a_server_that_has_forgotten_a_stream_says_so_and_gets_a_key_frame(addre
         stream.detect(first)
         detector.protocol.infer(encoder.forget_request({"forget": 1}))
         late = encoder.encode(second)
-        with pytest.raises(UnknownBase, match="^send a key frame: stream 'forgotten' is not known here"):
+        with pytest.raises(UnknownBase, match=r"^send a key frame: stream 'forgotten' is not known here"):
             detector.run(encoder.request(late, ASKED))
         encoder.failed()
         whole = Whole(detector, edge)
@@ -166,9 +166,7 @@ def test_the_features_of_another_network_are_refused_in_words_of_their_own(addre
         other = Edge(replace(edge.proof, network="f" * 64), edge._compute)
         with (
             detector.features(other) as stream,
-            pytest.raises(
-                OtherNetwork, match="^features of another network: the features are of ffffffffffffffff, and"
-            ),
+            pytest.raises(OtherNetwork, match=r"^features of another network: the features are of f{16}, and"),
         ):
             stream.detect(next(frames(0)))
 
@@ -209,31 +207,24 @@ def test_a_stream_past_the_bound_is_refused_and_one_that_is_closed_makes_room(ad
             assert stream.detect(frame).kind == "features"
 
 
-def test_a_server_without_zstandard_that_takes_the_place_of_one_with_it_gets_key_frames_in_zlib(
-    repository: Path, edge: Edge, tmp_path: Path
-) -> None:
+def test_a_server_without_zstandard_gets_zlib(repository: Path, edge: Edge, tmp_path: Path) -> None:
     shutil.copytree(repository, tmp_path / "repository")
     codes = tmp_path / "repository" / "gather" / "1" / "codes.py"
     codes.write_text(codes.read_text().replace("    import zstandard\n", '    raise ImportError("not installed")\n'))
-    addresses, source = free_addresses(), frames(9)
-    with Detector(grpc(addresses), timeout=60) as detector:
-        stream = ChangeStream(detector, exact(edge, "moved"), ASKED)
-        for folder in (repository, tmp_path / "repository"):
-            with TritonServer(folder, addresses, log=lambda line: None) as server:
-                server.wait_until_ready()
-                whole = Whole(detector, edge)
-                for frame in islice(source, 12):
-                    frame[:8, :8] = 255 - frame[:8, :8]
-                    whole.check(stream.detect(frame), frame)
-                assert whole.kinds["features"] >= 1
-                assert whole.kinds["differences"] >= 5
+    with TritonServer(tmp_path / "repository", free_addresses(), log=lambda line: None) as server:
+        server.wait_until_ready()
+        with Detector(grpc(server.addresses)) as detector:
+            whole, stream = Whole(detector, edge), ChangeStream(detector, exact(edge, "zlib"), ASKED)
+            for frame in islice(frames(9), 20):
+                whole.check(stream.detect(frame), frame)
+    assert whole.kinds["differences"] >= 5
 
 
 def test_arguments_that_are_wrong_are_refused_at_once(edge: Edge, tmp_path: Path) -> None:
     detector = Detector()
     with pytest.raises(DetectionError, match="tolerance must be from 0 to 127"):
         detector.features(edge, tolerance=-1)
-    with pytest.raises(DetectionError, match="`triton-yolo export --split` writes edge.onnx"):
+    with pytest.raises(DetectionError, match=r"`triton-yolo export --split` writes edge.onnx"):
         detector.features(tmp_path / "edge.onnx")
     detector.close()
     with pytest.raises(DetectionError, match="has been closed"):

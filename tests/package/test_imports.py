@@ -15,7 +15,7 @@ from tests.support.imports import imports
 
 # Part: the parts that it may import, beside itself.
 ALLOWED: dict[str, set[str]] = {
-    "nms": set(),  # and assemble: a Triton server loads its files without the package
+    "nms": set(),  # and assemble and gather: a Triton server loads its files without the package
     "root": {"nms"},
     "clients": {"root", "nms"},
     "export": {"clients", "root", "nms"},
@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": {"export", "clients", "root", "nms"},
 }
 LINKED = ("clients", "export", "server", "calibration")  # folders at the top that are parts of triton_yolo
-REPOSITORY = ("model_repository", "nms", "assemble")  # the models that are Python, and where they lie
+REPOSITORY = ("model_repository", "nms", "assemble", "gather")  # the models that are Python, and where they lie
 BESIDE = ("deploy", "bench", "training")  # folders at the top that a wheel does not have
 # These name parts of the package by strings and load them when they are asked for.
 BY_NAME = {"triton_yolo/__init__.py": {"clients"}, "triton_yolo/cli/main.py": {*LINKED, "bench"}}

@@ -47,7 +47,7 @@ def test_a_wheel_installs_one_name(built: Built) -> None:
 
 
 def test_a_wheel_has_every_module_of_the_package_and_its_types(built: Built) -> None:
-    folders = ["", "boards", "cli", "graphs", "calibration", "clients", "export", "server", "assemble", "nms"]
+    folders = ["", "boards", "cli", "graphs", "calibration", "clients", "export", "server", "assemble", "gather", "nms"]
     package = ROOT / "triton_yolo"
     files = {path for folder in folders for path in (package / folder).glob("*.py" if not folder else "**/*.py")}
     wanted = {f"triton_yolo/{path.relative_to(package).as_posix()}" for path in files} | {"triton_yolo/py.typed"}

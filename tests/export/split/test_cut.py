@@ -124,7 +124,7 @@ def test_names_that_cut_nothing_are_refused(names: list[str], words: str) -> Non
 def test_a_network_without_a_place_to_cut_says_so() -> None:
     network = prepare(cells_network(), None)  # means of pixels, and no convolution
     graph = served_graph(network, recognise(network, ExportOptions("xyxy", PixelFormat.parse("rgb-0-1"))), TOP_K)
-    with pytest.raises(ExportError, match="no place between the network's backbone and its detections .* --split-at"):
+    with pytest.raises(ExportError, match=r"no place between the network's backbone and its detections .* --split-at"):
         find_cut(graph)
 
 
@@ -133,9 +133,7 @@ def test_halves_that_find_something_else_are_refused() -> None:
     coarse = onnx.ModelProto()
     coarse.CopyFrom(graph)
     for tensor in coarse.graph.initializer:
-        if tensor.name.startswith(
-            "network/weights"
-        ):  # logits a hundred times as large, of features as coarse as before
+        if tensor.name.startswith("network/weights"):  # of features as coarse as before
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 100, tensor.name))
     with pytest.raises(ExportError, match="the halves find something else than the whole graph"):
         split_graph(coarse, [], pictures(4, SIZE), proof, Letterbox(*SIZE))

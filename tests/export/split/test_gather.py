@@ -115,7 +115,7 @@ def test_a_damaged_code_is_refused_or_decodes_to_no_more(zstd: bool, place: int,
 def test_without_zstandard_its_code_is_refused_with_what_to_send(monkeypatch: pytest.MonkeyPatch) -> None:
     coded = encoded(b"abc", True)
     monkeypatch.setattr(codes, "zstandard", None)
-    with pytest.raises(NoDecoder, match="^no decoder for this code: this server has no package zstandard"):
+    with pytest.raises(NoDecoder, match=r"^no decoder for this code: this server has no package zstandard"):
         decoded(coded, 10)
 
 
