@@ -25,6 +25,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from bench.errors import BenchError
 from bench.float_graph import NETWORK, float_repository
+from triton_yolo import openvino_graph as reading
 from triton_yolo.calibration.measure import Evaluator
 from triton_yolo.calibration.pictures import annotated, read_pictures
 from triton_yolo.calibration.runtimes import Run, onnxruntime_engine, openvino_engine
@@ -42,7 +43,6 @@ from triton_yolo.repository import DEFAULT_REPOSITORY, GRAPH_PATH
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.process import TritonServer, free_addresses
 from triton_yolo.server.runtimes.openvino import OpenVino
-from triton_yolo.server.runtimes.openvino import graph as reading
 from triton_yolo.server.runtimes.proved import RECORD
 
 ROOT = Path(__file__).resolve().parents[1]

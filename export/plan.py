@@ -17,9 +17,10 @@ import typer
 
 from triton_yolo.cli.exits import INTERRUPTED, leave
 from triton_yolo.cli.progress import working
+from triton_yolo.contract import EDGE_NAME
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.export.errors import ExportError
-from triton_yolo.export.served_graph import image_size
+from triton_yolo.export.served_graph import input_of
 from triton_yolo.export.served_proof import Comparison, ServedProof, proof_of
 from triton_yolo.export.tensorrt import HARDWARE, RUNTIMES, Plan, PlanOptions, build, gpu, load_runtime, run_plan
 from triton_yolo.files import write_together
@@ -82,7 +83,12 @@ def main(
         if not min_batch <= best_batch <= max_batch:
             raise ExportError(f"batches must rise: {min_batch}, {best_batch}, {max_batch}")
         model = read_network(graph)
-        image_size(model)
+        input_of(model)
+        if model.graph.name == EDGE_NAME:
+            raise ExportError(
+                "it is the half beside the camera, which finds nothing that a plan could be proved with: build it with "
+                "trtexec, and hold that against its proof with triton_yolo.clients.stream.edge.Edge"
+            )
         proof = ServedProof.carried_by(graph)
         trt = load_runtime(runtime.value)
         origin = _origin(model, proof_of(graph), f"{runtime.value} {trt.__version__}", options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto, compose, parser
 
-from triton_yolo.contract import GRAPH_NAME, INPUT, OUTPUT
+from triton_yolo.contract import EDGE_NAME, GRAPH_NAME, HEAD_NAME, INPUT, OUTPUT
 from triton_yolo.export.batch import with_free_batch
 from triton_yolo.export.errors import ExportError
 from triton_yolo.export.network import Network, dims_of
@@ -61,6 +61,18 @@ def served_graph(network: Network, recognised: RecognisedNetwork, top_k: int) ->
 def is_served(graph: onnx.ModelProto) -> bool:
     """Return whether a graph is one that served_graph made, or calibration of such a one."""
     return bool(graph.graph.name == GRAPH_NAME)
+
+
+def input_of(graph: onnx.ModelProto) -> tuple[str, tuple[int, ...]]:
+    """Return name and shape, without the batch, of the input of a served graph or of a half of one.
+
+    Raises:
+        ExportError: it is neither.
+    """
+    if graph.graph.name in (EDGE_NAME, HEAD_NAME):
+        [value] = graph.graph.input
+        return value.name, tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim[1:])
+    return INPUT, (3, *image_size(graph))
 
 
 def image_size(graph: onnx.ModelProto) -> tuple[int, int]:

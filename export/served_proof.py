@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -127,7 +128,7 @@ class ServedProof:
         iou: overlap from which NMS removes the weaker of two boxes; 1 for networks that suppress boxes themselves.
     """
 
-    pixels: Pixels | npt.NDArray[np.int8]
+    pixels: npt.NDArray[Any]
     candidates: tuple[Floats, ...]
     graph_sha256: str
     arithmetic: str

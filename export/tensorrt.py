@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from triton_yolo.contract import INPUT, OUTPUT
+from triton_yolo.contract import FEATURES, INPUT, OUTPUT
 from triton_yolo.export.errors import ExportError
 from triton_yolo.export.plan_layers import HEADING, logged_layers
-from triton_yolo.export.served_graph import image_size
+from triton_yolo.export.served_graph import input_of
 from triton_yolo.export.tensorrt_library import library_version
 
 # The modules to import, and what to install; a plan must be built with the version that serves it.
@@ -126,7 +126,7 @@ def build(trt: Any, graph: onnx.ModelProto, options: PlanOptions, timing_cache: 
 
     Args:
         trt: module of load_runtime.
-        graph: a served graph.
+        graph: a served graph, or a half of one.
         options: what to build for.
         timing_cache: of an earlier build, which makes this one faster; empty without.
 
@@ -142,7 +142,7 @@ def build(trt: Any, graph: onnx.ModelProto, options: PlanOptions, timing_cache: 
         raise ExportError(
             "the parser refused: " + "; ".join(f"{e.node_operator()} {e.node_name()}: {e.desc()}" for e in errors)
         )
-    config = _config(trt, builder, image_size(graph), options)
+    config = _config(trt, builder, input_of(graph), options)
     if _measures(trt):
         use_times(config, timing_cache)
     plan = builder.build_serialized_network(network, config)
@@ -153,13 +153,13 @@ def build(trt: Any, graph: onnx.ModelProto, options: PlanOptions, timing_cache: 
     return Plan(bytes(plan), kept, _layers(trt, messages, plan) or logged_layers(messages.layers) or None)
 
 
-def run_plan(trt: Any, plan: bytes, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def run_plan(trt: Any, plan: bytes, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """Run a plan on the first GPU.
 
     Args:
         trt: module of load_runtime.
-        plan: of a served graph.
-        images: uint8 [N, 3, H, W], no more than its largest batch.
+        plan: of a served graph, or of a server half.
+        images: uint8 [N, 3, H, W], or features int8 [N, L]; no more than its largest batch.
 
     Returns:
         float32 [N, K, 6], the candidates.
@@ -178,17 +178,18 @@ def run_plan(trt: Any, plan: bytes, images: npt.NDArray[np.uint8]) -> npt.NDArra
     messages = _messages(trt)
     engine = _made(trt.Runtime, messages).deserialize_cuda_engine(plan)
     context = engine.create_execution_context() if engine else None
-    if not context or not context.set_input_shape(INPUT, images.shape):
+    source = FEATURES if images.dtype == np.int8 else INPUT
+    if not context or not context.set_input_shape(source, images.shape):
         raise ExportError(f"the plan does not load: {messages.text()}")
     candidates = np.empty(tuple(context.get_tensor_shape(OUTPUT)), np.float32)
     images = np.ascontiguousarray(images)
     stream = call(cudart.cudaStreamCreate)
-    held = {name: call(cudart.cudaMalloc, array.nbytes) for name, array in ((INPUT, images), (OUTPUT, candidates))}
+    held = {name: call(cudart.cudaMalloc, array.nbytes) for name, array in ((source, images), (OUTPUT, candidates))}
     try:
         kind = cudart.cudaMemcpyKind.cudaMemcpyDefault
         for name, address in held.items():
             context.set_tensor_address(name, int(address))
-        call(cudart.cudaMemcpyAsync, held[INPUT], images.ctypes.data, images.nbytes, kind, stream)
+        call(cudart.cudaMemcpyAsync, held[source], images.ctypes.data, images.nbytes, kind, stream)
         if not context.execute_async_v3(int(stream)):
             raise ExportError(f"the plan does not run: {messages.text()}")
         call(cudart.cudaMemcpyAsync, candidates.ctypes.data, held[OUTPUT], candidates.nbytes, kind, stream)
@@ -220,11 +221,12 @@ def use_times(config: Any, content: bytes) -> None:
         config.set_timing_cache(config.create_timing_cache(b""), False)
 
 
-def _config(trt: Any, builder: Any, size: tuple[int, int], options: PlanOptions) -> Any:
+def _config(trt: Any, builder: Any, source: tuple[str, tuple[int, ...]], options: PlanOptions) -> Any:
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # so that the inspector knows the types
     profile = builder.create_optimization_profile()
-    profile.set_shape(INPUT, *((batch, 3, *size) for batch in options.batches))
+    name, shape = source
+    profile.set_shape(name, *((batch, *shape) for batch in options.batches))
     config.add_optimization_profile(profile)
     if options.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)

@@ -53,7 +53,7 @@ def measure(scene: Scene, server: TritonServer) -> dict[str, Any]:
     }
     if scene.detected:
         seen = list(islice(scene.frames(), scene.detected))
-        figures["map50_95"] = {"whole": _precision(seen, found_whole), "tiles": _precision(seen, found_tiles)}
+        figures["map50_95"] = {"whole": precision(seen, found_whole), "tiles": precision(seen, found_tiles)}
         figures["defects"] = _delays(seen, found_whole, found_tiles)
     return figures
 
@@ -123,7 +123,7 @@ def encoded(image: npt.NDArray[np.uint8]) -> bytes:
     return cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))[1].tobytes()
 
 
-def _precision(seen: list[Seen], found: list[Detections]) -> float:
+def precision(seen: list[Seen], found: list[Detections]) -> float:
     """Return mAP50-95 of what was found in frames against what is in them."""
     rows = [
         {"image_id": number, "category_id": int(kind), "bbox": [x1, y1, x2 - x1, y2 - y1]}

@@ -64,7 +64,7 @@ def scenes() -> list[Scene]:
     drawn = [
         _line("stops and goes", 204, 0, 204, boards=4, still_frames=45, moving_frames=6),
         _line("stops and goes, moves for long", 100, 0, 100, boards=2, still_frames=30, moving_frames=20),
-        _part_passes(120),
+        part_passes(120),
         _line("always moves", 120, 0, 120, boards=3, still_frames=1, moving_frames=39),
         _line("stands still", 1920, 20, 40, boards=1, still_frames=1920, moving_frames=0),
     ]
@@ -90,7 +90,7 @@ def _line(name: str, count: int, start: int, detected: int, **how: int) -> Scene
     return Scene(name, what, frames, count, start, detected)
 
 
-def _part_passes(count: int) -> Scene:
+def part_passes(count: int) -> Scene:
     """Return a board that stands still while a part of another passes over it, again and again."""
     height, width, step = 200, 260, 16
 

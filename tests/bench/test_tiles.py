@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bench.tiles import codes
-from bench.tiles.measuring import _delays, _overlaps, _precision
+from bench.tiles.measuring import _delays, _overlaps, precision
 from bench.tiles.scenes import HEIGHT, WIDTH, Seen, films, scenes
 from tests.conftest import ROOT
 from triton_yolo.boards import CLASSES
@@ -73,10 +73,10 @@ def test_overlaps_are_intersection_over_union() -> None:
     assert _overlaps(one[:0], other).shape == (0, 3)
 
 
-def test_precision_is_that_of_all_frames() -> None:
+def testprecision_is_that_of_all_frames() -> None:
     frames = [seen(A), seen(B)]
-    assert _precision(frames, [found(A), found(B)]) == pytest.approx(1)
-    assert _precision(frames, [found(A), found()]) == pytest.approx(0.5, abs=0.02)
+    assert precision(frames, [found(A), found(B)]) == pytest.approx(1)
+    assert precision(frames, [found(A), found()]) == pytest.approx(0.5, abs=0.02)
 
 
 def test_the_scenes_show_what_they_say() -> None:

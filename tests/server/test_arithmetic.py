@@ -24,6 +24,7 @@ from onnx import numpy_helper
 
 from tests.conftest import REPOSITORY, has_vnni
 from tests.server.cells import copy_with_cells
+from triton_yolo import openvino_graph as reading
 from triton_yolo.boards import draw_board
 from triton_yolo.calibration.runtimes import openvino_engine, proved_runtime
 from triton_yolo.clients import Detector
@@ -37,7 +38,6 @@ from triton_yolo.server.errors import ServerError
 from triton_yolo.server.process import TritonServer, free_addresses
 from triton_yolo.server.repository import compose
 from triton_yolo.server.runtimes.base import Arithmetic
-from triton_yolo.server.runtimes.openvino import graph as reading
 from triton_yolo.server.runtimes.proved import RECORD, NotProved, Trial, choose
 
 pytestmark = pytest.mark.computes

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from triton_yolo.graphs.runner import Runner
 from triton_yolo.graphs.structure import part_of
@@ -33,12 +33,12 @@ class TensorInfo:
 
 
 def measured_tensors(model: onnx.ModelProto, names: Collection[str]) -> dict[str, TensorInfo]:
-    """Run a graph on one and on two black pictures, and compare its tensors.
+    """Run a graph on one and on two black pictures, or their features, and compare its tensors.
 
     ONNX's shape inference cannot follow shapes that the graph computes.
 
     Args:
-        model: a served graph.
+        model: a served graph, or a half of one.
         names: of its tensors, without its input.
     """
     source, constants = model.graph.input[0].name, {tensor.name: tensor for tensor in model.graph.initializer}
@@ -47,9 +47,11 @@ def measured_tensors(model: onnx.ModelProto, names: Collection[str]) -> dict[str
     tensors = {name: TensorInfo(values.shape, values.dtype, values) for name, values in stored.items()}
     if not made:
         return tensors
-    image = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim[1:]]
+    kind = model.graph.input[0].type.tensor_type
+    image = [dim.dim_value for dim in kind.shape.dim[1:]]
+    dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
     runner = Runner(part_of(model, model.graph.input, [onnx.ValueInfoProto(name=name) for name in made]))
-    ones, twos = (runner.run(np.zeros((count, *image), np.uint8)) for count in (1, 2))
+    ones, twos = (runner.run(np.zeros((count, *image), dtype)) for count in (1, 2))
     of_pixels = _of_pixels(model)
     for name in made:
         one, two = ones[name], twos[name]

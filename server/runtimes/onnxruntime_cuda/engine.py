@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from triton_yolo.server.runtimes.device_memory import call
 
 WARM_UP = 3  # runs of a thread: one before, one that is recorded, one that replays the record
 
+KINDS = {"tensor(uint8)": np.uint8, "tensor(int8)": np.int8}  # of pixels, and of the features of a server half
 Images = tuple[int, int]  # address of the first, uint8 [3, H, W] each, in the memory of the GPU or the host; and count
 
 
@@ -34,7 +36,7 @@ class Engine:
 
         Args:
             graph: ONNX file of a served graph.
-            image: shape of one image, [3, H, W].
+            image: shape of one image, [3, H, W], or of its features, [L].
             sizes: batch sizes, ascending; batches in between are filled up.
             device: number of the GPU.
         """
@@ -59,7 +61,7 @@ class Engine:
         for size, session in zip(sizes, sessions, strict=True):
             binding = session.io_binding()
             into, out = session.get_inputs()[0].name, session.get_outputs()[0].name
-            binding.bind_input(into, "cuda", device, np.uint8, (size, *image), self.images)
+            binding.bind_input(into, "cuda", device, KINDS[session.get_inputs()[0].type], (size, *image), self.images)
             binding.bind_output(out, "cuda", device, np.float32, (size, *self.row), self.candidates)
             self.runs[size] = (session, binding)
         self._record()
@@ -117,15 +119,16 @@ class Engine:
         call(runtime.cudaStreamSynchronize, self.stream)
         return candidates
 
-    def ways(self) -> Iterator[Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]]:
+    def ways(self) -> Iterator[Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]]:
         """Yield the ways in which images may be run, for the proof: one for each batch size, filled with these images.
 
-        Each takes images uint8 [N, 3, H, W] in the host's memory and returns candidates float32 [N, K, 6].
+        Each takes images uint8 [N, 3, H, W], or features int8 [N, L], in the host's memory and returns candidates
+        float32 [N, K, 6].
         """
         for size in self.sizes:
             yield partial(self._filled, size)
 
-    def _filled(self, size: int, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def _filled(self, size: int, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return candidates of images out of batches of one size."""
         found = []
         for start in range(0, len(images), size):

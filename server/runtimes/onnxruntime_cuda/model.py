@@ -22,6 +22,7 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Load the graph for the batch sizes that the configuration names, run each, and prove each."""
         config = json.loads(args["model_config"])
+        self.input = config["input"][0]["name"]
         image = [int(size) for size in config["input"][0]["dims"]]
         folder = Path(args["model_repository"], args["model_version"])
         self.engine = Engine(folder / GRAPH_FILE, image, _batch_sizes(config), int(args["model_instance_device_id"]))
@@ -37,7 +38,7 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Run the images of all requests as one batch."""
-        batches = [pb_utils.get_input_tensor_by_name(request, "images") for request in requests]
+        batches = [pb_utils.get_input_tensor_by_name(request, self.input) for request in requests]
         counts = [int(batch.shape()[0]) for batch in batches]
         sources = [b.as_numpy().ctypes.data if b.is_cpu() else address_of(b) for b in batches]
         candidates = self.engine.run(list(zip(sources, counts, strict=True)))
