@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.clients.unreliable import Unreliable
+from tests.docs.pages import page
 from tests.export.split.necks import SIZE, split_repository
 from triton_yolo.clients import AsyncDetector, DetectionError, Detector
 from triton_yolo.clients.change_stream import ChangeStream, StreamResult
@@ -218,6 +219,16 @@ def test_a_server_without_zstandard_gets_zlib(repository: Path, edge: Edge, tmp_
             for frame in islice(frames(9), 20):
                 whole.check(stream.detect(frame), frame)
     assert whole.kinds["differences"] >= 5
+
+
+def test_the_python_of_the_page_on_features_runs(
+    repository: Path, address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [code] = page("docs/features.md").fenced("python")
+    code = code.replace("127.0.0.1:8001", address).replace("best_repository", str(repository))
+    exec(compile(code, "features.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == ["features", "nothing", "differences"]
 
 
 def test_arguments_that_are_wrong_are_refused_at_once(edge: Edge, tmp_path: Path) -> None:

@@ -105,6 +105,15 @@ def test_a_scene_that_stands_still_costs_neither_bytes_nor_a_run() -> None:
     assert runs["all"] == len(PROOF_PIXELS) + sum(one.kind is not Kind.NOTHING for one in results)
 
 
+def test_frames_of_any_size_are_compared_to_their_last_row_and_column() -> None:
+    edge, receiver = Edge(proof(), compute), Receiver()
+    encoder, frame = FeatureEncoder("a", edge, tolerance=0), next(frames(3))[:187, :161].copy()
+    sent(encoder, receiver, frame)
+    frame[170:, 150:] = 255
+    assert sent(encoder, receiver, frame).kind is Kind.DIFFERENCES
+    np.testing.assert_array_equal(receiver.features, edge.features(frame))
+
+
 def test_what_moves_everywhere_is_sent_whole_where_that_is_less() -> None:
     encoder, receiver, random = FeatureEncoder("a", Edge(proof(), compute)), Receiver(), np.random.default_rng(4)
     noise = [random.integers(0, 256, (SIDE // 8, SIDE // 8, 3), np.uint8).repeat(8, 0).repeat(8, 1) for _ in range(6)]
