@@ -187,7 +187,10 @@ class AsyncDetector(BaseDetector[AsyncProtocol]):
         priority: int | None = None,
         queue_timeout: float | None = None,
     ) -> AsyncChangeStream:
-        """Return a stream of one camera's frames, of which the features' differences are sent; see Detector."""
+        """Return a stream of one camera's frames, of which the features' differences are sent; see Detector.
+
+        An edge that is given by its path is compiled here, which takes a second: give an Edge where others wait.
+        """
         parameters = request_parameters(score_threshold, iou_threshold, priority, queue_timeout)
         encoder = self._feature_encoder(edge, name, tolerance, key_interval, most_noise)
         from triton_yolo.clients.change_stream import AsyncChangeStream

@@ -24,17 +24,14 @@ from triton_yolo.export.pixels import PixelFormat
 from triton_yolo.export.proof import BOX_TOLERANCE, SCORE_TOLERANCE, Proof, prove
 from triton_yolo.export.proof_maker import make_proof
 from triton_yolo.export.recognise import ExportOptions, RecognisedNetwork, recognise
-from triton_yolo.export.repository import write_repository, write_split
-from triton_yolo.export.samples import Pixels, samples
+from triton_yolo.export.repository import write_repository
+from triton_yolo.export.samples import samples
 from triton_yolo.export.served_graph import MAX_TOP_K, is_served, rows_of, served_graph
-from triton_yolo.export.served_model import served_model_for, served_model_of
-from triton_yolo.export.served_proof import ServedProof
-from triton_yolo.export.split.cut import Feature, find_cut, shown_tensors
-from triton_yolo.export.split.proved import Split, split_graph
+from triton_yolo.export.served_model import served_model_for
+from triton_yolo.export.split.command import cut, repository_to_split, show_cut, split_there
 from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.graphs.structure import opset_of
-from triton_yolo.nms.letterbox import PLACES, ROUNDINGS, Letterbox
-from triton_yolo.repository import repository_of
+from triton_yolo.nms.letterbox import PLACES, ROUNDINGS
 
 HeadName = Enum("HeadName", {name: name for name in HEADS}, type=str)  # type: ignore[misc]  # mypy wants literals
 LetterboxPosition = Enum("LetterboxPosition", {place: place for place in PLACES}, type=str)  # type: ignore[misc]
@@ -136,12 +133,13 @@ def main(
     target = repository or network.parent / f"{network.stem}_repository"
     names = [name.strip() for name in split_at.split(",")] if split_at else []
     try:
-        if (split or names) and is_served(model := read_network(network)):
-            if inspect:
-                _show_cut(find_cut(model, names))
-                return
-            target, removed = _split_there(network, model, names, images)
-            _ready(target, removed)
+        model = read_network(network)
+        if (split or names) and is_served(model):
+            others = (repository, labels, size, head, input_format, mean, std, letterbox, rounding)
+            target = repository_to_split(network, others)
+            removed = split_there(target, model, names, images, inspect)
+            if not inspect:
+                _ready(target, removed)
             return
         options = ExportOptions(
             head.value if head else None,
@@ -152,13 +150,13 @@ def main(
             classes is Classes.all,
         )
         with working(f"Reading {network.name} and running it on two pictures of noise"):
-            prepared = prepare(read_network(network), parse_size(size))
+            prepared = prepare(model, parse_size(size))
             recognised = recognise(prepared, options)
             graph = served_graph(prepared, recognised, top_k)
         _show(network, prepared, recognised, graph)
         if inspect:
             if split or names:
-                _show_cut(find_cut(graph, names))
+                show_cut(graph, names)
             return
         with working("Holding the served graph against the original"):
             served = served_model_for(recognised, graph, max_detections)
@@ -167,7 +165,7 @@ def main(
         _check(proof)
         content = graph.SerializeToString(deterministic=True)
         carried = make_proof(graph, content, pictures, served.thresholds)
-        halves = _cut(graph, names, pictures, carried, served.letterbox) if split or names else None
+        halves = cut(graph, names, pictures, carried, served.letterbox) if split or names else None
         removed = write_repository(target, content, carried.to_bytes(), served, halves)
     except TritonYoloError as error:
         leave("triton-yolo export", str(error))
@@ -182,23 +180,6 @@ def _ready(target: Path, removed: list[Path]) -> None:
     for path in removed:
         typer.echo(f"Removed {path}: it was built from another graph")
     typer.echo(f"{target} is ready: triton-yolo serve --repository {target}")
-
-
-def _split_there(path: Path, graph: onnx.ModelProto, names: list[str], images: Path | None) -> tuple[Path, list[Path]]:
-    """Cut the graph that a repository serves in two; return the repository, and what was removed there."""
-    target = repository_of(path)
-    if target is None:
-        raise ExportError("a served graph is cut in two where it is served, as REPOSITORY/yolo/1/model.onnx")
-    served, proof = served_model_of(graph, path), ServedProof.carried_by(path)
-    split = _cut(graph, names, samples(images, served.letterbox), proof, served.letterbox)
-    return target, write_split(target, split, served)
-
-
-def _cut(graph: onnx.ModelProto, names: list[str], pictures: Pixels, proof: ServedProof, letterbox: Letterbox) -> Split:
-    with working("Cutting the served graph in two, and holding the halves against the whole"):
-        halves = split_graph(graph, names, pictures, proof, letterbox)
-    typer.echo(f"In two halves: {halves}")
-    return halves
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
@@ -256,12 +237,6 @@ def _show(path: Path, network: Network, recognised: RecognisedNetwork, graph: on
     console.print(table)
     for note in recognised.notes:
         console.print(f"Note: {note}", soft_wrap=True, highlight=False)
-
-
-def _show_cut(tensors: list[Feature]) -> None:
-    whole = sum(tensor.size for tensor in tensors)
-    exact = "where the graph quantises by itself" if all(t.scale is not None for t in tensors) else "quantised there"
-    typer.echo(f"Would be cut at {shown_tensors(tensors)}: {whole:,} bytes of features an image, {exact}")
 
 
 def _rounding(recognised: RecognisedNetwork) -> str:

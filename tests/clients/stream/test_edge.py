@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import REPOSITORY
-from triton_yolo.clients.stream.edge import MEAN_STEPS, Edge, EdgeProof, _compiled
+from triton_yolo.clients.stream.edge import MEAN_STEPS, Edge, EdgeProof
 from triton_yolo.contract import FEATURES
 from triton_yolo.export.served_proof import ServedProof
 from triton_yolo.export.split.cut import find_cut

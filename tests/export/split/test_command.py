@@ -63,12 +63,13 @@ def test_it_says_where_it_cuts_and_writes_what_serves_the_halves(
     np.testing.assert_array_equal(edge.pixels, ServedProof.carried_by(tmp_path / GRAPH_PATH).pixels[[0, -1]])
 
 
-def test_inspect_shows_the_cut_and_writes_nothing(network: Path, export_here: Export) -> None:
-    before = everything_in(network.parent)
-    result = export_here(network, "--split", "--inspect")
-    assert result.returncode == 0, result.stderr
-    assert "Would be cut at network/c16 3x20x20, network/n32 3x10x10, network/l8 3x40x40: 6,300 bytes" in result.stdout
-    assert everything_in(network.parent) == before
+def test_inspect_shows_the_cut_and_writes_nothing(network: Path, repository: Path, export_here: Export) -> None:
+    before = everything_in(network.parent), everything_in(repository)
+    for graph in (network, repository / GRAPH_PATH):
+        result = export_here(graph, "--split", "--inspect")
+        assert result.returncode == 0, result.stderr
+        assert "Would be cut at network/c16 3x20x20, network/n32 3x10x10, network/l8 3x40x40: 6,300" in result.stdout
+    assert (everything_in(network.parent), everything_in(repository)) == before
 
 
 def test_the_graph_of_a_repository_is_cut_in_its_place_and_nothing_else_changes(
@@ -131,6 +132,8 @@ def test_what_cannot_be_cut_is_refused_and_nothing_is_written(
     words = refused(export_here(repository / GRAPH_PATH, "--split-at", "c16"))
     assert "c16 do not cut the graph in two" in words
     assert "this is a served graph already" in refused(export_here(repository / GRAPH_PATH))
+    words = refused(export_here(repository / GRAPH_PATH, "--split", "--size", "640"))
+    assert "leave out all options but --split, --split-at, --images and --inspect" in words
     assert everything_in(tmp_path) == before
     alone = tmp_path / "alone.onnx"
     shutil.copy(repository / GRAPH_PATH, alone)
