@@ -20,6 +20,8 @@ from triton_yolo.clients.stream.sources import KINDS
 ELSEWHERE = {
     *EXTRAS,
     "triton_python_backend_utils",  # in Triton's own processes
+    "openvino",  # of the half of a network beside a camera, which no verb runs; what serves loads its runtimes by name
+    "zstandard",  # likewise
 }
 
 
@@ -43,6 +45,15 @@ def test_what_a_verb_imports_later_comes_with_its_extra_or_draws(verb: str) -> N
 @pytest.mark.parametrize("module", ["triton_yolo.clients", "triton_yolo.clients.commands.detect"])
 def test_the_client_loads_without_an_extra(module: str) -> None:
     assert not missing(third_party(module, inner=False), closure([PROJECT]))
+
+
+def test_the_half_of_a_network_beside_a_camera_loads_and_computes_with_its_extra() -> None:
+    module = "triton_yolo.clients.stream.features"
+    computing = {name: path for name, path in third_party(module, inner=True).items() if name == "openvino"}
+    assert computing
+    names = third_party(module, inner=False)
+    assert {"cv2", "zstandard"} <= names.keys()
+    assert not missing(names | computing, closure([f"{PROJECT}[edge]"]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
