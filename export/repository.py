@@ -11,7 +11,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from triton_yolo.clients.stream.edge import GRAPH
-from triton_yolo.contract import FEATURES, GRAPH_FILE, INPUT, OUTPUT
+from triton_yolo.contract import FEATURES, GRAPH_FILE, HEAD_MODEL, INPUT, OUTPUT
 from triton_yolo.dali_definition import DEFINITION, LETTERBOX, letterbox_file
 from triton_yolo.export.served_proof import proof_of
 from triton_yolo.export.split.halves import Halves
@@ -22,7 +22,7 @@ from triton_yolo.repository import DEFAULT_REPOSITORY, GRAPH_PATH, read_config
 
 PLAN = GRAPH_PATH.with_suffix(".plan")  # built from the graph
 SPLIT_MODELS = Path(__file__).parent / "split" / "models"  # that a graph in two halves has beside the others
-HEAD, EDGE = Path("yolo_head", "1", GRAPH_FILE), Path(GRAPH)  # the halves, in a repository
+HEAD, EDGE = Path(HEAD_MODEL, "1", GRAPH_FILE), Path(GRAPH)  # the halves, in a repository
 DETECTIONS = ("boxes", "scores", "classes")  # outputs with a row for each detection
 PASS_ALL = "1"  # the overlap at which NMS lets every box pass
 

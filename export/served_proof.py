@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from triton_yolo.contract import HEAD_MODEL
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.nms.suppression import non_maximum_suppression
 from triton_yolo.nms.thresholds import Thresholds
@@ -175,6 +176,8 @@ class ServedProof:
         """
         path = proof_of(graph)
         remedy = f"`triton-yolo prove {graph} --images DIR` makes it, of pictures with what the network detects"
+        if graph.parent.parent.name == HEAD_MODEL:
+            remedy = "`triton-yolo export --split` of the repository's graph makes it, with the half that it is of"
         if not path.is_file():
             raise ProofError(f"{path} is missing, with which the graph proves that it is right where it runs: {remedy}")
         try:

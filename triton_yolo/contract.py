@@ -3,6 +3,7 @@
 INPUT, OUTPUT = "images", "candidates"
 GRAPH_NAME = "served"
 FEATURES = "features"  # what the halves of a graph that was cut in two share
+HEAD_MODEL = "yolo_head"  # the model of the server's half
 EDGE_NAME, HEAD_NAME = "edge", "head"  # of the graphs of these halves
 GRAPH_FILE = "model.onnx"  # in a model's version folder
 GRAPH_HINT = "it is the graph that `triton-yolo export` writes"

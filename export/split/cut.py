@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from triton_yolo.contract import INPUT, OUTPUT
 from triton_yolo.export.errors import ExportError
 from triton_yolo.graphs.cuts import NoCut, narrowest_cut
-from triton_yolo.graphs.structure import attribute_of, makers_of, read_by
+from triton_yolo.graphs.structure import attribute_of, makers_of, part_of, read_by
 from triton_yolo.graphs.tensor_info import BATCH_SIZE, TensorInfo, measured_tensors
 
 UPSAMPLING = ("Resize", "Upsample", "ConvTranspose", "DepthToSpace")
@@ -68,7 +68,7 @@ def find_cut(graph: onnx.ModelProto, names: Sequence[str] = ()) -> list[Feature]
     tensors = _tensors(graph)
     follow = _Followers(graph)
     if names:
-        return [_feature(name, tensors, follow, set()) for name in _named(graph, tensors, names)]
+        return _features(graph, _named(graph, tensors, names), tensors, follow)
     above, below = _parts(graph, tensors)
     kept = _ancestors(graph, above)
     computed = {name for node in graph.graph.node if node.op_type in COMPUTING for name in node.output}
@@ -84,7 +84,7 @@ def find_cut(graph: onnx.ModelProto, names: Sequence[str] = ()) -> list[Feature]
             cut = narrowest_cut(graph, above, below, partial(width, exact=exact))
         except NoCut:
             continue
-        return [_feature(name, tensors, follow, kept) for name in cut]
+        return _features(graph, cut, tensors, follow)
     raise ExportError(f"there is no place between the network's backbone and its detections to cut it at: {NAME_THEM}")
 
 
@@ -194,8 +194,14 @@ class _Followers:
         return only  # type: ignore[no-any-return]
 
 
-def _feature(name: str, tensors: Mapping[str, TensorInfo], follow: _Followers, kept: set[str]) -> Feature:
-    return Feature(name, tuple(tensors[name].shape[1:]), follow.scale(name, kept))
+def _features(
+    graph: onnx.ModelProto, names: Sequence[str], tensors: Mapping[str, TensorInfo], follow: _Followers
+) -> list[Feature]:
+    """Return what is known of the tensors of a cut; readers before it do not count."""
+    behind = part_of(graph, [onnx.ValueInfoProto(name=name) for name in names], graph.graph.output)
+    made = {name for node in behind.graph.node for name in node.output}
+    before = {name for node in graph.graph.node for name in node.output} - made
+    return [Feature(name, tuple(tensors[name].shape[1:]), follow.scale(name, before)) for name in names]
 
 
 def _named(graph: onnx.ModelProto, tensors: Mapping[str, TensorInfo], names: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ from tests.export.test_command import Export, everything_in, refused
 from triton_yolo.clients.stream.edge import EdgeProof
 from triton_yolo.export.command import main
 from triton_yolo.export.repository import EDGE, HEAD
-from triton_yolo.export.served_proof import ServedProof, proof_of
+from triton_yolo.export.served_proof import ProofError, ServedProof, proof_of
 from triton_yolo.repository import GRAPH_PATH, read_config
 
 MODELS = ["detect_features", "gather", "yolo_head"]
@@ -141,8 +141,8 @@ def test_what_cannot_be_cut_is_refused_and_nothing_is_written(
     assert "a served graph is cut in two where it is served, as REPOSITORY/yolo/1/model.onnx" in words
 
 
-def test_a_server_half_whose_proof_is_another_s_is_not_carried(repository: Path) -> None:
+def test_a_server_half_whose_proof_is_another_s_says_what_makes_it(repository: Path) -> None:
     graph = split_family("yolov8")[0]
     (repository / HEAD).write_bytes(graph.SerializeToString())
-    with pytest.raises(Exception, match="is the proof of another graph"):
+    with pytest.raises(ProofError, match=r"is the proof of another graph: .*`triton-yolo export --split` of the"):
         ServedProof.carried_by(repository / HEAD)

@@ -52,6 +52,7 @@ def test_the_default_graph_is_cut_where_it_quantises_and_its_halves_find_the_sam
     shown = pictures(1, (640, 640))
     halves = cut_in_two(graph, tensors, shown)
     assert halves.exact
+    assert find_cut(graph, [one.name for one in tensors]) == tensors
     features, candidates = run(halves, shown)
     assert features.shape == (1, halves.length)
     assert (candidates[..., 4] > 0.01).any()
