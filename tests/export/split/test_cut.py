@@ -9,17 +9,20 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, ROOT
 from tests.export.layouts import FAMILIES
-from tests.export.opened import opened_family, pictures
+from tests.export.opened import opened, opened_family, pictures
 from tests.export.split.necks import SIZE, TOP_K, split_family
 from tests.server.cells import cells_network
 from triton_yolo.contract import FEATURES, OUTPUT
 from triton_yolo.export.errors import ExportError
 from triton_yolo.export.network import prepare
 from triton_yolo.export.pixels import PixelFormat
+from triton_yolo.export.proof_maker import make_proof
 from triton_yolo.export.recognise import ExportOptions, recognise
+from triton_yolo.export.samples import samples
 from triton_yolo.export.served_graph import served_graph
+from triton_yolo.export.served_model import usual_thresholds
 from triton_yolo.export.split.cut import find_cut
 from triton_yolo.export.split.halves import cut_in_two, run
 from triton_yolo.export.split.proved import split_graph
@@ -57,6 +60,25 @@ def test_the_default_graph_is_cut_where_it_quantises_and_its_halves_find_the_sam
     assert features.shape == (1, halves.length)
     assert (candidates[..., 4] > 0.01).any()
     np.testing.assert_array_equal(candidates, Runner(graph).run(shown)[OUTPUT])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "shapes"),
+    [
+        ("pcb-yolov9t-elan", [(64, 80, 80), (96, 40, 40), (64, 20, 20)]),
+        ("pcb-yolox-nano", [(64, 80, 80), (128, 40, 40), (128, 20, 20)]),
+    ],
+)
+def test_trained_float_networks_are_cut_behind_their_backbones(name: str, shapes: list[tuple[int, ...]]) -> None:
+    network, recognised = opened(read_network(ROOT / "models" / f"{name}.onnx"))
+    graph = served_graph(network, recognised, TOP_K)
+    assert [one.shape for one in find_cut(graph)] == shapes
+    shown = samples(None, recognised.letterbox)
+    thresholds = usual_thresholds(recognised.head.final)
+    proof = make_proof(graph, graph.SerializeToString(deterministic=True), shown, thresholds)
+    split = split_graph(graph, [], shown, proof, recognised.letterbox)
+    assert split.comparison.detections > 50
 
 
 def test_a_pair_that_both_halves_read_is_cut_behind_itself() -> None:
