@@ -69,9 +69,7 @@ def cut_in_two(graph: onnx.ModelProto, tensors: Sequence[Feature], pictures: Pix
     scales = _scales(graph, tensors, pictures)
     edge_nodes, head_nodes, constants, flat = [], [], [], []
     for number, (tensor, scale) in enumerate(zip(tensors, scales, strict=True)):
-        near, steps, zero, rows, shape = (
-            f"feature{number}/{part}" for part in ("scale", "steps", "zero", "row", "shape")
-        )
+        near, zero, steps, rows, shape = (f"feature{number}/{part}" for part in PARTS)
         constants += [
             numpy_helper.from_array(np.asarray(scale), near),
             numpy_helper.from_array(np.zeros((), np.int8), zero),
