@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,7 +20,7 @@ import pytest
 from tests.clients.unreliable import Unreliable
 from tests.docs.pages import page
 from tests.export.split.necks import SIZE, split_repository
-from triton_yolo.clients import AsyncDetector, DetectionError, Detector
+from triton_yolo.clients import AsyncDetector, DetectionError, Detector, ServerUnavailable
 from triton_yolo.clients.change_stream import ChangeStream, StreamResult
 from triton_yolo.clients.errors import OtherNetwork, TooManyStreams, UnknownBase
 from triton_yolo.clients.stream.edge import Edge
@@ -25,6 +28,7 @@ from triton_yolo.clients.stream.features import FeatureEncoder
 from triton_yolo.server.process import Addresses, TritonServer, free_addresses
 
 MOST_STREAMS = 5
+PATIENCE = 60.0  # seconds; machines that run tests are busy
 ASKED = {"score_threshold": 0.4}
 BOTH = pytest.mark.parametrize("kind", [Detector, AsyncDetector])
 
@@ -219,6 +223,32 @@ def test_a_server_without_zstandard_gets_zlib(repository: Path, edge: Edge, tmp_
             for frame in islice(frames(9), 20):
                 whole.check(stream.detect(frame), frame)
     assert whole.kinds["differences"] >= 5
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_in_the_middle_of_a_stream_leads_to_no_wrong_detection(
+    repository: Path, edge: Edge
+) -> None:
+    addresses, source, kinds = free_addresses(), frames(10), Counter[str]()
+    with Detector(grpc(addresses), timeout=60) as detector:
+        stream = ChangeStream(detector, exact(edge, "killed"), ASKED)
+        for _ in range(3):
+            with TritonServer(repository, addresses, log=lambda line: None) as server:
+                server.wait_until_ready()
+                whole, answered, end = Whole(detector, edge), 0, time.monotonic() + PATIENCE
+                while answered < 8 and time.monotonic() < end:
+                    frame = next(source)
+                    try:
+                        whole.check(stream.detect(frame), frame)
+                        answered += 1
+                    except ServerUnavailable:
+                        time.sleep(0.05)  # until the connection is back
+                assert answered == 8
+                kinds += whole.kinds
+                os.kill(server.running.pid, signal.SIGKILL)
+                server.running.wait(PATIENCE)
+    assert kinds["features"] >= 3
+    assert kinds["differences"] >= 3
 
 
 def test_the_python_of_the_page_on_features_runs(
