@@ -8,13 +8,11 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
@@ -41,8 +39,6 @@ from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.machine import describe_machine
 from triton_yolo.repository import GRAPH_PATH
 from triton_yolo.server.process import TritonServer, free_addresses
-
-T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[1]
 NEVER = 1 << 30  # frames from one key frame to the next
@@ -129,73 +125,55 @@ def _measure(repository: Path, frames: int) -> dict[str, Any]:
 
 
 def _scene(scene: Scene, count: int, server: TritonServer, edge: Edge) -> dict[str, Any]:
-    """Send the frames of a scene in each way, and detect on JPEGs, on whole features and on differences."""
-    jpeg, whole, differences = Sent(), Sent(), Sent()
-    tiles = TileEncoder("tiles", quality=QUALITY, link_mbits=LINK_MBITS)
-    tile_bytes, jpeg_bytes, seen = list[int](), list[int](), list[Seen]()
+    """Send the frames of a scene in each way, and detect on whole features and on differences."""
+    whole, differences = Sent(), Sent()
+    tiles, jpeg = TileEncoder("tiles", quality=QUALITY, link_mbits=LINK_MBITS), list[int]()
+    of_tiles = list[int]()
+    seen = list[Seen]()
     at = server.addresses
     with Detector(f"{at.host}:{at.grpc}") as detector:
         streams = [
             ChangeStream(detector, FeatureEncoder(name, edge, key_interval=interval), EVERYTHING)
             for name, interval in (("whole", 1), ("differences", NEVER))
         ]
-        for model in ("detect", "detect_features"):
-            detector.labels(model)
+        detector.labels("detect_features")
         for number, frame in enumerate(tracked(islice(scene.frames(), count), count, scene.name)):
             if number % EACH == 0:
-                jpeg.found.append(_metered(jpeg, server, partial(_on_jpeg, detector, frame)))
                 _send(streams[0], frame, whole, server)
             _send(streams[1], frame, differences, server)
             coded = tiles.encode(frame.image)
             tiles.answered(coded, 0.01)
-            tile_bytes.append(coded.nbytes)
-            jpeg_bytes.append(len(encoded(frame.image)))
+            of_tiles.append(coded.nbytes)
+            jpeg.append(len(encoded(frame.image)))
             seen.append(replace(frame, image=frame.image[:1, :1]))
         for stream in streams:
             stream.close()
     after = slice(1, None)  # what begins a stream is its key frame
+    found = {"whole": whole.found, "differences": differences.found[::EACH]}
+    mean = {name: statistics.mean(ways[after]) for name, ways in (("tiles", of_tiles), ("jpeg", jpeg))}
     changes, coded_whole = statistics.mean(differences.nbytes[after]), statistics.mean(whole.nbytes)
-    ways = {"jpeg": jpeg.found, "whole": whole.found, "differences": differences.found[::EACH]}
     return {
         "what": scene.what,
         "frames": count,
-        "bytes_a_frame": {
-            "features": edge.length,
-            "coded_features": coded_whole,
-            "differences": changes,
-            "tiles": statistics.mean(tile_bytes[after]),
-            "jpeg": statistics.mean(jpeg_bytes[after]),
-        },
+        "bytes_a_frame": {"features": edge.length, "coded_features": coded_whole, "differences": changes, **mean},
         "saved_of_features": 1 - changes / edge.length,
         "saved_of_coded_features": 1 - changes / coded_whole,
         "first_frame_bytes": differences.nbytes[0],
         "shares": {kind: number / count for kind, number in differences.kinds.most_common()},
-        "processor_ms_a_frame": {
-            name: {"client": 1000 * sent.client / len(sent.found), "server": 1000 * sent.server / len(sent.found)}
-            for name, sent in (("jpeg", jpeg), ("whole", whole), ("differences", differences))
-        },
-        "map50_95": {name: precision(seen[::EACH], detections) for name, detections in ways.items()},
+        "client_processor_ms_a_frame": 1000 * differences.client / count,
+        "server_processor_ms_a_frame": 1000 * differences.server / count,
+        "map50_95": {name: precision(seen[::EACH], detections) for name, detections in found.items()},
     }
 
 
-def _on_jpeg(detector: Detector, frame: Seen) -> Detections:
-    return detector.detect(encoded(frame.image), **EVERYTHING)  # type: ignore[arg-type]
-
-
 def _send(stream: ChangeStream, frame: Seen, sent: Sent, server: TritonServer) -> None:
-    result = _metered(sent, server, partial(stream.detect, frame.image))
+    client, there = time.process_time(), processor_seconds(server.running.pid)
+    result = stream.detect(frame.image)
+    sent.client += time.process_time() - client
+    sent.server += processor_seconds(server.running.pid) - there
     sent.nbytes.append(result.nbytes)
     sent.found.append(result.detections)
     sent.kinds[result.kind] += 1
-
-
-def _metered(sent: Sent, server: TritonServer, work: Callable[[], T]) -> T:
-    """Work, and count the processor's time of both sides."""
-    client, there = time.process_time(), processor_seconds(server.running.pid)
-    result = work()
-    sent.client += time.process_time() - client
-    sent.server += processor_seconds(server.running.pid) - there
-    return result
 
 
 def _edge_seconds(edge: Edge, scene: Scene) -> float:
