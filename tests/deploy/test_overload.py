@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 PIPELINES = ["preprocess", "preprocess_bayer", "preprocess_frames", "preprocess_nv12", "preprocess_yuyv"]
 STAGES = [*PIPELINES, "yolo"]  # nms gets no more than yolo answers
 QUEUE = read_config(REPOSITORY / "preprocess" / "config.pbtxt").dynamic_batching.default_queue_policy.max_queue_size
-INSIDE = 2 * (2 * len(os.sched_getaffinity(0)) + AT_ONCE)  # images that preprocess and yolo take out of their queues
+INSIDE = 2 * (4 * len(os.sched_getaffinity(0)) + AT_ONCE)  # images that preprocess and yolo take out of their queues
 
 
 @pytest.mark.parametrize("stage", STAGES)
