@@ -116,7 +116,7 @@ def requests(server: TritonServer, stack: ExitStack) -> dict[str, Callable[[int]
         "JPEG": lambda number: grpc.detect(jpegs[number % 4]),
         "PNG over HTTP": lambda number: over_http.detect(pngs[number % 4]),
         "frames in shared memory": lambda number: shared.detect_frames(rgb, count=1 + number % 4),
-        "Bayer": lambda number: shared.detect_frames(bayer, count=1 + number % 4),
+        "Bayer": lambda number: shared.detect_frames(bayer, count=1 + number % 4, pixel_format="bayer_rggb"),
         "tiles": lambda number: stream.detect(boards[number // 8 % 4]),
         "bad requests": lambda number: _refused(grpc, bad[number % len(bad)]),
     }

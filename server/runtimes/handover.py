@@ -21,8 +21,6 @@ import triton_python_backend_utils as pb_utils
 METRIC = "yolo_handover_duration_us"
 DESCRIPTION = "Time from the hand-over of requests to their answers, in models that answer after execute has returned"
 
-ROOM = 2  # images for each core that are inside: as many wait as are being computed
-
 Answer = Callable[[Any], None]  # takes the InferenceResponse of a request
 
 
@@ -87,7 +85,7 @@ class Worker:
             most: number of images from which on no further request is added to those that are answered together.
         """
         self._respond, self._images_of, self._most = respond, images_of, most
-        self._handover = Handover(model, ROOM * most)
+        self._handover = Handover(model, 4 * most)
         self._waiting: queue.SimpleQueue[tuple[Any, int, Answer] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 PIPELINES = ["preprocess", "preprocess_bayer", "preprocess_frames", "preprocess_nv12", "preprocess_yuyv"]
 STAGES = [*PIPELINES, "yolo"]  # nms gets no more than yolo answers
 QUEUE = read_config(REPOSITORY / "preprocess" / "config.pbtxt").dynamic_batching.default_queue_policy.max_queue_size
-INSIDE = 2 * (2 * len(os.sched_getaffinity(0)) + AT_ONCE)  # images that preprocess and yolo take out of their queues
+INSIDE = 2 * (4 * len(os.sched_getaffinity(0)) + AT_ONCE)  # images that preprocess and yolo take out of their queues
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -64,7 +64,7 @@ def test_the_first_priority_goes_before_the_second(measured: MeasuredServer) -> 
         client.async_infer("detect", [image()], lambda result, error: ends.put(error or priority), priority=priority)
 
     with tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{measured.addresses.grpc}") as client:
-        usual = QUEUE + INSIDE - 8
+        usual = QUEUE  # all of them fit
         for priority in [2] * usual + [1] * 4:
             send(priority)
         order = [ends.get(timeout=300) for _ in range(usual + 4)]

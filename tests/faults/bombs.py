@@ -64,17 +64,18 @@ def jpeg_of_scans(side: int, scans: int) -> bytes:
     )
 
 
-TEXT = zeros(1 << 28)
-BOMBS = {
-    "PNG of 50000x50000": (black_png(50_000, 1, 0, 6250), "image is too large: its header says 50000x50000"),
-    "PNG of 8192x8192 with 16 bits and alpha": (black_png(SIDE, 16, 6, 8 * SIDE), ""),
-    "PNG with 256 MB of text": (png_with(Part(b"zTXt", b"a\0\0" + TEXT)), ""),
-    "PNG with 256 MB of international text": (png_with(Part(b"iTXt", b"a\0\1\0\0\0" + TEXT)), ""),
-    "PNG with a colour profile of 256 MB": (png_with(Part(b"iCCP", b"a\0\0" + TEXT)), ""),
-    "PNG with more pixels than its header says": (png_with(Part(b"IDAT", TEXT)), ""),
-    "PNG of 200,000 chunks": (png_with(*[Part(b"tEXt", b"a\0b")] * 200_000), ""),
-    "JPEG of 65500x65500": (jpeg_of_scans(65_500, 2), "image is too large: its header says 65500x65500"),
-    "JPEG of 10,000 scans": (jpeg_of_scans(SIDE, 10_000), "image has more than 100 scans"),
-    "JPEG of 100 scans": (jpeg_of_scans(SIDE, 100), ""),
-}
-"""By name: the file, and what the server says to it; nothing where it is decoded, which must be cheap."""
+def bombs() -> dict[str, tuple[bytes, str]]:
+    """By name: the file, and what the server says to it; nothing where it is decoded, which must be cheap."""
+    text = zeros(1 << 28)
+    return {
+        "PNG of 50000x50000": (black_png(50_000, 1, 0, 6250), "image is too large: its header says 50000x50000"),
+        "PNG of 8192x8192 with 16 bits and alpha": (black_png(SIDE, 16, 6, 8 * SIDE), ""),
+        "PNG with 256 MB of text": (png_with(Part(b"zTXt", b"a\0\0" + text)), ""),
+        "PNG with 256 MB of international text": (png_with(Part(b"iTXt", b"a\0\1\0\0\0" + text)), ""),
+        "PNG with a colour profile of 256 MB": (png_with(Part(b"iCCP", b"a\0\0" + text)), ""),
+        "PNG with more pixels than its header says": (png_with(Part(b"IDAT", text)), ""),
+        "PNG of 200,000 chunks": (png_with(*[Part(b"tEXt", b"a\0b")] * 200_000), ""),
+        "JPEG of 65500x65500": (jpeg_of_scans(65_500, 2), "image is too large: its header says 65500x65500"),
+        "JPEG of 10,000 scans": (jpeg_of_scans(SIDE, 10_000), "image has more than 100 scans"),
+        "JPEG of 100 scans": (jpeg_of_scans(SIDE, 100), ""),
+    }

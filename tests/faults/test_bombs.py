@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from tests.faults.bombs import BOMBS, SIDE, jpeg_of_scans
+from tests.faults.bombs import SIDE, bombs, jpeg_of_scans
 from tests.faults.neighbours import Neighbours
 from tests.server.processes import whole
 from tests.server.wire import Client, concurrently
 from triton_yolo.clients import DetectionError, Detector
 from triton_yolo.clients.stream.tile_request import KEY_POSITION, Content, Place, tile_request
+from triton_yolo.cores import usable_cores
 from triton_yolo.server.process import TritonServer
 
 # Bytes: the pixels of the largest image for each core, as they are decoded (16 bits and alpha) and as RGB, and copies.
-MOST = 2 * SIDE * SIDE * (8 + 2 * 3)
+MOST = usable_cores() * SIDE * SIDE * (8 + 2 * 3)
 
 
 def peak(server: TritonServer) -> int:
@@ -36,14 +37,14 @@ def forget_peak(server: TritonServer) -> None:
 
 @pytest.mark.slow
 def test_bombs_are_refused_or_cost_no_more_than_the_largest_image(fresh: TritonServer) -> None:
-    client = Client(fresh.addresses)
+    client, files = Client(fresh.addresses), list(bombs().values())
     processes = [process.pid for process in whole(fresh)]
     with Neighbours(fresh.addresses) as neighbours:
 
         def send(number: int) -> str:
             if number % 2:
                 return neighbours.ask(number)
-            image, wanted = list(BOMBS.values())[number // 2 % len(BOMBS)]
+            image, wanted = files[number // 2 % len(files)]
             try:
                 client.detect(image)
                 return "decoded" if not wanted else f"decoded, though {wanted}"
@@ -52,7 +53,7 @@ def test_bombs_are_refused_or_cost_no_more_than_the_largest_image(fresh: TritonS
 
         forget_peak(fresh)
         before = peak(fresh)
-        ends = concurrently(send, range(4 * len(BOMBS)), threads=8)
+        ends = concurrently(send, range(4 * len(files)), threads=8)
     assert set(ends) == {"right", "decoded", "refused"}, ends
     assert peak(fresh) - before < MOST
     assert [process.pid for process in whole(fresh)] == processes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ import triton_python_backend_utils as pb_utils
 from triton_yolo.cores import usable_cores
 from triton_yolo.dali_definition import DEFINITION, load_definition
 from triton_yolo.server.runtimes.handover import Worker
-
-BEHIND = 5  # of nice(2): a quarter of a core that the network wants, too
 
 
 def make_pipeline(args: dict[str, str]) -> Any:
@@ -55,9 +52,6 @@ def make_pipeline(args: dict[str, str]) -> Any:
 def make_worker(args: dict[str, str], respond: Callable[[list[Any]], list[Any]], source: str) -> Worker | None:
     """Start a thread that answers requests, on the CPU alone: on a GPU, pixels hold until the next call of ``execute``.
 
-    The process gives way to the network's (nice(2)). Else, where more images come than the cores can do, it would
-    prepare three for each that the network takes, and two of them would wait behind, in vain.
-
     Args:
         args: of the model's initialize.
         respond: makes the responses of some requests.
@@ -69,7 +63,6 @@ def make_worker(args: dict[str, str], respond: Callable[[list[Any]], list[Any]],
     def images_of(request: Any) -> int:
         return int(pb_utils.get_input_tensor_by_name(request, source).shape()[0])
 
-    os.nice(BEHIND)
     return Worker(json.loads(args["model_config"])["name"], respond, images_of, usable_cores())
 
 

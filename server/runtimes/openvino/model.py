@@ -14,7 +14,7 @@ import triton_python_backend_utils as pb_utils
 
 from triton_yolo.contract import GRAPH_FILE
 from triton_yolo.export.served_proof import ServedProof, proof_of
-from triton_yolo.server.runtimes.handover import ROOM, Answer, Handover, failure
+from triton_yolo.server.runtimes.handover import Answer, Handover, failure
 from triton_yolo.server.runtimes.openvino import FLOAT_GRAPH
 from triton_yolo.server.runtimes.openvino.engine import Engine
 from triton_yolo.server.runtimes.openvino.workers import Candidates
@@ -46,7 +46,7 @@ class TritonPythonModel:
         pb_utils.Logger.log_info(f"{config['name']}: {line}")
         self.metrics = show_in_metrics(pb_utils.MetricFamily, config["name"], chosen)
         engine: Engine = chosen.engine
-        self.handover = Handover(config["name"], ROOM * engine.cores)
+        self.handover = Handover(config["name"], 4 * engine.cores)
         self.workers = engine.workers()
 
     def finalize(self) -> None:
