@@ -18,7 +18,7 @@ EVERY = 4  # one of so many requests is sound
 GROWTH = 30e6  # bytes, of some 400 MB: a frame of 1280x960 lost with each thousandth request would be 37 MB
 
 
-@pytest.mark.parametrize("count", [330, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [330, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.long])])
 def test_mutated_requests_of_all_kinds_leave_the_server_and_its_other_clients_as_they_were(
     fresh: TritonServer, count: int
 ) -> None:

@@ -106,7 +106,10 @@ def test_the_client_alone_detects(
     assert len(wanted) > 0
 
 
-@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13", "3.14"])
+BETWEEN = [pytest.param(version, marks=pytest.mark.long) for version in ("3.11", "3.12")]  # other tests run on these
+
+
+@pytest.mark.parametrize("version", ["3.10", *BETWEEN, "3.13", "3.14"])
 def test_the_client_alone_runs_on_every_python_from_3_10_on(
     built: Built, server: TritonServer, board: Path, tmp_path: Path, version: str
 ) -> None:

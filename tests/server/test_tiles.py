@@ -259,6 +259,7 @@ def test_mutated_requests_are_refused_and_change_nothing(cells_server: TritonSer
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_ten_thousand_mutated_requests_leave_the_server_as_it_was(fresh: TritonServer) -> None:
     processes = [process.pid for process in whole(fresh)]
     kinds = fuzz(fresh, 10_000)
