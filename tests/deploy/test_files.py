@@ -22,8 +22,8 @@ SERVE = ("triton_yolo.cli.main", "triton_yolo.server.serve")
 SINKS = [f"triton_yolo.clients.stream.sinks.{KINDS[kind][0]}" for kind in ("page", "modbus", "mqtt", "metrics", "log")]
 LINE = ("triton_yolo.cli.main", "triton_yolo.clients.commands.stream", "deploy.plc", *SINKS)
 # DALI, whose version the Dockerfile names, what turns detections into those of another library, and what streams of
-# tiles need, which are sent from elsewhere.
-NOT_LISTED = {"cv2", "nvidia", "supervision"}
+# tiles and features need, which are sent from elsewhere.
+NOT_LISTED = {"cv2", "nvidia", "openvino", "supervision", "zstandard"}
 
 
 @pytest.mark.parametrize("script", ["perf/run.sh", "start.sh"])
