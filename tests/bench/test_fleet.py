@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bench.fleet import measure
 from tests.conftest import REPOSITORY
 from tests.server.cells import copy_with_cells
 from triton_yolo.server.fleet.parts import shares
 
 
+@pytest.mark.slow
 def test_one_server_and_all_are_measured(tmp_path: Path) -> None:
     result = measure(shares(2), copy_with_cells(REPOSITORY, tmp_path / "repository"), "cpu", 1)
     assert result["servers"] == 2

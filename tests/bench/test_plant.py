@@ -46,6 +46,7 @@ def test_frames_that_reach_no_register_are_counted_and_steps_add_up() -> None:
     assert found["steps_share"]["request to answer"] == pytest.approx(0.5, abs=0.1)
 
 
+@pytest.mark.slow
 def test_each_sink_takes_processor_time_and_all_together_too(tmp_path: Path) -> None:
     tool("mosquitto", "the package mosquitto of Debian and Ubuntu")
     found = sinks(tmp_path, 10, 0.5)

