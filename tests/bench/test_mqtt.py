@@ -13,7 +13,9 @@ PACKAGE = "the package mosquitto of Debian and Ubuntu"
 
 
 @pytest.mark.parametrize(
-    ("results", "kills"), [(2000, 3), pytest.param(100_000, 50, marks=pytest.mark.slow)], ids=["few", "many"]
+    ("results", "kills"),
+    [(2000, 3), pytest.param(100_000, 50, marks=[pytest.mark.slow, pytest.mark.long])],
+    ids=["few", "many"],
 )
 def test_all_results_arrive_once_and_in_order_though_the_broker_is_killed(
     tmp_path: Path, results: int, kills: int

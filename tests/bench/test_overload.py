@@ -27,6 +27,7 @@ def test_of_no_requests_nothing_is_told_but_that() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_an_overload_is_measured_from_its_beginning_to_its_end(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench.overload", "--seconds", "5", "--out", str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=400, cwd=ROOT, check=False)

@@ -50,6 +50,7 @@ def test_the_pictures_of_pages_are_small_and_as_wide_as_a_tablet(picture: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_picture_of_the_log_s_page_is_made_by_its_command(tmp_path: Path) -> None:
     tool("chromium", "apt-get install chromium")
     result = run(draw_log, "--out", tmp_path)
@@ -59,6 +60,7 @@ def test_the_picture_of_the_log_s_page_is_made_by_its_command(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_picture_of_the_page_is_made_by_its_command(tmp_path: Path) -> None:
     tool("chromium", "apt-get install chromium")
     result = run(main, "shot", "--out", tmp_path)

@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_replay_writes_what_a_line_would_write(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench.sinks", "--out", str(tmp_path), "--seconds", "4", "--rounds", "1"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, check=False)

@@ -30,6 +30,7 @@ def test_growth_is_the_last_quarter_of_the_first(values: list[int], ratio: float
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_soak_samples_everything_under_every_kind_of_request_and_draws_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench.soak", "--minutes", "1", "--every", "2", "--out", str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=400, cwd=ROOT, check=False)
