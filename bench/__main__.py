@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,13 +20,13 @@ from rich.progress import Progress, TimeElapsedColumn
 from bench.float_graph import NETWORK, float_repository
 from bench.in_process import loops
 from bench.memory import growth
+from bench.origin import measured_on
 from bench.perf_analyzer import PerfAnalyzer, write_data
 from bench.stages import stage_bytes
 from triton_yolo.boards import draw_board
 from triton_yolo.cli.exits import leave
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
-from triton_yolo.machine import describe_machine
 from triton_yolo.server.process import TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -102,7 +101,7 @@ def measure(repository: Path, network: Path, out: Path, rounds: int, seconds: fl
             memory = growth(server.running.pid, url, images, CHECKED)
 
     return {
-        "measured_on": {**describe_machine(), "date": date.today().isoformat(), "perf_analyzer": analyzer.version},
+        "measured_on": {**measured_on(), "perf_analyzer": analyzer.version},
         "images": {"count": IMAGES, "width": WIDTH, "height": HEIGHT, "quality": QUALITY, "mean_bytes": mean_bytes},
         "arithmetic": proved._asdict(),
         "in_process_images_per_second": speeds,

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +24,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from bench.errors import BenchError
 from bench.float_graph import NETWORK, float_repository
+from bench.origin import measured_on
 from triton_yolo import openvino_graph as reading
 from triton_yolo.calibration.measure import Evaluator
 from triton_yolo.calibration.pictures import annotated, read_pictures
@@ -38,7 +38,6 @@ from triton_yolo.files import write_whole
 from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.graphs.quantisers import without_quantisers
 from triton_yolo.graphs.structure import makers_of
-from triton_yolo.machine import describe_machine
 from triton_yolo.repository import DEFAULT_REPOSITORY, GRAPH_PATH
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.process import TritonServer, free_addresses
@@ -68,7 +67,7 @@ def main(
             typer.echo(json.dumps(_in_process(images, annotations)))
             return
         result = {
-            "measured_on": {**describe_machine(), "date": date.today().isoformat()},
+            "measured_on": measured_on(),
             **_measure(images, annotations),
         }
     except TritonYoloError as error:

@@ -7,17 +7,16 @@ import os
 import resource
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from bench.origin import measured_on
 from triton_yolo.calibration.calibrate import AUTO, CalibrationOptions, calibrate
 from triton_yolo.cli.exits import leave
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
-from triton_yolo.machine import describe_machine
 
 
 def main(
@@ -56,7 +55,7 @@ def main(
         "peak_memory_mb": report["peak_memory_mb"],
         "load_at_the_end": os.getloadavg()[0],
         "result": _chosen(report),
-        "measured_on": {**describe_machine(), "date": date.today().isoformat()},
+        "measured_on": measured_on(),
     }
     text = json.dumps(result, indent=2)
     write_whole(out, f"{text}\n".encode())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from bench.origin import measured_on
 from triton_yolo.calibration.pictures import annotated, read_pictures
 from triton_yolo.calibration.runtimes import openvino_engine
 from triton_yolo.cli.exits import leave
@@ -24,7 +24,6 @@ from triton_yolo.export.recognise import ExportOptions, recognise
 from triton_yolo.export.served_graph import served_graph
 from triton_yolo.files import write_whole
 from triton_yolo.graphs.onnx_file import read_network
-from triton_yolo.machine import describe_machine
 from triton_yolo.nms.detections import detections
 from triton_yolo.nms.thresholds import Thresholds
 
@@ -77,7 +76,7 @@ def main(
         "settings": {"top_k": TOP_K, "max_detections": MOST, "score_threshold": SCORE, "iou_threshold": IOU},
         "classes_of_a_box": rows,
         "time_all_to_best": round(float(np.median(np.divide(taken["all"], taken["best"]))), 3),
-        "measured_on": {**describe_machine(), "date": date.today().isoformat()},
+        "measured_on": measured_on(),
     }
     text = json.dumps(result, indent=2)
     write_whole(out, f"{text}\n".encode())

@@ -6,7 +6,6 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,10 +16,10 @@ from bench.case.copies import counting, server_processes
 from bench.case.measuring import READY, drawn
 from bench.case.ways import Setting
 from bench.counting_proxy import CountingProxy
+from bench.origin import measured_on
 from triton_yolo.cli.exits import leave
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
-from triton_yolo.machine import describe_gpu, describe_machine
 from triton_yolo.server.process import TritonServer, free_addresses
 from triton_yolo.server.runtimes.base import Device
 
@@ -69,8 +68,7 @@ def measure(repository: Path, device: Device) -> dict[str, Any]:
                     told = seen_by(Job(kind, there, server.running.pid, 0.0, 0.0, str(folder), processes))
                     frames = len(told["detections"])
                     found[kind] = _a_frame(told["copies"], frames, round(proxy.bytes / 2 / frames), setting)
-    gpu = describe_gpu() if device == "gpu" else {}
-    return {"measured_on": {**describe_machine(), **gpu, "date": date.today().isoformat()}, "ways": found}
+    return {"measured_on": measured_on(device), "ways": found}
 
 
 def _a_frame(copies: Sequence[Mapping[str, Any]], frames: int, connection: int, setting: Setting) -> dict[str, Any]:

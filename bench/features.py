@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from bench.errors import BenchError
+from bench.origin import measured_on
 from bench.processor_time import processor_seconds
 from bench.tiles.measuring import EVERYTHING, LINK_MBITS, QUALITY, encoded, precision
 from bench.tiles.scenes import Scene, Seen, part_passes, scenes
@@ -36,7 +36,6 @@ from triton_yolo.export.served_proof import ServedProof
 from triton_yolo.export.split.proved import split_graph
 from triton_yolo.files import write_whole
 from triton_yolo.graphs.onnx_file import read_network
-from triton_yolo.machine import describe_machine
 from triton_yolo.repository import GRAPH_PATH
 from triton_yolo.server.process import TritonServer, free_addresses
 
@@ -110,7 +109,7 @@ def _measure(repository: Path, frames: int) -> dict[str, Any]:
         for name, count in FRAMES.items():
             found[name] = _scene(known[name], min(count, frames), server, edge)
     return {
-        "measured_on": {**describe_machine(), "date": date.today().isoformat()},
+        "measured_on": measured_on(),
         "settings": {
             "compared_each": EACH,
             "tolerance": TOLERANCE,

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,13 +13,13 @@ import numpy as np
 import typer
 
 from bench.__main__ import HEIGHT, WIDTH
+from bench.origin import measured_on
 from bench.steady import steady
 from triton_yolo.boards import draw_board
 from triton_yolo.cli.exits import leave
 from triton_yolo.clients.detector import Detector
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
-from triton_yolo.machine import describe_gpu, describe_machine
 from triton_yolo.repository import DEFAULT_REPOSITORY
 from triton_yolo.server.fleet.fleet import Fleet
 from triton_yolo.server.fleet.parts import Part, shares
@@ -47,11 +46,7 @@ def main(
     try:
         parts = [Part(gpu=gpu) for gpu in find_gpus(ALL)] if device == "gpu" else shares(servers)
         result = {
-            "measured_on": {
-                **(describe_gpu() if device == "gpu" else {}),
-                **describe_machine(),
-                "date": date.today().isoformat(),
-            },
+            "measured_on": measured_on(device),
             "frames": {"in_a_request": CAMERAS, "height": HEIGHT, "width": WIDTH},
             **measure(parts, repository, device, seconds),
         }

@@ -8,7 +8,6 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +17,7 @@ import typer
 
 from bench.__main__ import HEIGHT, IMAGES, WIDTH, draw_images
 from bench.gpu_baselines import decoded, opencv_loop
+from bench.origin import measured_on
 from bench.perf_analyzer import PerfAnalyzer, write_data
 from bench.stages import stage_bytes
 from bench.steady import STARTING, Steady, steady
@@ -27,7 +27,6 @@ from triton_yolo.cli.progress import tracked
 from triton_yolo.clients.detector import Detector
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
-from triton_yolo.machine import describe_gpu, describe_machine
 from triton_yolo.server.process import TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,7 +72,7 @@ def measure(repository: Path, backends: Path | None, seconds: float) -> dict[str
         ("served", lambda: served(repository, backends, images, boards, seconds)),
     ]
     result: dict[str, Any] = {
-        "measured_on": {**describe_gpu(), **describe_machine(), "date": date.today().isoformat()},
+        "measured_on": measured_on("gpu"),
         "frames": {"count": CAMERAS, "height": HEIGHT, "width": WIDTH, "bytes": boards.nbytes},
         "jpegs": {"count": IMAGES, "height": HEIGHT, "width": WIDTH, "mean_bytes": mean},
     }

@@ -8,7 +8,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import date
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -19,13 +18,13 @@ import typer
 from rich.progress import track
 
 from bench.broker import PATIENCE, Broker, Subscriber
+from bench.origin import measured_on
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.stream.frames import Result, ResultState
 from triton_yolo.clients.stream.sinks.mqtt.settings import MqttSettings
 from triton_yolo.clients.stream.sinks.mqtt.sink import Mqtt
 from triton_yolo.clients.stream.verdict import FrameVerdict, Verdict
 from triton_yolo.files import write_whole
-from triton_yolo.machine import describe_machine
 
 ROOT = Path(__file__).resolve().parents[1]
 CAMERAS = tuple(f"camera-{number}" for number in range(1, 5))
@@ -45,7 +44,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         found = measure(program, Path(folder), results, restarts, lambda steps: track(steps, "Restarts"))
     packages = {name: version(name) for name in ("paho-mqtt",)}
-    result = {"measured_on": {**describe_machine(), **packages, "date": date.today().isoformat()}, **found}
+    result = {"measured_on": {**measured_on(), **packages}, **found}
     text = json.dumps(result, indent=2)
     write_whole(out, f"{text}\n".encode())
     typer.echo(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,13 +13,13 @@ from bench.__main__ import draw_images
 from bench.errors import BenchError
 from bench.memory import resident_bytes
 from bench.open_load import End, OpenLoad, milliseconds, requests, summary
+from bench.origin import measured_on
 from bench.slow_clients import SlowClients
 from bench.steady import steady
 from triton_yolo.cli.exits import leave
 from triton_yolo.clients.detector import Detector
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
-from triton_yolo.machine import describe_gpu, describe_machine
 from triton_yolo.server.process import TritonServer, free_addresses
 from triton_yolo.server.runtimes.base import Device
 
@@ -52,7 +51,7 @@ def main(
         result = measure(device, backends, seconds, times, queue_timeout)
     except TritonYoloError as error:
         leave("python -m bench.overload", str(error))
-    machine = {**describe_machine(), **(describe_gpu() if device == "gpu" else {}), "date": date.today().isoformat()}
+    machine = measured_on(device)
     text = json.dumps({"measured_on": machine, **result}, indent=2)
     write_whole(out / f"overload-{device}.json", f"{text}\n".encode())
     typer.echo(text)

@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,6 +27,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from bench.errors import BenchError
 from bench.memory import descendants, resident_bytes
+from bench.origin import measured_on
 from bench.page_feed import Feed, drawn_boards
 from bench.processor_time import thread_seconds
 from triton_yolo.cli.exits import leave
@@ -37,7 +37,6 @@ from triton_yolo.clients.stream.sinks.page.sink import Page as PageSink
 from triton_yolo.clients.stream.sinks.settings import PageSettings
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
-from triton_yolo.machine import describe_machine
 from triton_yolo.server.process import TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,7 +75,7 @@ def main(
         result = looked_at(viewers, list(NAMES[:cameras]), fps, pictures, seconds)
     except TritonYoloError as error:
         leave("python -m bench.page", str(error))
-    machine = {**describe_machine(), "date": date.today().isoformat()}
+    machine = measured_on()
     text = json.dumps({"measured_on": machine, **result}, indent=2)
     write_whole((out or ROOT / "bench" / "results") / "page-viewers.json", f"{text}\n".encode())
     typer.echo(text)

@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,12 +13,12 @@ import cv2
 import numpy as np
 import typer
 
+from bench.origin import measured_on
 from triton_yolo.boards import draw_board
 from triton_yolo.boards.sensor import as_sensor
 from triton_yolo.clients.pixel_formats import PIXEL_FORMATS
 from triton_yolo.dali_definition import load_definition
 from triton_yolo.files import write_whole
-from triton_yolo.machine import describe_gpu, describe_machine
 
 Samples = Mapping[str, Sequence[np.ndarray]]  # by external source
 
@@ -39,7 +38,7 @@ def main(
     boards = [draw_board(seed, *size, "photo").image for seed, size in enumerate(SIZES)]
     encoded = [_encode(board, suffix) for board in boards for suffix in (".jpg", ".png")]
     result = {
-        "measured_on": {**describe_gpu(), **describe_machine(), "date": date.today().isoformat()},
+        "measured_on": measured_on("gpu"),
         "preprocess": _compare(repository, "preprocess", {"image": encoded}),
         "preprocess_frames": _compare(repository, "preprocess_frames", {"frames": boards}),
         **{

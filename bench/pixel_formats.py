@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import typer
 
 from bench.counting_proxy import CountingProxy
+from bench.origin import measured_on
 from bench.processor_time import processor_seconds
 from triton_yolo.boards import draw_board
 from triton_yolo.boards.sensor import as_sensor
@@ -24,7 +24,6 @@ from triton_yolo.clients.detector import Detector
 from triton_yolo.clients.pixel_formats import PIXEL_FORMATS, PixelFormatName
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
-from triton_yolo.machine import describe_machine
 from triton_yolo.server.process import Addresses, TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,7 +69,7 @@ def measure(repository: Path, rounds: int) -> dict[str, Any]:
                     spent[name].append(tuple(b - a for a, b in zip(before, after, strict=True)))  # type: ignore[arg-type]
         carried = {name: _carried(server.addresses, name, batch) for name, batch in batches.items()}
     return {
-        "measured_on": {**describe_machine(), "date": date.today().isoformat()},
+        "measured_on": measured_on(),
         "frames": {"count": COUNT, "height": HEIGHT, "width": WIDTH},
         "rounds": rounds,
         "pixel_formats": {

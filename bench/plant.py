@@ -13,7 +13,6 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +22,7 @@ import yaml
 
 from bench.broker import Broker
 from bench.errors import BenchError
+from bench.origin import measured_on
 from triton_yolo.cli.exits import leave
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.stream.events import CameraStatus, LineStatus
@@ -34,7 +34,6 @@ from triton_yolo.clients.stream.sinks.modbus.registers import CAMERA_REGISTERS, 
 from triton_yolo.clients.stream.verdict import BoardVerdict, FrameVerdict, Verdict
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
-from triton_yolo.machine import describe_machine
 from triton_yolo.server.process import TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,7 +62,7 @@ def main(
             result = measure(Path(name), fps, seconds)
     except TritonYoloError as error:
         leave("python -m bench.plant", str(error))
-    machine = {**describe_machine(), "date": date.today().isoformat()}
+    machine = measured_on()
     content = {"measured_on": machine, "cameras": CAMERAS, "fps": fps, "seconds": seconds, **result}
     text = json.dumps(content, indent=2)
     write_whole(out / f"plant-{what}.json", f"{text}\n".encode())

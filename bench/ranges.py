@@ -8,13 +8,13 @@ import resource
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bench.float_graph import NETWORK, float_repository
+from bench.origin import measured_on
 from triton_yolo.calibration.errors import CalibrationError
 from triton_yolo.calibration.layers import convolutions, read_float_graph
 from triton_yolo.calibration.pictures import find_pictures, read_pictures
@@ -23,7 +23,6 @@ from triton_yolo.cli.exits import leave
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.export.served_model import served_model_of
 from triton_yolo.files import write_whole
-from triton_yolo.machine import describe_machine
 from triton_yolo.repository import DEFAULT_REPOSITORY, GRAPH_PATH
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,7 +48,7 @@ def main(
         "methods": METHODS,
         "images": measured,
         "peak_ratio": round(many / few, 3),
-        "measured_on": {**describe_machine(), "date": date.today().isoformat()},
+        "measured_on": measured_on(),
     }
     text = json.dumps(result, indent=2)
     write_whole(out, f"{text}\n".encode())

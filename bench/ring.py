@@ -9,20 +9,19 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from bench.origin import measured_on
 from bench.ring_torture import torture
 from triton_yolo.cli.exits import leave
 from triton_yolo.cli.progress import tracked
 from triton_yolo.clients.memory.ring import Reader, Ring, Writer
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
-from triton_yolo.machine import describe_machine
 
 ROOT = Path(__file__).resolve().parents[1]
 HEIGHT, WIDTH, ROWS = 960, 1280, 8
@@ -45,7 +44,7 @@ def main(
     try:
         tortured = torture(frames, kills, seed, lambda moments: tracked(moments, kills, "killed"))
         result = {
-            "measured_on": {**describe_machine(), "kernel": platform.release(), "date": date.today().isoformat()},
+            "measured_on": {**measured_on(), "kernel": platform.release()},
             "torture": {"seed": seed, **tortured},
             "cost": {"height": HEIGHT, "width": WIDTH, "rounds": rounds, **cost(rounds)},
         }

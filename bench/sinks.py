@@ -12,14 +12,13 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from bench.origin import measured_on
 from triton_yolo.boards.line import Line as Belt
 from triton_yolo.boards.sensor import as_sensor
 from triton_yolo.cli.exits import leave
@@ -28,16 +27,13 @@ from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.detector import Detector
 from triton_yolo.clients.memory.ring import Capture
 from triton_yolo.clients.request import Pixels, SharedTensor
-from triton_yolo.clients.stream.collector import Collector
 from triton_yolo.clients.stream.frames import FORMATS, Frame, Place, Result, ResultState
 from triton_yolo.clients.stream.line import Line, checked
 from triton_yolo.clients.stream.pictures import Pictures
 from triton_yolo.clients.stream.run import Stream
 from triton_yolo.clients.stream.sinks import make_sink
-from triton_yolo.clients.stream.statistics import CameraStatistics
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
-from triton_yolo.machine import describe_machine
 from triton_yolo.server.process import TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,7 +84,7 @@ def main(
         leave("python -m bench.sinks", str(error))
     text = json.dumps(
         {
-            "measured_on": {**describe_machine(), "date": date.today().isoformat()},
+            "measured_on": measured_on(),
             "frame": {"height": HEIGHT, "width": WIDTH, "pixel_format": pixel_format},
             **{"cameras": cameras, "fps": fps, "seconds": seconds, "rounds": rounds, "verdict": VERDICT},
             "ways": summary(measured),
@@ -157,7 +153,6 @@ class Replay:
             made = [make_sink(settings, line) for settings in line.sinks]
             stream = Stream(line, made)
             stream._pictures = pictures = Pictures(made)
-            stream._collector = cast(Collector, SimpleNamespace(statistics=defaultdict(CameraStatistics)))
             begin, used = time.monotonic(), time.process_time()
             count = round(seconds * self._fps)
             for number in range(count):

@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +19,7 @@ from PIL import Image
 from bench.__main__ import HEIGHT, WIDTH, draw_images
 from bench.errors import BenchError
 from bench.held import held, last_to_first_quarter
+from bench.origin import measured_on
 from triton_yolo.boards import draw_board
 from triton_yolo.cli.exits import leave
 from triton_yolo.cli.progress import tracked
@@ -27,7 +27,6 @@ from triton_yolo.clients.detector import Detector
 from triton_yolo.clients.errors import DetectionError, ServerUnavailable
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
-from triton_yolo.machine import describe_gpu, describe_machine
 from triton_yolo.server.process import TritonServer, free_addresses
 from triton_yolo.server.runtimes.base import Device
 
@@ -60,7 +59,7 @@ def main(
         result = measure(device, backends, 60 * minutes, every, pause)
     except TritonYoloError as error:
         leave("python -m bench.soak", str(error))
-    machine = {**describe_machine(), **(describe_gpu() if device == "gpu" else {}), "date": date.today().isoformat()}
+    machine = measured_on(device)
     result = {"measured_on": machine, **result}
     write_whole(out / f"soak-{device}.json", f"{json.dumps(result, indent=1)}\n".encode())
     picture(result, out / f"soak-{device}.png")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +14,10 @@ import numpy as np
 import typer
 from av.video.reformatter import Colorspace
 
+from bench.origin import measured_on
 from triton_yolo.boards import draw_board
 from triton_yolo.clients.stream.sources.pictures import Converter
 from triton_yolo.files import write_whole
-from triton_yolo.machine import describe_machine
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = ((960, 1280), (1080, 1920))  # height, width
@@ -37,7 +36,7 @@ def main(
 ) -> None:
     """Measure each way of a decoded picture (planar 4:2:0, limited range) into a slot."""
     result = {
-        "measured_on": {**describe_machine(), "av": av.__version__, "date": date.today().isoformat()},
+        "measured_on": {**measured_on(), "av": av.__version__},
         "rounds": rounds,
         "median_ms": {f"{height}x{width}": cost(height, width, rounds) for height, width in SIZES},
     }

@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,13 +22,13 @@ from PIL import Image
 from bench.errors import BenchError
 from bench.held import last_to_first_quarter, open_files
 from bench.memory import resident_bytes
+from bench.origin import measured_on
 from bench.processor_time import processor_seconds
 from triton_yolo.boards.line import Line
 from triton_yolo.cli.exits import leave
 from triton_yolo.cli.progress import tracked
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
-from triton_yolo.machine import describe_gpu, describe_machine
 from triton_yolo.server.process import TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,7 +79,7 @@ def main(
                 result = bench.soak(cameras, seconds)
     except TritonYoloError as error:
         leave("python -m bench.stream", str(error))
-    machine = {**describe_machine(), **(describe_gpu() if device == "gpu" else {}), "date": date.today().isoformat()}
+    machine = measured_on(device)
     text = json.dumps({"measured_on": machine, "frame": {"height": HEIGHT, "width": WIDTH}, **result}, indent=2)
     form = f"-{pixel_format}" if what == "rate" else ""
     write_whole(out / f"stream-{what}-{device}{form}.json", f"{text}\n".encode())

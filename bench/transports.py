@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import typer
 
 from bench.counting_proxy import CountingProxy
+from bench.origin import measured_on
 from triton_yolo.boards import draw_board
 from triton_yolo.cli.exits import leave
 from triton_yolo.cli.progress import tracked
@@ -25,7 +25,6 @@ from triton_yolo.clients.memory.pool import Memory
 from triton_yolo.clients.request import Pixels
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
-from triton_yolo.machine import describe_machine
 from triton_yolo.server.process import Addresses, TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,7 +72,7 @@ def measure(repository: Path, rounds: int) -> dict[str, Any]:
                     times[name].append(1000 * (time.perf_counter() - begin))
         carried: dict[str, int] = {kind: _carried(server.addresses, kind, batch) for kind in _kinds()}
     return {
-        "measured_on": {**describe_machine(), "date": date.today().isoformat()},
+        "measured_on": measured_on(),
         "frames": {"count": COUNT, "height": HEIGHT, "width": WIDTH, "bytes": batch.nbytes},
         "rounds": rounds,
         "transports": {

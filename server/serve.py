@@ -16,7 +16,6 @@ import typer
 
 from triton_yolo.cli.exits import leave
 from triton_yolo.clients.stream.addresses import collector
-from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.repository import DEFAULT_REPOSITORY
 from triton_yolo.server.errors import ServerError
@@ -119,7 +118,10 @@ def main(
     try:
         addresses = Addresses(host, http_port, grpc_port, metrics_port)
         if trace:
-            _check_collector(trace)
+            try:
+                collector(trace)
+            except ValueError as error:
+                raise ServerError(f"--trace {error}") from None
         where = device or ("cpu" if gpu is None else "gpu")
         if where == "cpu" and gpu is not None:
             raise ServerError(f"--gpu {gpu} and --device cpu contradict each other")
@@ -145,18 +147,6 @@ def main(
         raise typer.Exit(128 + stop[0] if stop[0] != signal.SIGTERM else 0) from None
     except TritonYoloError as error:
         leave("triton-yolo serve", str(error))
-
-
-def _check_collector(endpoint: str) -> None:
-    """Refuse what is no address of a collector.
-
-    Raises:
-        ServerError: it is none.
-    """
-    try:
-        collector(endpoint)
-    except LineError as error:
-        raise ServerError(f"--trace {error}") from None
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,10 @@ from bench.case.ways import Setting
 from bench.counting_proxy import CountingProxy
 from bench.errors import BenchError
 from bench.float_graph import NETWORK
+from bench.origin import measured_on
 from bench.peers.agreement import Tolerance, paired
 from triton_yolo.boards import draw_board
 from triton_yolo.clients.detections import Detections
-from triton_yolo.machine import describe_gpu, describe_machine
 from triton_yolo.repository import read_served_model
 from triton_yolo.server.process import TritonServer, free_addresses
 from triton_yolo.server.runtimes.base import Device
@@ -100,9 +99,8 @@ def measure(plan: Plan, step: Callable[[str], None]) -> dict[str, Any]:
         }
         for rung in RUNGS
     ]
-    gpu = describe_gpu() if plan.device == "gpu" else {}
     return {
-        "measured_on": {**describe_machine(), **gpu, "date": date.today().isoformat()},
+        "measured_on": measured_on(plan.device),
         "device": plan.device,
         "native_dali": plan.backends is not None,
         "cameras": CAMERAS,

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from bench.__main__ import HEIGHT, IMAGES, QUALITY, WIDTH, draw_images
 from bench.errors import BenchError
 from bench.float_graph import NETWORK, float_repository
 from bench.opencv_letterbox import decoded
+from bench.origin import measured_on
 from bench.peers.agreement import Agreement, Tolerance, agreed, from_answer, tolerance_of
 from bench.peers.load import Job, loaded
 from bench.peers.loop import LoopJob, looped
@@ -31,7 +31,6 @@ from triton_yolo.clients.protocols.http_messages import packed
 from triton_yolo.clients.request import ENCODED, Request
 from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.graphs.quantisers import without_quantisers
-from triton_yolo.machine import describe_machine
 from triton_yolo.repository import GRAPH_PATH, read_served_model
 from triton_yolo.server.process import TritonServer, free_addresses
 
@@ -258,7 +257,7 @@ def measure(
             seen.append(one_round)
 
     return {
-        "measured_on": {**describe_machine(), "date": date.today().isoformat(), "peers": versions},
+        "measured_on": {**measured_on(), "peers": versions},
         "images": {
             "count": IMAGES,
             "width": WIDTH,

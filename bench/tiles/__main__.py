@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from bench.errors import BenchError
+from bench.origin import measured_on
 from bench.tiles import codes, links
 from bench.tiles.measuring import LINK_MBITS, QUALITY, encoder_time, measure
 from bench.tiles.scenes import Scene, scenes
@@ -17,7 +17,6 @@ from triton_yolo.cli.exits import leave
 from triton_yolo.cli.progress import tracked
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole
-from triton_yolo.machine import describe_machine
 from triton_yolo.server.process import TritonServer, free_addresses
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +53,7 @@ def _measure(repository: Path, chosen: list[Scene], whole: bool) -> dict[str, An
         for scene in tracked(chosen, len(chosen), "scenes"):
             found[scene.name] = measure(scene, server)
     result = {
-        "measured_on": {**describe_machine(), "date": date.today().isoformat()},
+        "measured_on": measured_on(),
         "settings": {"quality": QUALITY, "link_mbits_of_the_encoder": LINK_MBITS, "side": 64, "key_interval": 1800},
         "scenes": found,
     }

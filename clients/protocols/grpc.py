@@ -44,12 +44,7 @@ class GrpcProtocol(Protocol):
             DetectionError: a certificate, a private key or an API key cannot be used.
         """
         self.host, self.timeout, self.own = address.host, timeout, _metadata(address)
-        credentials = _credentials(address)
-        self.channel = (
-            grpc.secure_channel(self.host, credentials, CHANNEL)
-            if credentials
-            else grpc.insecure_channel(self.host, CHANNEL)
-        )
+        self.channel = _channel(grpc, self.host, _credentials(address))
         self.stub = service_pb2_grpc.GRPCInferenceServiceStub(self.channel)
 
     def infer(self, request: Request) -> Tensors:
@@ -84,11 +79,7 @@ class AsyncGrpcProtocol(AsyncProtocol):
     def stub(self) -> Any:
         """The service, on a channel that is opened inside the event loop, as gRPC demands."""
         if self._stub is None:
-            self._channel = (
-                grpc.aio.secure_channel(self.host, self._credentials, CHANNEL)
-                if self._credentials
-                else grpc.aio.insecure_channel(self.host, CHANNEL)
-            )
+            self._channel = _channel(grpc.aio, self.host, self._credentials)
             self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         return self._stub
 
@@ -114,6 +105,13 @@ class AsyncGrpcProtocol(AsyncProtocol):
 def _credentials(address: Address) -> grpc.ChannelCredentials | None:
     """Return how a channel is encrypted; None where it is not."""
     return grpc.ssl_channel_credentials(*address.access.pem()) if address.tls else None
+
+
+def _channel(kind: Any, host: str, credentials: grpc.ChannelCredentials | None) -> Any:
+    """Open a channel of ``grpc`` or of ``grpc.aio``, encrypted where there are credentials."""
+    if credentials is None:
+        return kind.insecure_channel(host, CHANNEL)
+    return kind.secure_channel(host, credentials, CHANNEL)
 
 
 def _metadata(address: Address) -> tuple[tuple[str, str], ...]:

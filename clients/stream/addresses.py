@@ -28,7 +28,7 @@ def collector(text: str) -> str:
     """Return the address of a collector of traces, which takes OTLP over HTTP.
 
     Raises:
-        LineError: it is none.
+        ValueError: it is none.
     """
     try:
         parts = urlsplit(text)
@@ -36,7 +36,7 @@ def collector(text: str) -> str:
     except ValueError:
         there = False
     if not there:
-        raise LineError(f"{text!r} is no address such as http://127.0.0.1:4318/v1/traces")
+        raise ValueError(f"{text!r} is no address such as http://127.0.0.1:4318/v1/traces")
     return text
 
 

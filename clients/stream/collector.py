@@ -65,6 +65,7 @@ class Collector:
         cameras: Cameras,
         detector: AsyncDetector,
         carrier: Carrier,
+        statistics: dict[str, CameraStatistics],
         emit: Callable[[Result], None],
         keep: Callable[[Frame, Result, Callable[[], None]], bool] = lambda *_: False,
         spans: Spans | None = None,
@@ -76,6 +77,7 @@ class Collector:
             cameras: the cameras.
             detector: to the server.
             carrier: how frames reach it.
+            statistics: of each camera, by name, made where there are none; counts what becomes of frames.
             emit: is called with each result, in order for each camera.
             keep: is called with each frame that was taken, and its result; where it returns True, the frame stays in
                 its slot until the function that it got is called, which it may be in any thread.
@@ -84,7 +86,7 @@ class Collector:
         self._line, self._cameras, self._detector, self._carrier = line, cameras, detector, carrier
         self.away, self.unbalanced, self.checks = "", "", 0
         self.requests, self.copies = 0, carrier.copies
-        self.statistics: dict[str, CameraStatistics] = defaultdict(CameraStatistics)
+        self.statistics = statistics
         self._orders: dict[str, Order] = defaultdict(lambda: Order(emit))
         self._spans = spans
         self._keep, self._kept = keep, set[tuple[str, int]]()  # frames that have a result, and are needed still

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from triton_yolo.clients.stream.line import Line, TileSettings, checked
 from triton_yolo.clients.stream.pictures import Pictures
 from triton_yolo.clients.stream.report import report
 from triton_yolo.clients.stream.sinks.base import Sink
+from triton_yolo.clients.stream.statistics import CameraStatistics
 from triton_yolo.clients.stream.tiles_carrier import TilesCarrier
 from triton_yolo.clients.stream.tracing import spans_of
 from triton_yolo.clients.stream.verdict import BoardVerdict, FrameVerdict
@@ -73,6 +75,7 @@ class Stream:
         for sink in sinks:
             sink.trigger = self._judge.trigger
         self._states: dict[str, CameraStatus] = {}
+        self._statistics: dict[str, CameraStatistics] = defaultdict(CameraStatistics)
         self._spans = spans_of(line.tracing, line.name)
         if self._spans:
             for sink in sinks:
@@ -100,8 +103,10 @@ class Stream:
             self._pictures = Pictures(self._sinks)
             whole = carrier(line.memory, registrar, line.in_flight)
             how = TilesCarrier(registrar, whole, detector, line.name, self._tiles)
-            self._collector = Collector(line, self._cameras, detector, how, self._emit, self._picture, self._spans)
-            self._view = View(self._cameras, self._collector.statistics, line.slots, self._boards)
+            self._collector = Collector(
+                line, self._cameras, detector, how, self._statistics, self._emit, self._picture, self._spans
+            )
+            self._view = View(self._cameras, self._statistics, line.slots, self._boards)
             listener = Control(control, self._handle) if control else None
             try:
                 await self._cameras.start(line.cameras, self._collector.attach)
@@ -170,7 +175,7 @@ class Stream:
     def _put_boards(self, verdicts: Iterable[BoardVerdict]) -> None:
         for verdict in verdicts:
             if self._boards:
-                self._collector.statistics[verdict.camera].boards[verdict.verdict] += 1
+                self._statistics[verdict.camera].boards[verdict.verdict] += 1
             self._put(verdict)
 
     def _put(self, event: Event) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import resource
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,11 +15,13 @@ from bench.slow_clients import SlowClients
 from tests.faults.mutated_requests import Mutations, message_of
 from tests.faults.neighbours import Neighbours
 from tests.server.fleet.conftest import fleet_of
+from tests.server.fleet.test_faults import wait_until
 from tests.server.processes import descriptors, resident, whole
 from tests.server.wire import Client, concurrently
 from triton_yolo.clients import Detector
 from triton_yolo.clients.request import Request
-from triton_yolo.clients.stream.tile_request import KEY_POSITION, Content, Place, tile_request
+from triton_yolo.clients.stream.encoder import Place
+from triton_yolo.clients.stream.tile_request import KEY_POSITION, Content, tile_request
 from triton_yolo.server.fleet import envoy_config
 from triton_yolo.server.limits import FILES
 from triton_yolo.server.process import TritonServer, free_addresses
@@ -46,13 +47,6 @@ def open_files(soft: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.1)
-
-
 @pytest.mark.slow
 def test_a_thousand_slow_uploads_and_silent_connections_harm_nobody_and_leave_nothing(cells_repository: Path) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -64,12 +58,12 @@ def test_a_thousand_slow_uploads_and_silent_connections_harm_nobody_and_leave_no
             at, opened, memory = server.addresses, descriptors(server), []
             for _ in range(2):
                 with SlowClients(at.host, at.http, at.grpc, WAVE) as slow:
-                    wait_until(lambda: descriptors(server) >= opened + WAVE, "not all of them were accepted")
+                    wait_until(lambda: descriptors(server) >= opened + WAVE, "not all of them were accepted", SECONDS)
                     assert set(concurrently(neighbours.ask, range(300), 8)) == {"right"}
                     with Neighbours(at) as latecomers:
                         assert set(map(latecomers.ask, range(30))) == {"right"}
                     assert slow.cut() == 0, "what broke was not there to be borne"
-                wait_until(lambda: descriptors(server) <= opened + 16, "their connections stay")
+                wait_until(lambda: descriptors(server) <= opened + 16, "their connections stay", SECONDS)
                 memory.append(resident(server))
             assert set(map(neighbours.ask, range(30))) == {"right"}
         assert memory[1] - memory[0] < WAVE * CONNECTION
@@ -97,7 +91,7 @@ def test_envoy_cuts_uploads_that_do_not_come_to_an_end(
         at = fleet.addresses
         with SlowClients(at.host, at.http, at.grpc, 50, (kind,)) as slow:
             assert set(concurrently(neighbours.ask, range(60), 8)) == {"right"}
-            wait_until(lambda: slow.cut() == len(slow.open), "they are still waited for")
+            wait_until(lambda: slow.cut() == len(slow.open), "they are still waited for", SECONDS)
         assert set(map(neighbours.ask, range(12))) == {"right"}
 
 

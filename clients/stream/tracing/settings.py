@@ -5,7 +5,6 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from triton_yolo.clients.stream.addresses import collector
-from triton_yolo.clients.stream.errors import LineError
 from triton_yolo.clients.stream.strict import Strict
 
 
@@ -20,10 +19,4 @@ class TracingSettings(Strict):
     endpoint: str
     share: float = Field(default=0.01, gt=0, le=1)
 
-    @field_validator("endpoint")
-    @classmethod
-    def _is_an_address(cls, endpoint: str) -> str:
-        try:
-            return collector(endpoint)
-        except LineError as error:
-            raise ValueError(str(error)) from None
+    _endpoint_is_an_address = field_validator("endpoint")(collector)

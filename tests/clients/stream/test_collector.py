@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -24,6 +24,7 @@ from triton_yolo.clients.stream.carriers import SystemCarrier
 from triton_yolo.clients.stream.collector import Collector
 from triton_yolo.clients.stream.frames import FORMATS, Result
 from triton_yolo.clients.stream.line import Line
+from triton_yolo.clients.stream.statistics import CameraStatistics
 from triton_yolo.clients.stream.supervised import Camera
 
 HEIGHT, WIDTH = 8, 16
@@ -93,6 +94,7 @@ class Played:
             self.cameras,
             self.detector,  # type: ignore[arg-type]
             self.carrier,
+            defaultdict(CameraStatistics),
             self.verdicts.append,
         )
         self.writers: dict[str, Writer] = {}

@@ -27,8 +27,8 @@ NOT_RUN = ("no healthy upstream", "connection failure")  # Envoy's words where n
 BETWEEN = 2.0  # seconds between two kills
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + SECONDS
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = SECONDS) -> None:
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(0.05)
