@@ -311,7 +311,7 @@ class TritonServer:
         if (status := self.running.poll()) is not None:
             return self._ended(status)
         if dead_children(self.running.pid):
-            return "the process of a Python model has died (killed? out of memory?)"
+            return "the process of a Python model has died (killed? out of memory? it stood still?)"
         return None
 
     def _ended(self, status: int) -> str:

@@ -18,6 +18,8 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
+from triton_yolo.nms.standstill import Standstill
+
 METRIC = "yolo_handover_duration_us"
 DESCRIPTION = "Time from the hand-over of requests to their answers, in models that answer after execute has returned"
 
@@ -25,7 +27,11 @@ Answer = Callable[[Any], None]  # takes the InferenceResponse of a request
 
 
 class Handover:
-    """Counts what was handed over and is not answered yet."""
+    """Counts what was handed over and is not answered yet.
+
+    Attributes:
+        standstill: for ``execute``.
+    """
 
     def __init__(self, model: str, room: int) -> None:
         """Begin with nothing.
@@ -38,6 +44,7 @@ class Handover:
         self._family = pb_utils.MetricFamily(name=METRIC, description=DESCRIPTION, kind=pb_utils.MetricFamily.COUNTER)
         self._spent = 0.0
         self._duration = self._family.Metric(labels={"model": model})
+        self.standstill = Standstill(model)
 
     def take(self, request: Any, images: int) -> Answer:
         """Wait for room, and take responsibility for a request; only the thread of ``execute`` may call this.
@@ -71,7 +78,11 @@ class Handover:
 
 
 class Worker:
-    """A thread that answers requests, several at a time where several wait."""
+    """A thread that answers requests, several at a time where several wait.
+
+    Attributes:
+        excused: see Standstill.
+    """
 
     def __init__(
         self, model: str, respond: Callable[[list[Any]], list[Any]], images_of: Callable[[Any], int], most: int
@@ -86,15 +97,17 @@ class Worker:
         """
         self._respond, self._images_of, self._most = respond, images_of, most
         self._handover = Handover(model, 4 * most)
+        self.excused = self._handover.standstill.excused
         self._waiting: queue.SimpleQueue[tuple[Any, int, Answer] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
     def execute(self, requests: list[Any]) -> list[None]:
         """See Triton's Python backend: the responses come later."""
-        for request in requests:
-            images = self._images_of(request)
-            self._waiting.put((request, images, self._handover.take(request, images)))
+        with self._handover.standstill:
+            for request in requests:
+                images = self._images_of(request)
+                self._waiting.put((request, images, self._handover.take(request, images)))
         return [None] * len(requests)
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from .errors import BadUpdate, NoRoom
+from .standstill import Standstill
 from .streams import Streams
 from .update import read_update
 
@@ -27,10 +28,12 @@ class TritonPythonModel:
         self.streams = Streams(
             "assemble", int(values["max_streams"]), int(values["max_bytes"]), float(values["idle_seconds"])
         )
+        self.standstill = Standstill("assemble")
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer requests in turn; one that is refused fails alone, and changes no frame."""
-        return [self.answer(request) for request in requests]
+        with self.standstill:
+            return [self.answer(request) for request in requests]
 
     def answer(self, request: Any) -> Any:
         """Return the response to a request.

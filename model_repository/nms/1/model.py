@@ -10,6 +10,7 @@ import triton_python_backend_utils as pb_utils
 
 from .detections import detections
 from .served_model import ServedModel
+from .standstill import Standstill
 from .thresholds import Thresholds
 
 INPUTS = ("candidates", "image_size")
@@ -22,8 +23,14 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Read config.pbtxt."""
         self.served = ServedModel.from_config(json.loads(args["model_config"]))
+        self.standstill = Standstill("nms")
 
     def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer requests, unless this process stood still meanwhile."""
+        with self.standstill:
+            return self.answers(requests)
+
+    def answers(self, requests: list[Any]) -> list[Any]:
         """Run requests of the same thresholds together; a bad threshold fails its own request alone."""
         responses: list[Any] = [None] * len(requests)
         usual = self.served.thresholds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -26,14 +27,15 @@ class TritonPythonModel:
         self.args = args
         config = json.loads(args["model_config"])
         self.name, self.inputs = config["name"], [tensor["name"] for tensor in config["input"]]
+        self.worker = make_worker(args, self.respond, "frames")
         if self.name == RGB and args["model_instance_kind"] != "CPU":
             _ = self.pipeline
-        self.worker = make_worker(args, self.respond, "frames")
 
     @cached_property
     def pipeline(self) -> Any:
         """What computes; DALI takes 50 MB and 0.3 s of a processor, and on a GPU a CUDA context."""
-        return make_pipeline(self.args)
+        with self.worker.excused() if self.worker else nullcontext():
+            return make_pipeline(self.args)
 
     def finalize(self) -> None:
         """Let go of the pipeline while Python is still whole: DALI's threads may not end after that."""

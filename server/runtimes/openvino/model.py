@@ -55,9 +55,10 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[None]:
         """Hand the images of all requests over to the threads; each request is answered as soon as it is done."""
-        for request in requests:
-            images = pb_utils.get_input_tensor_by_name(request, self.input).as_numpy()
-            self.workers.submit(images, partial(_respond, request, self.handover.take(request, len(images))))
+        with self.handover.standstill:
+            for request in requests:
+                images = pb_utils.get_input_tensor_by_name(request, self.input).as_numpy()
+                self.workers.submit(images, partial(_respond, request, self.handover.take(request, len(images))))
         return [None] * len(requests)
 
 

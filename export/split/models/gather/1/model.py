@@ -10,6 +10,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from .errors import BadUpdate, NoRoom
+from .standstill import Standstill
 from .streams import Streams
 from .update import read_update
 
@@ -28,10 +29,12 @@ class TritonPythonModel:
         self.streams = Streams(
             "gather", int(values["max_streams"]), int(values["max_bytes"]), float(values["idle_seconds"])
         )
+        self.standstill = Standstill("gather")
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer requests in turn; one that is refused fails alone, and changes nothing."""
-        return [self.answer(request) for request in requests]
+        with self.standstill:
+            return [self.answer(request) for request in requests]
 
     def answer(self, request: Any) -> Any:
         """Return the response to a request."""

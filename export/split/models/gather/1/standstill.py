@@ -1,0 +1,1 @@
+../../../../../model_repository/nms/1/standstill.py

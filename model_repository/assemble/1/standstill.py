@@ -1,0 +1,1 @@
+../../nms/1/standstill.py

@@ -1,0 +1,164 @@
+"""A Python model's process that stood still while Triton waited for it answers no more."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.server.cells import copy_with_cells
+from tests.server.fleet.load import Load
+from tests.server.processes import stubs
+from triton_yolo.clients import Detector
+from triton_yolo.nms import standstill
+from triton_yolo.nms.standstill import Standstill
+from triton_yolo.server.process import TritonServer, free_addresses
+
+SECONDS = 60
+
+
+class Clocks:
+    """The monotonic and the wall clock of a process whose watching thread beats when it is told to."""
+
+    def __init__(self) -> None:
+        self.now, self.ahead = 100.0, 1e9
+        self._beats, self._waits = threading.Semaphore(0), threading.Semaphore(0)
+
+    def sleep(self, seconds: float) -> None:
+        self._waits.release()
+        self._beats.acquire()
+
+    def began(self) -> None:
+        """The thread waits for its first beat."""
+        assert self._waits.acquire(timeout=SECONDS)
+
+    def beats(self, number: int) -> None:
+        """Time goes by as it does where nothing stands still."""
+        for _ in range(number):
+            self.now += standstill.BEAT
+            self._beats.release()
+            assert self._waits.acquire(timeout=SECONDS)
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    clocks = Clocks()
+    time_module = SimpleNamespace(
+        monotonic=lambda: clocks.now, time=lambda: clocks.now + clocks.ahead, sleep=clocks.sleep
+    )
+    monkeypatch.setattr(standstill, "time", time_module)
+    monkeypatch.setattr(standstill, "os", SimpleNamespace(_exit=_exit))
+    return clocks
+
+
+@pytest.fixture
+def watch(clocks: Clocks) -> Standstill:
+    watch = Standstill("nms")
+    clocks.began()
+    return watch
+
+
+class Ended(BaseException):
+    """The process would have ended."""
+
+
+def _exit(status: int) -> None:
+    raise Ended(status)
+
+
+def test_a_long_execute_is_no_standstill(clocks: Clocks, watch: Standstill) -> None:
+    with watch:
+        clocks.beats(50)
+    with watch:
+        clocks.now += standstill.LIMIT / 2
+
+
+@pytest.mark.parametrize("beats_after", [0, 30])
+def test_a_process_that_stood_still_in_execute_ends(
+    clocks: Clocks, watch: Standstill, capsys: pytest.CaptureFixture[str], beats_after: int
+) -> None:
+    def answer() -> None:
+        with watch:
+            clocks.now += 0.7
+            clocks.beats(beats_after)
+
+    with pytest.raises(Ended):
+        answer()
+    assert "nms: this process stood still for 0." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("beats_after", [0, 5])
+def test_requests_that_waited_through_a_standstill_are_not_taken(
+    clocks: Clocks, watch: Standstill, beats_after: int
+) -> None:
+    clocks.now += 0.7
+    clocks.beats(beats_after)
+    with pytest.raises(Ended):
+        watch.__enter__()
+
+
+def test_a_standstill_long_before_a_request_does_no_harm(clocks: Clocks, watch: Standstill) -> None:
+    clocks.now += 3600
+    clocks.beats(int(standstill.SUSPECT / standstill.BEAT) + 3)
+    with watch:
+        clocks.beats(3)
+
+
+@pytest.mark.parametrize(("step", "ends"), [(0.7, True), (-3600.0, False)])
+def test_a_clock_set_forward_in_execute_ends_the_process(
+    clocks: Clocks, watch: Standstill, step: float, ends: bool
+) -> None:
+    """Triton's second is one of the wall clock."""
+    ended = False
+    try:
+        with watch:
+            clocks.ahead += step
+    except Ended:
+        ended = True
+    assert ended == ends
+
+
+def test_what_keeps_python_waiting_is_excused(clocks: Clocks, watch: Standstill) -> None:
+    with watch, watch.excused():
+        clocks.now += 30
+        clocks.beats(1)
+    with watch:
+        clocks.beats(1)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_with_cells(REPOSITORY, tmp_path_factory.mktemp("cells") / "repository")
+
+
+@pytest.fixture
+def fresh(repository: Path) -> Iterator[TritonServer]:
+    with TritonServer(repository, free_addresses(), log=lambda line: None) as server:
+        server.wait_until_ready()
+        yield server
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["preprocess", "yolo", "nms"])
+def test_no_request_gets_the_answer_of_one_that_was_given_up(fresh: TritonServer, model: str) -> None:
+    """The process ends: by itself, or by what it reads where the request that was given up had been."""
+    url = f"{fresh.addresses.host}:{fresh.addresses.grpc}"
+    with Detector(url) as alone:
+        expected = Load.expected(alone)
+    [stub] = [p for p in stubs(fresh.running.pid) if any(f"/{model}/" in part for part in p.cmdline())]
+    with Load(url, expected) as load:
+        load.wait_for(20)
+        stub.send_signal(signal.SIGSTOP)
+        time.sleep(2)
+        stub.send_signal(signal.SIGCONT)
+        end = time.monotonic() + SECONDS
+        while fresh.broken() is None:
+            assert time.monotonic() < end, "the process answers although it stood still"
+            time.sleep(0.02)
+        fresh.kill()
