@@ -227,11 +227,9 @@ def test_probes_tell_loading_from_broken() -> None:
     [triton] = pod["containers"]
     start, ready, live = (triton[f"{name}Probe"] for name in ("startup", "readiness", "liveness"))
     assert start["periodSeconds"] * start["failureThreshold"] == 900
-    assert [probe["httpGet"]["path"] for probe in (start, ready, live)] == [
-        "/v2/health/ready",
-        "/v2/health/ready",
-        "/v2/health/live",
-    ]
+    assert {probe["httpGet"]["path"] for probe in (start, ready, live)} == {"/v2/health/ready"}
+    assert ready["periodSeconds"] * ready["failureThreshold"] < 10
+    assert live["periodSeconds"] * live["failureThreshold"] >= 60, "a server that is busy is not broken"
     wait = triton["lifecycle"]["preStop"]["sleep"]["seconds"]
     [exit_seconds] = [int(flag.partition("=")[2]) for flag in triton["command"] if "exit-timeout" in flag]
     assert wait + exit_seconds < pod["terminationGracePeriodSeconds"]
