@@ -53,7 +53,7 @@ def test_it_says_where_it_cuts_and_writes_what_serves_the_halves(
     assert list(configs["gather"].output[0].dims) == list(configs["yolo_head"].input[0].dims) == [6300]
     assert configs["yolo_head"].output == configs["yolo"].output
     assert {path.name for path in (tmp_path / "gather" / "1").iterdir()} == {
-        *("__init__.py", "checksum.py", "codes.py", "errors.py", "model.py", "streams.py", "update.py")
+        *("__init__.py", "checksum.py", "codes.py", "errors.py", "model.py", "standstill.py", "streams.py", "update.py")
     }
     assert not [path for path in tmp_path.rglob("*") if path.is_symlink()]
     edge, head = EdgeProof.beside(tmp_path / EDGE), ServedProof.carried_by(tmp_path / HEAD)
