@@ -11,9 +11,10 @@ import onnx
 import pytest
 
 from bench.float_graph import NETWORK, float_repository
+from tests.support.servers import serving
 from tests.support.tiers import tiers
 from triton_yolo.calibration.runtimes import Run, onnxruntime_engine, openvino_engine
-from triton_yolo.server.process import TritonServer, free_addresses
+from triton_yolo.server.process import TritonServer
 
 ROOT = Path(__file__).resolve().parents[1]
 REPOSITORY = ROOT / "model_repository"
@@ -52,8 +53,7 @@ def ctrl_c() -> None:
 @pytest.fixture(scope="session")
 def server() -> Iterator[TritonServer]:
     """The default repository, served by the real tritonserver for the whole run."""
-    with TritonServer(REPOSITORY, free_addresses(), log=lambda line: None) as running:
-        running.wait_until_ready()
+    with serving(REPOSITORY) as running:
         yield running
 
 
@@ -66,8 +66,7 @@ def float_default(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def float_server(float_default: Path) -> Iterator[TritonServer]:
     """The same, served by the real tritonserver for the whole run."""
-    with TritonServer(float_default, free_addresses(), log=lambda line: None) as running:
-        running.wait_until_ready()
+    with serving(float_default) as running:
         yield running
 
 

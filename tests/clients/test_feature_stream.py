@@ -20,6 +20,7 @@ import pytest
 from tests.clients.unreliable import Unreliable
 from tests.docs.pages import page
 from tests.export.split.necks import SIZE, split_repository
+from tests.support.servers import serving
 from triton_yolo.clients import AsyncDetector, DetectionError, Detector, ServerUnavailable
 from triton_yolo.clients.change_stream import ChangeStream, StreamResult
 from triton_yolo.clients.errors import OtherNetwork, TooManyStreams, UnknownBase
@@ -49,8 +50,7 @@ def edge(repository: Path) -> Edge:
 
 @pytest.fixture(scope="module")
 def address(repository: Path) -> Iterator[str]:
-    with TritonServer(repository, free_addresses(), log=lambda line: None) as running:
-        running.wait_until_ready()
+    with serving(repository) as running:
         assert set(running.proved()) == {"yolo", "yolo_head"}
         yield grpc(running.addresses)
 
@@ -216,12 +216,10 @@ def test_a_server_without_zstandard_gets_zlib(repository: Path, edge: Edge, tmp_
     shutil.copytree(repository, tmp_path / "repository")
     codes = tmp_path / "repository" / "gather" / "1" / "codes.py"
     codes.write_text(codes.read_text().replace("    import zstandard\n", '    raise ImportError("not installed")\n'))
-    with TritonServer(tmp_path / "repository", free_addresses(), log=lambda line: None) as server:
-        server.wait_until_ready()
-        with Detector(grpc(server.addresses)) as detector:
-            whole, stream = Whole(detector, edge), ChangeStream(detector, exact(edge, "zlib"), ASKED)
-            for frame in islice(frames(9), 20):
-                whole.check(stream.detect(frame), frame)
+    with serving(tmp_path / "repository") as server, Detector(grpc(server.addresses)) as detector:
+        whole, stream = Whole(detector, edge), ChangeStream(detector, exact(edge, "zlib"), ASKED)
+        for frame in islice(frames(9), 20):
+            whole.check(stream.detect(frame), frame)
     assert whole.kinds["differences"] >= 5
 
 

@@ -11,9 +11,10 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.server.cells import copy_with_cells
+from tests.support.servers import serving
 from triton_yolo.clients import AsyncDetector, DetectionError, Detector
 from triton_yolo.clients.detections import OUTPUTS
-from triton_yolo.server.process import TritonServer, free_addresses
+from triton_yolo.server.process import TritonServer
 
 GREY = np.full((2, 48, 64, 3), 114, np.uint8)
 FURTHER = """
@@ -31,8 +32,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     _change(repository / "detect_frames" / "config.pbtxt", '\n  { name: "scores" ', FURTHER)
     _change(repository / "detect" / "config.pbtxt", SCORES, "")
     _change(repository / "detect" / "config.pbtxt", MAPPED, "")
-    with TritonServer(repository, free_addresses(), log=lambda line: None) as running:
-        running.wait_until_ready()
+    with serving(repository) as running:
         yield running
 
 

@@ -20,6 +20,7 @@ import pytest
 from tests.clients.unreliable import Unreliable
 from tests.conftest import REPOSITORY
 from tests.server.cells import copy_with_cells
+from tests.support.servers import serving
 from triton_yolo.boards.line import Line
 from triton_yolo.clients import AsyncDetector, DetectionError, Detector, ServerUnavailable
 from triton_yolo.clients.change_stream import FORGET, AsyncChangeStream, ChangeStream, StreamResult
@@ -40,8 +41,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(repository: Path) -> Iterator[str]:
-    with TritonServer(repository, free_addresses(), log=lambda line: None) as running:
-        running.wait_until_ready()
+    with serving(repository) as running:
         yield grpc(running.addresses)
 
 
@@ -152,13 +152,11 @@ def test_a_server_that_cannot_decode_tiles_gets_pixels(repository: Path, tmp_pat
     codes = tmp_path / "repository" / "assemble" / "1" / "codes.py"
     codes.write_text(codes.read_text().replace("    import cv2\n", '    raise ImportError("it is not installed")\n'))
     mirror = Mirror()
-    with TritonServer(tmp_path / "repository", free_addresses(), log=lambda line: None) as server:
-        server.wait_until_ready()
-        with Detector(grpc(server.addresses)) as detector:
-            slow_link = encoder("pixels", link_mbits=1)
-            with ChangeStream(detector, slow_link, ASKED) as stream:
-                for frame in islice(frames(9), 40):
-                    mirror.check(stream.detect(frame), frame)
+    with serving(tmp_path / "repository") as server, Detector(grpc(server.addresses)) as detector:
+        slow_link = encoder("pixels", link_mbits=1)
+        with ChangeStream(detector, slow_link, ASKED) as stream:
+            for frame in islice(frames(9), 40):
+                mirror.check(stream.detect(frame), frame)
     assert set(mirror.kinds) == {"nothing", "raw tiles", "raw frame"}
 
 

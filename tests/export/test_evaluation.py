@@ -20,10 +20,10 @@ import pytest
 from tests.clients.commands import run
 from tests.conftest import ROOT
 from tests.export import own_evaluation
+from tests.support.servers import serving
 from triton_yolo.boards import CLASSES, draw_board
 from triton_yolo.clients.commands.evaluate import main as evaluate
 from triton_yolo.export.command import main as export
-from triton_yolo.server.process import TritonServer, free_addresses
 
 pytestmark = [pytest.mark.computes, pytest.mark.slow]
 
@@ -80,8 +80,7 @@ def served_average_precision(network: Path, images: Path, iou: float, options: l
     target = folder / "repository"
     result = run(export, network, "--repository", target, *options)
     assert result.exit_code == 0, result.stderr
-    with TritonServer(target, free_addresses(), lambda line: None) as server:
-        server.wait_until_ready()
+    with serving(target) as server:
         where = ("--url", f"127.0.0.1:{server.addresses.grpc}", "--iou-threshold", str(iou))
         files = ("--images", images, "--annotations", images / "annotations.json", "--json", folder / "map.json")
         assert run(evaluate, *where, *files).exit_code == 0

@@ -19,6 +19,7 @@ from tests.server.fleet.load import Load
 from tests.server.fleet.test_faults import SECONDS, triton, wait_until, whole
 from tests.server.pictures import jpeg, picture
 from tests.server.processes import whole as processes
+from tests.support.servers import serving
 from triton_yolo.clients import Detector
 from triton_yolo.server.process import TritonServer, free_addresses
 
@@ -36,8 +37,7 @@ def test_files_of_models_that_change_do_not_change_what_is_served(
     tmp_path: Path, cells_repository: Path, change: str
 ) -> None:
     repository = shutil.copytree(cells_repository, tmp_path / "repository")
-    with TritonServer(repository, free_addresses(), lambda line: None) as server:
-        server.wait_until_ready()
+    with serving(repository) as server:
         before = [process.pid for process in processes(server)]
         with Neighbours(server.addresses) as neighbours:
             for file in [path for path in repository.rglob("*") if path.is_file()]:

@@ -10,7 +10,8 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.server.cells import copy_with_cells
 from tests.server.wire import Client
-from triton_yolo.server.process import TritonServer, free_addresses
+from tests.support.servers import serving
+from triton_yolo.server.process import TritonServer
 
 
 @pytest.fixture(scope="session")
@@ -22,8 +23,7 @@ def cells_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cells_server(cells_repository: Path) -> Iterator[TritonServer]:
     """The network of cells, served by the real tritonserver for the whole run."""
-    with TritonServer(cells_repository, free_addresses(), log=lambda line: None) as running:
-        running.wait_until_ready()
+    with serving(cells_repository) as running:
         yield running
 
 
@@ -42,6 +42,5 @@ def default(server: TritonServer) -> Client:
 @pytest.fixture
 def fresh(cells_repository: Path) -> Iterator[TritonServer]:
     """A server of its own, so that the memory of other tests is not counted."""
-    with TritonServer(cells_repository, free_addresses(), log=lambda line: None) as running:
-        running.wait_until_ready()
+    with serving(cells_repository) as running:
         yield running

@@ -11,7 +11,8 @@ from tests.server.pictures import jpeg, picture, png
 from tests.server.processes import descriptors, resident
 from tests.server.test_bad_images import flipped
 from tests.server.wire import Client, concurrently
-from triton_yolo.server.process import TritonServer, free_addresses
+from tests.support.servers import serving
+from triton_yolo.server.process import TritonServer
 
 pytestmark = pytest.mark.slow
 
@@ -41,8 +42,7 @@ def test_five_thousand_requests_need_no_more_memory_than_five_hundred(fresh: Tri
 @pytest.fixture(scope="module")
 def patient(cells_repository: Path) -> Iterator[TritonServer]:
     """One server for all images that fail: each is counted from where the one before has left it."""
-    with TritonServer(cells_repository, free_addresses(), log=lambda line: None) as running:
-        running.wait_until_ready()
+    with serving(cells_repository) as running:
         yield running
 
 

@@ -14,7 +14,7 @@ from tests.server.references import PAD, bilinear, letterbox, opencv, placed, up
 from tests.server.rounding import SIZES as ROUNDED
 from tests.server.rounding import assert_rounded, rounding_otherwise
 from tests.server.wire import Answer, Client
-from triton_yolo.server.process import TritonServer, free_addresses
+from tests.support.servers import serving
 
 SIZES = [  # height, width
     (1, 1),  # scaled up 640 times
@@ -104,8 +104,7 @@ def test_a_white_image_fills_exactly_its_place(
 @pytest.mark.parametrize("rounding", ["down", "up"])
 def test_sizes_are_rounded_as_the_repository_says(rounding: str, cells_repository: Path, tmp_path: Path) -> None:
     repository = rounding_otherwise(cells_repository, tmp_path / "repository", rounding)
-    with TritonServer(repository, free_addresses(), log=lambda line: None) as running:
-        running.wait_until_ready()
+    with serving(repository) as running:
         client = Client(running.addresses)
         assert_rounded(client, rounding)
         for size in ROUNDED:

@@ -13,10 +13,11 @@ from tests.server.rounding import rounding_otherwise
 from tests.server.sensors import BAYER, CODES, VIDEO, converted, inputs, model, noise
 from tests.server.test_preprocess import assert_letterboxed
 from tests.server.wire import Client, concurrently, refusal, same
+from tests.support.servers import serving
 from triton_yolo.boards import draw_board
 from triton_yolo.boards.sensor import as_sensor
 from triton_yolo.clients.pixel_formats import PIXEL_FORMATS
-from triton_yolo.server.process import TritonServer, free_addresses
+from triton_yolo.server.process import TritonServer
 
 SIZES = [(2, 2), (2, 640), (640, 2), (64, 98), (480, 640), (960, 1280), (1922, 1082)]  # height, width
 
@@ -71,8 +72,7 @@ def test_cameras_with_different_patterns_share_a_batch(cells: Client) -> None:
 @pytest.mark.parametrize("rounding", ["down", "up"])
 def test_sizes_are_rounded_as_the_repository_says(rounding: str, cells_repository: Path, tmp_path: Path) -> None:
     repository = rounding_otherwise(cells_repository, tmp_path / "repository", rounding)
-    with TritonServer(repository, free_addresses(), log=lambda line: None) as running:
-        running.wait_until_ready()
+    with serving(repository) as running:
         client = Client(running.addresses)
         for name in ("bayer_grbg", *VIDEO):
             for size in ((1282, 642), (642, 1282), (334, 778)):
@@ -182,8 +182,7 @@ def test_dali_computes_definitions_that_somebody_has_changed_when_the_first_fram
     changed = [path for path in repository.glob("preprocess*/1/dali.py") if path.parts[-3] != "preprocess_nv12"]
     for path in changed:
         path.write_text(f"{path.read_text()}# changed\n")
-    with TritonServer(repository, free_addresses(), log=lambda line: None) as running:
-        running.wait_until_ready()
+    with serving(repository) as running:
         client = Client(running.addresses)
 
         assert has_dali(running, "preprocess"), "an encoded image does not wait"

@@ -15,10 +15,11 @@ from tests.conftest import REPOSITORY
 from tests.server.cells import copy_with_cells
 from tests.server.fleet.load import Load
 from tests.server.processes import stubs
+from tests.support.servers import serving
 from triton_yolo.clients import Detector
 from triton_yolo.nms import standstill
 from triton_yolo.nms.standstill import Standstill
-from triton_yolo.server.process import TritonServer, free_addresses
+from triton_yolo.server.process import TritonServer
 
 SECONDS = 60
 STOPS = 5
@@ -140,8 +141,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fresh(repository: Path) -> Iterator[TritonServer]:
-    with TritonServer(repository, free_addresses(), log=lambda line: None) as server:
-        server.wait_until_ready()
+    with serving(repository) as server:
         yield server
 
 

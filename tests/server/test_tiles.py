@@ -18,12 +18,13 @@ from tests.conftest import REPOSITORY
 from tests.server.cells import copy_with_cells
 from tests.server.pictures import picture
 from tests.server.processes import whole
+from tests.support.servers import serving
 from triton_yolo.clients import DetectionError, Detections, Detector
 from triton_yolo.clients.errors import TooManyStreams, UnknownBase
 from triton_yolo.clients.request import Request
 from triton_yolo.clients.stream.encoder import Place
 from triton_yolo.clients.stream.tile_request import KEY_POSITION, Content, tile_request
-from triton_yolo.server.process import TritonServer, free_addresses
+from triton_yolo.server.process import TritonServer
 
 HEIGHT, WIDTH, SIDE = 96, 128, 32
 ASKED = {"frame_checksum": 1, "score_threshold": 0.4}
@@ -178,21 +179,19 @@ def test_a_stream_past_the_bound_is_refused_and_one_that_was_given_up_makes_room
     repository = copy_with_cells(REPOSITORY, tmp_path / "repository")
     config = repository / "assemble" / "config.pbtxt"
     config.write_text(config.read_text().replace('"64"', '"2"'))
-    with TritonServer(repository, free_addresses(), log=lambda line: None) as server:
-        server.wait_until_ready()
-        with Detector(f"{server.addresses.host}:{server.addresses.grpc}") as detector:
-            first, second, third = (Sender(detector, f"stream {number}", number, number) for number in range(3))
-            first.key()
-            second.key()
-            with pytest.raises(TooManyStreams, match=r"^no room for another stream: .* at most 2"):
-                third.key()
-            first.change()
-            content = Content(KEY_POSITION, first.frame[:1, :1][None])
-            detector.protocol.infer(tile_request(first.place, content, {"forget": 1}, "assemble"))
+    with serving(repository) as server, Detector(f"{server.addresses.host}:{server.addresses.grpc}") as detector:
+        first, second, third = (Sender(detector, f"stream {number}", number, number) for number in range(3))
+        first.key()
+        second.key()
+        with pytest.raises(TooManyStreams, match=r"^no room for another stream: .* at most 2"):
             third.key()
-            with pytest.raises(UnknownBase):
-                first.change()
-            second.change()
+        first.change()
+        content = Content(KEY_POSITION, first.frame[:1, :1][None])
+        detector.protocol.infer(tile_request(first.place, content, {"forget": 1}, "assemble"))
+        third.key()
+        with pytest.raises(UnknownBase):
+            first.change()
+        second.change()
 
 
 def mutated(request: Request, random: np.random.Generator) -> Request:

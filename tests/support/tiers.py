@@ -16,6 +16,7 @@ FOLLOWED = ("tests.", "triton_yolo.", "bench.", "deploy.")
 # A function or class with this name, or a word of a command line: the tier of whoever reaches it.
 NAMES = {
     "TritonServer": SERVER,
+    "serving": SERVER,
     "serve": SERVER,
     "InferenceSession": NETWORKS,  # of ONNX Runtime
     "compile_model": NETWORKS,  # of OpenVINO

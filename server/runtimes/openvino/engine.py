@@ -22,7 +22,7 @@ class Engine:
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the graph; each half is compiled when it is first used.
+        """Read the graph; it is compiled when it is first used.
 
         Args:
             path: of the ONNX file.
@@ -34,18 +34,22 @@ class Engine:
     @cached_property
     def alone(self) -> Run:
         """Runs one image on all cores."""
-        return self._compiled(1)[0]
+        return partial(_run, self._for_one.create_infer_request())
 
     @cached_property
     def together(self) -> Sequence[Run]:
         """One for each core: each runs one image on one core."""
-        return self._compiled(self.cores)
+        # From what was compiled already: a quarter of the time, and the same answers.
+        compiled = self._core.import_model(self._for_one.export_model(), "CPU", self._options(self.cores))
+        return [partial(_run, compiled.create_infer_request()) for _ in range(self.cores)]
 
-    def _compiled(self, streams: int) -> list[Run]:
+    @cached_property
+    def _for_one(self) -> Any:
+        return self._core.compile_model(self._graph, "CPU", self._options(1))
+
+    def _options(self, streams: int) -> dict[str, Any]:
         # Left to itself OpenVINO takes bfloat16 where the processor has it, and boxes move by pixels.
-        options = {"INFERENCE_NUM_THREADS": self.cores, "NUM_STREAMS": streams, "INFERENCE_PRECISION_HINT": "f32"}
-        compiled = self._core.compile_model(self._graph, "CPU", options)
-        return [partial(_run, compiled.create_infer_request()) for _ in range(streams)]
+        return {"INFERENCE_NUM_THREADS": self.cores, "NUM_STREAMS": streams, "INFERENCE_PRECISION_HINT": "f32"}
 
     def workers(self) -> Workers:
         """Start the threads that run images."""

@@ -18,6 +18,7 @@ import pytest
 
 from tests.clients.stream.lines import DEADLINE_MS, PATIENCE, RunningLine, camera, grpc_url, until
 from tests.conftest import REPOSITORY, ROOT
+from tests.support.servers import serving
 from triton_yolo.boards import draw_board
 from triton_yolo.clients import Detector
 from triton_yolo.clients.memory.ring import ANSWERED, FOLDER, PREFIX, Reason, Ring
@@ -144,8 +145,7 @@ def test_a_server_that_is_killed_and_started_again_is_found(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_a_line_ends_at_ctrl_c_though_its_server_is_frozen_or_gone(tmp_path: Path) -> None:
-    with TritonServer(REPOSITORY, free_addresses(), log=lambda line: None) as mine:
-        mine.wait_until_ready()
+    with serving(REPOSITORY) as mine:
         process = psutil.Process(mine.running.pid)
         for name, fault in (("frozen", process.suspend), ("gone", process.kill)):
             folder = tmp_path / name

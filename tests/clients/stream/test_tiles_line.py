@@ -12,6 +12,7 @@ import pytest
 from tests.clients.stream.lines import RunningLine, camera, grpc_url
 from tests.conftest import REPOSITORY
 from tests.server.cells import copy_with_cells
+from tests.support.servers import serving
 from triton_yolo.clients.memory.ring import Reason
 from triton_yolo.server.process import TritonServer, free_addresses
 
@@ -95,8 +96,7 @@ def test_cameras_that_the_server_has_no_room_for_send_whole_frames(tmp_path: Pat
     repository = copy_with_cells(REPOSITORY, tmp_path / "repository")
     config = repository / "assemble" / "config.pbtxt"
     config.write_text(config.read_text().replace('"64"', '"1"'))
-    with TritonServer(repository, free_addresses(), log=lambda line: None) as server:
-        server.wait_until_ready()
+    with serving(repository) as server:
         cameras = [tiles(name, frames=1) for name in ("a", "b")]
         with RunningLine(tmp_path, cameras, url=grpc_url(server)) as line:
             line.wait_for_more("a", 8)
