@@ -232,4 +232,4 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
         command = [sys.executable, "-c", PEAK.format(size=SIZE, channels=CHANNELS), str(tmp_path / str(count))]
         done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300)
         peaks.append(int(done.stdout))
-    assert peaks[1] - peaks[0] < 8 * TENSOR  # holding them all would take 40 more
+    assert peaks[1] - peaks[0] < 16 * TENSOR  # holding them all would take 40 more; a heap varies by some

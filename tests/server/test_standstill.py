@@ -28,13 +28,17 @@ STOPS = 5
 class Clocks:
     """The monotonic and the wall clock of a process whose watching thread beats when it is told to."""
 
-    def __init__(self) -> None:
-        self.now, self.ahead = 100.0, 1e9
+    def __init__(self, signs: Path) -> None:
+        self.now, self.ahead, self.signs = 100.0, 1e9, signs
         self._beats, self._waits = threading.Semaphore(0), threading.Semaphore(0)
 
     def sleep(self, seconds: float) -> None:
         self._waits.release()
         self._beats.acquire()
+
+    def run(self, slices: int) -> None:
+        """The thread that gives signs of life has run so often, as proc(5) tells it."""
+        self.signs.write_text(f"1234567 89 {slices}")
 
     def began(self) -> None:
         """The thread waits for its first beat."""
@@ -49,13 +53,15 @@ class Clocks:
 
 
 @pytest.fixture
-def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
-    clocks = Clocks()
+def clocks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Clocks:
+    clocks = Clocks(tmp_path / "schedstat")
     time_module = SimpleNamespace(
         monotonic=lambda: clocks.now, time=lambda: clocks.now + clocks.ahead, sleep=clocks.sleep
     )
     monkeypatch.setattr(standstill, "time", time_module)
     monkeypatch.setattr(standstill, "os", SimpleNamespace(_exit=_exit))
+    monkeypatch.setattr(standstill, "_thread_of_signs", lambda: clocks.signs)
+    clocks.run(0)
     return clocks
 
 
@@ -121,6 +127,25 @@ def test_a_clock_set_forward_in_execute_ends_the_process(
     try:
         with watch:
             clocks.ahead += step
+    except Ended:
+        ended = True
+    assert ended == ends
+
+
+@pytest.mark.parametrize(
+    ("seconds", "signs", "ends"), [(0.7, 2, True), (0.95, 3, False), (6.0, 19, False), (6.0, 5, True)]
+)
+def test_python_may_wait_as_long_as_there_are_signs_of_life(
+    clocks: Clocks, watch: Standstill, seconds: float, signs: int, ends: bool
+) -> None:
+    """As for a tritonserver that stands still itself."""
+    clocks.beats(3)
+    clocks.now += seconds
+    clocks.run(signs)
+    ended = False
+    try:
+        with watch:
+            clocks.beats(1)
     except Ended:
         ended = True
     assert ended == ends

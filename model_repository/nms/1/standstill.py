@@ -6,22 +6,29 @@ swapped out, or without a processor for that long. It answers them with an error
 processes as they are. Once the process goes on, it computes what was given up, and Triton takes that late answer, whose
 memory may hold something else by then, for the answer to the next request. So a process that stood still ends, as if it
 had been killed, and the server is started again.
+
+A thread of Python looks at the clock ten times a second. Where it could not, the process stood still, or Python's other
+threads waited for something, such as for a tritonserver that stood still itself; the thread that gives Triton the signs
+of life, which is none of Python's, tells which.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 BEAT = 0.1  # seconds between two looks at the clock
-# Seconds without a look that are a standstill: Triton's second begins up to 0.3 s after the last sign of life.
-LIMIT = 0.6
+SIGNS = 0.3  # seconds between two signs of life
+LIMIT = 0.65  # seconds without a look that may be a standstill: Triton's second begins up to 0.3 s after a sign
 SUSPECT = 1.0  # seconds after a standstill in which what arrives may have waited through it
 STATUS = 70  # the process's exit status: EX_SOFTWARE of sysexits.h
+SLEEPS = {"x86_64": "230", "aarch64": "115"}  # clock_nanosleep(2), by machine
 
 
 class Standstill:
@@ -34,7 +41,9 @@ class Standstill:
             model: its name, for what is said at the end.
         """
         self._model = model
-        self._seen, self._until, self._length = time.monotonic(), float("-inf"), 0.0
+        self._sign = _thread_of_signs()
+        self._seen, self._signs = time.monotonic(), self._signs_now()
+        self._until, self._length = float("-inf"), 0.0
         self._entered, self._wall, self._excuses = self._seen, 0.0, 0
         threading.Thread(target=self._watch, daemon=True).start()
 
@@ -56,19 +65,30 @@ class Standstill:
         try:
             yield
         finally:
-            self._seen = time.monotonic()
+            self._look_anew()
             self._excuses -= 1
 
     def _watch(self) -> None:
         while True:
             time.sleep(BEAT)
             self._look()
+            self._look_anew()
 
     def _look(self) -> None:
         now = time.monotonic()
-        if now - self._seen > LIMIT and not self._excuses:
-            self._until, self._length = now, now - self._seen
-        self._seen = now
+        if (length := now - self._seen) > LIMIT and not self._excuses and not self._lived(length):
+            self._until, self._length = now, length
+
+    def _look_anew(self) -> None:
+        self._signs, self._seen = self._signs_now(), time.monotonic()
+
+    def _lived(self, length: float) -> bool:
+        """Whether there were signs of life; two may have been just before a standstill and just after it."""
+        return self._signs_now() - self._signs >= max(3, 0.7 * length / SIGNS)
+
+    def _signs_now(self) -> int:
+        """How often the thread of the signs has run; always 0 where nobody knows."""
+        return int(self._sign.read_text().split()[2]) if self._sign else 0
 
     def _end_if_late(self) -> None:
         self._look()
@@ -87,3 +107,21 @@ class Standstill:
 def _wall_clock() -> float:
     """Seconds that the wall clock is ahead of the monotonic one."""
     return time.time() - time.monotonic()
+
+
+def _thread_of_signs() -> Path | None:
+    """Return the statistics of the thread that gives signs of life: the first one of the stub, which sleeps in between.
+
+    None where the kernel doesn't tell: then each time in which Python waited counts as a standstill.
+    """
+    own = {thread.native_id for thread in threading.enumerate()}
+    for _ in range(10):
+        for task in sorted(Path("/proc/self/task").iterdir(), key=lambda task: int(task.name)):
+            try:
+                asleep = (task / "syscall").read_text().split()[0] == SLEEPS.get(platform.machine())
+                if asleep and int(task.name) not in own and (task / "schedstat").is_file():
+                    return task / "schedstat"
+            except OSError:  # the thread has ended, or the kernel doesn't tell
+                continue
+        time.sleep(0.01)
+    return None
