@@ -12,9 +12,10 @@ from tests.deploy.conftest import tool
 PACKAGE = "the package mosquitto of Debian and Ubuntu"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("results", "kills"),
-    [(2000, 3), pytest.param(100_000, 50, marks=[pytest.mark.slow, pytest.mark.long])],
+    [(2000, 3), pytest.param(100_000, 50, marks=pytest.mark.long)],
     ids=["few", "many"],
 )
 def test_all_results_arrive_once_and_in_order_though_the_broker_is_killed(

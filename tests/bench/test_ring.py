@@ -15,6 +15,7 @@ from bench.ring_torture import Torture, torture
 from triton_yolo.clients.memory.ring import ANSWERED, CAPTURED, Capture
 
 
+@pytest.mark.slow
 def test_a_ring_loses_nothing_while_writers_and_readers_are_killed() -> None:
     deaths = []
 

@@ -79,6 +79,7 @@ def testprecision_is_that_of_all_frames() -> None:
     assert precision(frames, [found(A), found()]) == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_scenes_show_what_they_say() -> None:
     chosen = {scene.name: scene for scene in scenes()}
     for name in ("stops and goes", "always moves", "stands still", "a part passes"):

@@ -153,6 +153,7 @@ def test_annotations_of_nothing_that_the_float_graph_finds_are_refused(
     assert "the float graph finds nothing of what is annotated" in refused(calibrate_here(graph, *options))
 
 
+@pytest.mark.slow
 def test_where_nothing_is_good_enough_nothing_is_written(graph: Path, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "int8.onnx"
     result = calibrate(
@@ -252,6 +253,7 @@ def test_ctrl_c_leaves_the_old_graph_and_the_ranges_that_were_found(
     assert not (tmp_path / "report").exists()
 
 
+@pytest.mark.slow
 def test_where_there_is_no_terminal_lines_say_the_step_the_share_and_the_time_that_is_left(
     graph: Path, pictures: Path, tmp_path: Path, calibrate_here: Calibrate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,7 @@ def test_the_changed_part_of_the_example_finds_what_the_whole_graph_finds(
     same(model, measured, [layer.name for layer in convolutions(model)], colours.spread(2), runtime)
 
 
+@pytest.mark.slow
 def test_the_changed_part_of_the_depthwise_network_too_with_and_without_residual_additions(
     yolox: Known, boards: Pictures
 ) -> None:

@@ -130,6 +130,7 @@ def test_a_request_that_waits_too_long_is_told_as_busy(kind: type, url: str, ima
     assert all(isinstance(r, Detections) for r in call(kind, url, lambda d: d.detect_many(images, queue_timeout=AMPLE)))
 
 
+@pytest.mark.slow
 @BOTH
 def test_the_first_priority_goes_before_the_second(kind: type, url: str, images: list[Path]) -> None:
     """Frames too: they are sent last, and some are answered before what has been waiting."""

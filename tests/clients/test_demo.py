@@ -51,6 +51,7 @@ def test_the_default_repository_finds_nearly_all(tmp_path: Path) -> None:
     assert re.search(r"^yolo: (int8|float32)\b.*; proved: \d+ detections", result.stdout, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_one_that_finds_too_little_ends_with_status_1(tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY, tmp_path / "repository")
     config = tmp_path / "repository" / "nms" / "config.pbtxt"

@@ -225,6 +225,7 @@ def test_files_of_every_kind_and_depth_are_taken_and_drawn(
         np.testing.assert_array_equal(cv2.imread(str(drawn / name)), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_a_server_that_goes_away_is_told_with_how_far_it_was(

@@ -212,6 +212,7 @@ def test_a_stream_past_the_bound_is_refused_and_one_that_is_closed_makes_room(ad
             assert stream.detect(frame).kind == "features"
 
 
+@pytest.mark.slow
 def test_a_server_without_zstandard_gets_zlib(repository: Path, edge: Edge, tmp_path: Path) -> None:
     shutil.copytree(repository, tmp_path / "repository")
     codes = tmp_path / "repository" / "gather" / "1" / "codes.py"

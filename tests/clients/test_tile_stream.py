@@ -147,6 +147,7 @@ def test_a_server_that_has_forgotten_a_stream_gets_a_key_frame_of_the_same_frame
     assert mirror.kinds["raw frame"] + mirror.kinds["coded frame"] >= 4
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_decode_tiles_gets_pixels(repository: Path, tmp_path: Path) -> None:
     shutil.copytree(repository, tmp_path / "repository")
     codes = tmp_path / "repository" / "assemble" / "1" / "codes.py"
@@ -173,6 +174,7 @@ def test_two_clients_of_one_name_each_get_what_is_in_their_own_frames(address: s
                 mirror.check(stream.detect(frame), frame)
 
 
+@pytest.mark.slow
 def test_requests_that_are_lost_doubled_and_late_lead_to_no_wrong_picture(address: str) -> None:
     mirror, failed = Mirror(), 0
     with Detector(address) as detector, ChangeStream(detector, encoder("unreliable"), ASKED) as stream:

@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from bench.broker import Broker, Subscriber
@@ -91,6 +92,7 @@ def test_the_file_names_the_services_that_the_profile_starts() -> None:
     assert "listener 1883\n" in mosquitto
 
 
+@pytest.mark.slow
 def test_a_plant_runs_and_a_line_that_dies_lets_nothing_pass(server: TritonServer, tmp_path: Path) -> None:
     program = tool("mosquitto", "the package mosquitto of Debian and Ubuntu")
     ports = free_addresses()

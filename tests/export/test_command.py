@@ -57,6 +57,7 @@ def everything_in(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.slow
 def test_the_default_repository_is_what_it_makes_of_the_default_network(tmp_path: Path, float_default: Path) -> None:
     repository = shutil.copytree(
         REPOSITORY, tmp_path / "repository", ignore=shutil.ignore_patterns("*.onnx", "__pycache__")

@@ -27,6 +27,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_make_serve_without_an_error_of_make_s(checkout: Path) -> None:
     at = free_addresses()
     options = f"--http-port {at.http} --grpc-port {at.grpc} --metrics-port {at.metrics}"

@@ -99,6 +99,7 @@ def test_the_first_python_that_starts_is_taken(newcomer: Newcomer) -> None:
     assert newcomer.version() == HERE
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(len(set(SUPPORTED) & set(REAL)) < 2, reason="this machine has one Python that runs the server")
 def test_the_newest_of_several_is_taken(newcomer: Newcomer) -> None:
     several = [version for version in SUPPORTED if version in REAL]
@@ -110,6 +111,7 @@ def test_the_newest_of_several_is_taken(newcomer: Newcomer) -> None:
     assert newcomer.version() == several[0]
 
 
+@pytest.mark.slow
 def test_a_python3_without_a_versioned_name_is_taken(newcomer: Newcomer) -> None:
     newcomer.has("python3", HERE)
     result = newcomer.sets_up()
@@ -117,6 +119,7 @@ def test_a_python3_without_a_versioned_name_is_taken(newcomer: Newcomer) -> None
     assert newcomer.version() == HERE
 
 
+@pytest.mark.slow
 def test_a_given_python_is_the_one(newcomer: Newcomer) -> None:
     newcomer.has("my-python", HERE)
     assert newcomer.sets_up(PYTHON="my-python").returncode == 0

@@ -27,6 +27,7 @@ expect.set_options(timeout=2 * PATIENCE * 1e3)
 __all__ = ["chromium", "tab"]  # fixtures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_the_demo_shows_a_line_whose_boards_pass_and_fail_until_it_is_stopped(
     tmp_path: Path, tab: Page, how: signal.Signals

@@ -169,6 +169,7 @@ def test_a_killed_stub_ends_the_server_with_an_error_and_leaves_nothing(tmp_path
         assert remains(server.process.pid) == []
 
 
+@pytest.mark.slow
 def test_a_killed_server_takes_tritonserver_with_it_and_the_next_start_clears_its_remains(
     tmp_path: Path, light: tuple[str, str]
 ) -> None:
@@ -189,6 +190,7 @@ def test_a_killed_server_takes_tritonserver_with_it_and_the_next_start_clears_it
         assert remains(server.process.pid) == []
 
 
+@pytest.mark.slow
 def test_a_second_start_on_the_same_port_is_refused_and_the_first_goes_on(
     tmp_path: Path, light: tuple[str, str]
 ) -> None:
@@ -204,6 +206,7 @@ def test_a_second_start_on_the_same_port_is_refused_and_the_first_goes_on(
         assert Client(server.addresses).ready()
 
 
+@pytest.mark.slow
 def test_a_tritonserver_that_dies_is_an_error_and_leaves_nothing(tmp_path: Path, light: tuple[str, str]) -> None:
     with started(tmp_path, *light) as server:
         server.wait_until_ready()

@@ -101,6 +101,7 @@ def test_a_white_image_fills_exactly_its_place(
     np.testing.assert_array_equal(answer["images"][0], np.stack([wanted] * 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounding", ["down", "up"])
 def test_sizes_are_rounded_as_the_repository_says(rounding: str, cells_repository: Path, tmp_path: Path) -> None:
     repository = rounding_otherwise(cells_repository, tmp_path / "repository", rounding)

@@ -26,6 +26,7 @@ exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all env HOME=/tmp "$
 """
 
 
+@pytest.mark.slow
 def test_a_server_that_may_write_nowhere_but_to_its_temporary_folders_answers(tmp_path: Path) -> None:
     if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "setpriv", "mount"))):
         pytest.skip("mount namespaces need root, unshare and setpriv")

@@ -174,6 +174,7 @@ def has_dali(server: TritonServer, name: str) -> bool:
     return any("libdali" in mapped.path for mapped in stub.memory_maps())
 
 
+@pytest.mark.slow
 def test_dali_computes_definitions_that_somebody_has_changed_when_the_first_frame_comes(
     cells_repository: Path, tmp_path: Path
 ) -> None:

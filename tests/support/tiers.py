@@ -62,12 +62,24 @@ def reached(start: FunctionType) -> frozenset[str]:
         if function in seen:
             continue
         seen.add(function)
-        for word in (*_words(function.__code__), *_strings(function.__defaults__), *_strings(function.__kwdefaults__)):
-            value = function.__globals__.get(word, word)
-            names = {getattr(base, "__name__", "") for base in getattr(value, "__mro__", [value])} | {word}
-            found |= {NAMES[name] for name in names & set(NAMES)}
-            waiting += _called(value)
+        tiers, called = _direct(function)
+        found |= tiers
+        waiting += called
     return frozenset(found)
+
+
+@cache
+def _direct(function: FunctionType) -> tuple[frozenset[str], tuple[FunctionType, ...]]:
+    """The tiers of what a function itself names, and the functions that it calls."""
+    found: set[str] = set()
+    called: list[FunctionType] = []
+    words = {*_words(function.__code__), *_strings(function.__defaults__), *_strings(function.__kwdefaults__)}
+    for word in words:
+        value = function.__globals__.get(word, word)
+        names = {getattr(base, "__name__", "") for base in getattr(value, "__mro__", [value])} | {word}
+        found |= {NAMES[name] for name in names & set(NAMES)}
+        called += _called(value)
+    return frozenset(found), tuple(called)
 
 
 def _called(value: object) -> Iterator[FunctionType]:

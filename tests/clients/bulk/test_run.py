@@ -58,6 +58,7 @@ def test_every_image_has_one_record_and_what_is_refused_its_reason(
         assert found[f"{shard}/a.jpg"]["detections"] == found[str(images[1])]["detections"]
 
 
+@pytest.mark.slow
 @EVERY
 def test_a_run_that_is_killed_at_any_moment_misses_none_and_has_none_twice(
     tmp_path: Path, grpc_url: str, kind: str

@@ -203,6 +203,7 @@ def test_frames_that_lost_packets_are_counted_and_not_delivered() -> None:
     assert_numbers_are_the_cameras(frames)
 
 
+@pytest.mark.slow
 def test_a_camera_that_goes_is_lost_and_one_that_comes_back_is_found() -> None:
     with fake_camera() as fake, CameraProcess("aravis", URI) as camera:
         frames = camera.frames(LOST_WITHIN)

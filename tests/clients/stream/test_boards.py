@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.clients.stream.lines import EASY, RunningLine, camera, grpc_url, until
 from triton_yolo.boards.line import Line
 from triton_yolo.clients.stream.events import Event
@@ -24,6 +26,7 @@ def belt(name: str) -> dict[str, Any]:
     return camera(name, 6, "480x640", options={"size": "480x640", "frames": 2 * (STILL + MOVING)})
 
 
+@pytest.mark.slow
 def test_boards_of_a_belt_have_verdicts_and_a_camera_that_dies_leaves_one_not_inspected(
     server: TritonServer, tmp_path: Path
 ) -> None:
@@ -84,6 +87,7 @@ class Button(Sink):
         self.boards.append(event)
 
 
+@pytest.mark.slow
 def test_each_trigger_of_a_sink_gets_one_verdict_for_each_camera(server: TritonServer) -> None:
     cameras = [camera(name, 8, options={"size": "240x320", "frames": 3}) for name in ("left", "right")]
     verdict = {"boards": "trigger", "frames_per_board": 2}

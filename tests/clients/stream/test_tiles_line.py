@@ -92,6 +92,7 @@ def test_a_server_that_is_killed_and_started_again_gets_a_key_frame(tmp_path: Pa
         assert row["restarts"] == 0
 
 
+@pytest.mark.slow
 def test_cameras_that_the_server_has_no_room_for_send_whole_frames(tmp_path: Path) -> None:
     repository = copy_with_cells(REPOSITORY, tmp_path / "repository")
     config = repository / "assemble" / "config.pbtxt"

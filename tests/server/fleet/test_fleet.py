@@ -118,6 +118,7 @@ def test_the_requests_of_a_stream_go_to_one_server(
     assert len(chosen) > 1, "streams are spread over the servers"
 
 
+@pytest.mark.slow
 def test_shared_memory_is_registered_with_every_server_also_with_one_that_was_started_anew(fleet: Fleet) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (2, 96, 128, 3), np.uint8)
     with (
@@ -190,6 +191,7 @@ def test_a_deadline_ends_the_request_at_the_server_too(
     wait_until(lambda: whole(fleet), "they are not taken back")
 
 
+@pytest.mark.slow
 def test_a_full_queue_sends_a_request_to_another_server_and_ejects_nobody(tmp_path: Path) -> None:
     repository = shutil.copytree(REPOSITORY, tmp_path / "repository")
     for config in repository.glob("*/config.pbtxt"):
@@ -204,6 +206,7 @@ def test_a_full_queue_sends_a_request_to_another_server_and_ejects_nobody(tmp_pa
         assert whole(fleet)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_told_as_triton_tells_it(cells_repository: Path) -> None:
     with fleet_of(cells_repository, 1) as fleet:
         fleet.members[0].drain()

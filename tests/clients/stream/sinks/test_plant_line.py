@@ -67,6 +67,7 @@ def block(words: list[int], camera: int, name: str) -> int:
     return value_of(words, CAMERA, name, LINE_REGISTERS + camera * CAMERA_REGISTERS)
 
 
+@pytest.mark.slow
 def test_a_plc_begins_boards_and_reads_what_the_line_says_of_them(server: TritonServer, tmp_path: Path) -> None:
     ports = free_addresses()
     sinks = [
@@ -120,6 +121,7 @@ async def _opcua(port: int, line: str) -> int:
         return int(await node.read_value())
 
 
+@pytest.mark.slow
 def test_a_camera_and_a_line_that_die_show_in_the_registers(server: TritonServer, tmp_path: Path) -> None:
     sink = modbus()
     cameras = [camera("top"), camera("side", options={"size": "240x320", "frames": 3}, silent_after=1000)]

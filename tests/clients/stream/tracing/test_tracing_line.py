@@ -15,7 +15,8 @@ from triton_yolo.server.process import TritonServer, free_addresses
 SECOND = 1_000_000_000
 
 
-@pytest.mark.parametrize("protocol", ["grpc", pytest.param("http", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["grpc", pytest.param("http", marks=pytest.mark.long)])
 def test_one_trace_of_a_frame_goes_from_the_camera_through_triton_to_the_sinks(tmp_path: Path, protocol: str) -> None:
     with (
         Collector() as collector,

@@ -174,6 +174,7 @@ for number in itertools.count():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("synchronous", ["normal", "full"])
 def test_the_log_survives_kill_9_at_any_moment(tmp_path: Path, synchronous: str) -> None:
     path, said, rng = tmp_path / "log.db", 0, random.Random(0)

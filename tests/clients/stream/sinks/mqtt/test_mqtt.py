@@ -170,6 +170,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_after_kill_9_of_the_line_the_broker_says_so_and_what_was_kept_arrives(broker: Broker, tmp_path: Path) -> None:
     kept = 0
     with Subscriber(broker.port) as subscriber:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bench.broker import Broker, Subscriber
 from tests.clients.stream.lines import RunningLine, camera, grpc_url
 from tests.deploy.conftest import tool
 from triton_yolo.server.process import TritonServer
 
 
+@pytest.mark.slow
 def test_a_line_that_is_killed_is_offline_at_once_and_its_numbers_go_on(server: TritonServer, tmp_path: Path) -> None:
     program = tool("mosquitto", "the package mosquitto of Debian and Ubuntu")
     with Broker(program, tmp_path / "broker") as broker, Subscriber(broker.port) as subscriber:

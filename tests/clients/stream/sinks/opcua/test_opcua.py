@@ -127,6 +127,7 @@ def test_a_client_reads_the_newest_results_and_subscribes_to_them() -> None:
         asyncio.run(main(sink, url))
 
 
+@pytest.mark.slow
 def test_a_dead_camera_and_a_line_that_hangs_have_inspected_nothing() -> None:
     async def main(sink: OpcUa, url: str) -> None:
         async with plc(url) as line:
@@ -234,6 +235,7 @@ def test_with_a_certificate_clients_must_sign_and_encrypt(tmp_path: Path) -> Non
         asyncio.run(main(url))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
     with serving() as (_, url):
         port = int(url.split(":")[2].split("/")[0])

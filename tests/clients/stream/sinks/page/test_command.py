@@ -28,6 +28,7 @@ def page_of(line: RunningLine) -> str:
     return until(lambda: re.search(r"the page is at (http://\S+)", line.log.read_text()), "the page's address")[1]
 
 
+@pytest.mark.slow
 def test_a_line_is_shown_and_a_camera_that_is_killed_is_dead_until_it_is_back(
     server: TritonServer, tmp_path: Path, tab: Page
 ) -> None:

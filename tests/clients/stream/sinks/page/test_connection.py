@@ -16,6 +16,7 @@ expect.set_options(timeout=PATIENCE * 1e3)
 GREY = "grayscale(1) brightness(0.6)"
 
 
+@pytest.mark.slow
 def test_a_page_whose_line_has_gone_is_stale_until_it_is_back(tab: Page) -> None:
     with shown(line_of("top")) as plant:
         address = plant.address
@@ -60,6 +61,7 @@ def test_a_failure_that_is_shown_large_does_not_hide_that_the_page_is_stale(tab:
     assert sum(middle.histogram()[250:]) > 0.5 * 800 * 200
 
 
+@pytest.mark.slow
 def test_a_line_that_says_nothing_to_its_page_is_stale_though_the_page_answers(tab: Page) -> None:
     with shown(line_of("top")) as plant:
         plant.feed.status("top")

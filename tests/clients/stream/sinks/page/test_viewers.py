@@ -169,6 +169,7 @@ def test_a_viewer_that_takes_nothing_does_not_hold_up_another() -> None:
             view.socket.socket.close()
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_whatever_eight_viewers_do() -> None:
     """What a page holds is counted; the benchmark of eight browsers measures the process."""
     with shown(line_of(*NAMES), pictures_per_second=60, failures_mb=0.2) as plant:
