@@ -30,6 +30,7 @@ def test_a_folder_without_a_graph_is_said_in_one_line(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_some_frames_are_sent_in_every_way(tmp_path: Path) -> None:
     told = bench("--frames", "3", "--out", str(tmp_path))

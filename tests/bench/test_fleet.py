@@ -12,6 +12,7 @@ from tests.server.cells import copy_with_cells
 from triton_yolo.server.fleet.parts import shares
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_one_server_and_all_are_measured(tmp_path: Path) -> None:
     result = measure(shares(2), copy_with_cells(REPOSITORY, tmp_path / "repository"), "cpu", 1)

@@ -22,6 +22,7 @@ def bench(folder: Path, *arguments: str) -> dict[str, object]:
     return content
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_soak_tells_memory_files_and_the_account_over_time(tmp_path: Path) -> None:
     found = bench(tmp_path, "soak", "--cameras", "1", "--fps", "2", "--seconds", "31")

@@ -266,6 +266,7 @@ def test_where_there_is_no_terminal_lines_say_the_step_the_share_and_the_time_th
     assert any(re.fullmatch(share, line) for line in steps), steps
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_one_that_is_killed_again_and_again_comes_to_the_same_and_measures_nothing_twice(
     graph: Path, pictures: Path, tmp_path: Path

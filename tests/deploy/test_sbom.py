@@ -31,6 +31,7 @@ def bill(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]
     return path.read_text(), json.loads(path.read_text())
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_it_is_valid_and_of_the_project(bill: tuple[str, dict[str, Any]]) -> None:
     text, content = bill

@@ -165,6 +165,7 @@ def crops(detector: Path, names: list[str], tmp_path_factory: pytest.TempPathFac
     return folder
 
 
+@pytest.mark.long
 def test_evaluate_says_of_a_trained_yolov8_what_ultralytics_says(
     detector: Path, names: list[str], crops: Path, tmp_path: Path
 ) -> None:

@@ -29,7 +29,10 @@ from triton_yolo.nms.suppression import non_maximum_suppression
 from triton_yolo.nms.thresholds import Thresholds
 from triton_yolo.server.runtimes.onnxruntime_cuda.late_decoding import decode_late
 
-pytestmark = pytest.mark.filterwarnings("default")  # PyTorch and LibreYOLO warn of their own use of each other
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("default"),  # PyTorch and LibreYOLO warn of their own use of each other
+]
 
 TOP_K = 1000
 Floats = npt.NDArray[np.float32]
@@ -51,8 +54,13 @@ class Case:
 
 CASES = [
     *(Case(family, (320, 320)) for family in FAMILIES),
-    *(Case(family, (416, 416), dynamic=True) for family in FAMILIES),
+    Case("yolox", (416, 416), dynamic=True),
     Case("yolo9", (384, 640)),
+    *(
+        pytest.param(Case(family, (416, 416), dynamic=True), marks=pytest.mark.long)
+        for family in FAMILIES
+        if family != "yolox"
+    ),
 ]
 
 

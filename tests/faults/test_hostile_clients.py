@@ -95,6 +95,7 @@ def test_envoy_cuts_uploads_that_do_not_come_to_an_end(
         assert set(map(neighbours.ask, range(12))) == {"right"}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_request_for_each_of_a_hundred_thousand_names_leaves_no_memory_behind(fresh: TritonServer) -> None:
     """Names of models, and of streams, of which a server keeps a few."""

@@ -74,6 +74,7 @@ def test_one_server_ends_with_words_and_leaves_nothing(tmp_path: Path, cells_rep
         assert remains(server.process.pid) == []
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_several_servers_lose_one_at_a_time_and_start_it_again(cells_repository: Path) -> None:
     with fleet_of(cells_repository, 2) as fleet, Detector(fleet.members[0].grpc, memory="system") as detector:

@@ -27,6 +27,7 @@ def test_scans_of_boards_never_seen_in_training(server: TritonServer, deeppcb: P
     assert figures["map50_95"] >= 0.60
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_fresh_synthetic_boards(server: TritonServer, tmp_path: Path) -> None:
     boards = tmp_path / "boards"

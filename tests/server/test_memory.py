@@ -26,6 +26,7 @@ def damaged_in_its_scan(encoded: bytes, inserted: bytes) -> bytes:
     return encoded[:at] + inserted + encoded[at:]
 
 
+@pytest.mark.long
 def test_five_thousand_requests_need_no_more_memory_than_five_hundred(fresh: TritonServer) -> None:
     client = Client(fresh.addresses)
 

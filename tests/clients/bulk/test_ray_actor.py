@@ -65,6 +65,7 @@ def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_on_a_cluster_whose_workers_are_killed_none_is_missing_and_none_is_there_twice(
     tmp_path: Path, grpc_url: str

@@ -27,7 +27,7 @@ from triton_yolo.clients.errors import AnswerLate, ServerBusy, ServerUnavailable
 from triton_yolo.server.process import TritonServer, free_addresses
 
 COMMAND = [sys.executable, "-m", "triton_yolo", "detect"]
-EVERY = pytest.mark.parametrize("kind", ["jsonl", pytest.param("parquet", marks=pytest.mark.slow)])
+EVERY = pytest.mark.parametrize("kind", ["jsonl", pytest.param("parquet", marks=[pytest.mark.slow, pytest.mark.long])])
 
 
 def lines(path: Path) -> list[dict[str, object]]:
