@@ -42,7 +42,8 @@ class Standstill:
         """
         self._model = model
         self._sign = _thread_of_signs()
-        self._seen, self._signs = time.monotonic(), self._signs_now()
+        self._seen, self._signs = time.monotonic(), 0
+        self._look_anew()
         self._until, self._length = float("-inf"), 0.0
         self._entered, self._wall, self._excuses = self._seen, 0.0, 0
         threading.Thread(target=self._watch, daemon=True).start()
@@ -88,7 +89,10 @@ class Standstill:
 
     def _signs_now(self) -> int:
         """How often the thread of the signs has run; always 0 where nobody knows."""
-        return int(self._sign.read_text().split()[2]) if self._sign else 0
+        try:
+            return int(self._sign.read_text().split()[2]) if self._sign else 0
+        except OSError:  # the model is being unloaded, and that thread has ended
+            return self._signs
 
     def _end_if_late(self) -> None:
         self._look()
