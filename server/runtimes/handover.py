@@ -114,6 +114,7 @@ class Worker:
         """Answer what waits, and end."""
         self._waiting.put(None)
         self._thread.join()
+        self._handover.standstill.close()
 
     def _work(self) -> None:
         while (first := self._waiting.get()) is not None:

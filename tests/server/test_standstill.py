@@ -32,9 +32,10 @@ class Clocks:
         self.now, self.ahead, self.signs = 100.0, 1e9, signs
         self._beats, self._waits = threading.Semaphore(0), threading.Semaphore(0)
 
-    def sleep(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> bool:
         self._waits.release()
         self._beats.acquire()
+        return False
 
     def run(self, slices: int) -> None:
         """The thread that gives signs of life has run so often, as proc(5) tells it."""
@@ -55,10 +56,9 @@ class Clocks:
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Clocks:
     clocks = Clocks(tmp_path / "schedstat")
-    time_module = SimpleNamespace(
-        monotonic=lambda: clocks.now, time=lambda: clocks.now + clocks.ahead, sleep=clocks.sleep
-    )
+    time_module = SimpleNamespace(monotonic=lambda: clocks.now, time=lambda: clocks.now + clocks.ahead)
     monkeypatch.setattr(standstill, "time", time_module)
+    monkeypatch.setattr(standstill, "Event", lambda: clocks)
     monkeypatch.setattr(standstill, "os", SimpleNamespace(_exit=_exit))
     monkeypatch.setattr(standstill, "_thread_of_signs", lambda: clocks.signs)
     clocks.run(0)

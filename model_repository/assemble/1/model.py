@@ -30,6 +30,10 @@ class TritonPythonModel:
         )
         self.standstill = Standstill("assemble")
 
+    def finalize(self) -> None:
+        """End the watch."""
+        self.standstill.close()
+
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer requests in turn; one that is refused fails alone, and changes no frame."""
         with self.standstill:

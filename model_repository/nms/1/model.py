@@ -25,6 +25,10 @@ class TritonPythonModel:
         self.served = ServedModel.from_config(json.loads(args["model_config"]))
         self.standstill = Standstill("nms")
 
+    def finalize(self) -> None:
+        """End the watch."""
+        self.standstill.close()
+
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer requests, unless this process stood still meanwhile."""
         with self.standstill:

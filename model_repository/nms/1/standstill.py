@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 BEAT = 0.1  # seconds between two looks at the clock
 SIGNS = 0.3  # seconds between two signs of life
@@ -46,7 +47,14 @@ class Standstill:
         self._look_anew()
         self._until, self._length = float("-inf"), 0.0
         self._entered, self._wall, self._excuses = self._seen, 0.0, 0
-        threading.Thread(target=self._watch, daemon=True).start()
+        self._closed = Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the watch, in ``finalize``: no thread of Python's may outlive it."""
+        self._closed.set()
+        self._thread.join()
 
     def __enter__(self) -> None:
         """Requests have come."""
@@ -70,8 +78,7 @@ class Standstill:
             self._excuses -= 1
 
     def _watch(self) -> None:
-        while True:
-            time.sleep(BEAT)
+        while not self._closed.wait(BEAT):
             self._look()
             self._look_anew()
 

@@ -52,6 +52,7 @@ class TritonPythonModel:
     def finalize(self) -> None:
         """Let the threads end."""
         self.workers.close()
+        self.handover.standstill.close()
 
     def execute(self, requests: list[Any]) -> list[None]:
         """Hand the images of all requests over to the threads; each request is answered as soon as it is done."""

@@ -31,6 +31,10 @@ class TritonPythonModel:
         )
         self.standstill = Standstill("gather")
 
+    def finalize(self) -> None:
+        """End the watch."""
+        self.standstill.close()
+
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer requests in turn; one that is refused fails alone, and changes nothing."""
         with self.standstill:
