@@ -230,6 +230,8 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     for count in (8, 48):
         coloured(tmp_path / str(count), SIZE, count)
         command = [sys.executable, "-c", PEAK.format(size=SIZE, channels=CHANNELS), str(tmp_path / str(count))]
-        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300)
-        peaks.append(int(done.stdout))
-    assert peaks[1] - peaks[0] < 16 * TENSOR  # holding them all would take 40 more; a heap varies by some
+        runs = [
+            subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300) for _ in range(3)
+        ]
+        peaks.append(min(int(run.stdout) for run in runs))  # threads that are late hold some more
+    assert peaks[1] - peaks[0] < 8 * TENSOR  # holding them all would take 40 more
