@@ -135,6 +135,33 @@ class Worker:
                 answer(response)
 
 
+class Direct:
+    """Answers requests before ``execute`` returns.
+
+    Attributes:
+        excused: see Standstill.
+    """
+
+    def __init__(self, model: str, respond: Callable[[list[Any]], list[Any]]) -> None:
+        """Prepare.
+
+        Args:
+            model: its name.
+            respond: makes the responses of some requests.
+        """
+        self._respond, self._standstill = respond, Standstill(model)
+        self.excused = self._standstill.excused
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """See Triton's Python backend."""
+        with self._standstill:
+            return self._respond(requests)
+
+    def close(self) -> None:
+        """End the watch for standstills."""
+        self._standstill.close()
+
+
 def failure(error: Exception) -> Any:
     """Return the response to a request that failed in a way that nobody expected."""
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(repr(error)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -34,19 +33,18 @@ class TritonPythonModel:
     @cached_property
     def pipeline(self) -> Any:
         """What computes; DALI takes 50 MB and 0.3 s of a processor, and on a GPU a CUDA context."""
-        with self.worker.excused() if self.worker else nullcontext():
+        with self.worker.excused():
             return make_pipeline(self.args)
 
     def finalize(self) -> None:
         """Let go of the pipeline while Python is still whole: DALI's threads may not end after that."""
-        if self.worker:
-            self.worker.close()
+        self.worker.close()
         if "pipeline" in vars(self):
             self.pipeline.close()
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer requests, or hand them over to the thread that does."""
-        return self.worker.execute(requests) if self.worker else self.respond(requests)
+        return self.worker.execute(requests)
 
     def respond(self, requests: list[Any]) -> list[Any]:
         """Letterbox the frames of all requests together; frames that are refused fail their own request alone."""

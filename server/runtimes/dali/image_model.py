@@ -21,13 +21,12 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         """Let go of the pipeline while Python is still whole: DALI's threads may not end after that."""
-        if self.worker:
-            self.worker.close()
+        self.worker.close()
         self.pipeline.close()
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer requests, or hand them over to the thread that does."""
-        return self.worker.execute(requests) if self.worker else self.respond(requests)
+        return self.worker.execute(requests)
 
     def respond(self, requests: list[Any]) -> list[Any]:
         """Decode the images of all requests together; an image that is refused fails its own request alone."""

@@ -12,7 +12,7 @@ import triton_python_backend_utils as pb_utils
 
 from triton_yolo.cores import usable_cores
 from triton_yolo.dali_definition import DEFINITION, load_definition
-from triton_yolo.server.runtimes.handover import Worker
+from triton_yolo.server.runtimes.handover import Direct, Worker
 
 
 def make_pipeline(args: dict[str, str]) -> Any:
@@ -49,21 +49,22 @@ def make_pipeline(args: dict[str, str]) -> Any:
     return GpuPipeline(definition, sources, config["max_batch_size"], threads, int(args["model_instance_device_id"]))
 
 
-def make_worker(args: dict[str, str], respond: Callable[[list[Any]], list[Any]], source: str) -> Worker | None:
-    """Start a thread that answers requests, on the CPU alone: on a GPU, pixels hold until the next call of ``execute``.
+def make_worker(args: dict[str, str], respond: Callable[[list[Any]], list[Any]], source: str) -> Direct | Worker:
+    """Return what answers: a thread on a CPU; on a GPU ``execute`` itself, since pixels hold until its next call.
 
     Args:
         args: of the model's initialize.
         respond: makes the responses of some requests.
         source: name of the model's input.
     """
+    model = json.loads(args["model_config"])["name"]
     if args["model_instance_kind"] != "CPU":
-        return None
+        return Direct(model, respond)
 
     def images_of(request: Any) -> int:
         return int(pb_utils.get_input_tensor_by_name(request, source).shape()[0])
 
-    return Worker(json.loads(args["model_config"])["name"], respond, images_of, usable_cores())
+    return Worker(model, respond, images_of, usable_cores())
 
 
 def respond(answers: Sequence[Any]) -> Any:

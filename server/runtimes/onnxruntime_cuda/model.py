@@ -12,6 +12,7 @@ import triton_python_backend_utils as pb_utils
 from triton_yolo.contract import GRAPH_FILE
 from triton_yolo.export.served_proof import ServedProof, proof_of
 from triton_yolo.server.runtimes.device_memory import address_of
+from triton_yolo.server.runtimes.handover import Direct
 from triton_yolo.server.runtimes.onnxruntime_cuda.engine import Engine
 from triton_yolo.server.runtimes.proved import NotProved, choose, record, show_in_metrics, try_out
 
@@ -35,8 +36,17 @@ class TritonPythonModel:
         line = record(folder, chosen, made, time.perf_counter() - start)
         pb_utils.Logger.log_info(f"{config['name']}: {line}")
         self.metrics = show_in_metrics(pb_utils.MetricFamily, config["name"], chosen)
+        self.direct = Direct(config["name"], self.respond)
+
+    def finalize(self) -> None:
+        """End the watch for standstills."""
+        self.direct.close()
 
     def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer requests."""
+        return self.direct.execute(requests)
+
+    def respond(self, requests: list[Any]) -> list[Any]:
         """Run the images of all requests as one batch."""
         batches = [pb_utils.get_input_tensor_by_name(request, self.input) for request in requests]
         counts = [int(batch.shape()[0]) for batch in batches]
