@@ -41,6 +41,7 @@ GRACE = 0.25  # seconds that an answer may take longer than the deadline before 
 UNREADABLE_SECONDS = 0.5  # between two looks at an account that is in the middle of a change
 FORGET_ATTEMPTS, FORGET_SECONDS = 5, 0.3  # to have a ring forgotten that the server reads still, and between them
 PROBE_SECONDS = 0.5  # between two questions whether the server is back
+CHECK_SECONDS = 0.001  # from a change to the look at the accounts: what is sent goes first
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ class Collector:
         self._moved = False  # whether a frame was taken or released since the last check
         self._awake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._checking: asyncio.TimerHandle | None = None
 
     def wake(self) -> None:
         """Let the collector look at the rings."""
@@ -124,8 +126,9 @@ class Collector:
                 await self._awake.wait()
         finally:
             loop.remove_reader(self._cameras.ready)
-            if self._timer:
-                self._timer.cancel()
+            for timer in (self._timer, self._checking):
+                if timer:
+                    timer.cancel()
             self._done = True
             tasks = (*self._ticks, *([self._probe] if self._probe else []))
             for task in tasks:
@@ -167,6 +170,7 @@ class Collector:
 
     def _step(self) -> None:
         """Send what can be sent now, and see to it that this is called again in time."""
+        loop = asyncio.get_running_loop()
         if self._timer:
             self._timer.cancel()
             self._timer = None
@@ -186,17 +190,17 @@ class Collector:
             if pause:
                 wake_ns = now + pause
             elif self._send(waiting):
-                self._awake.set()  # look again: there may be more
+                loop.call_soon(self._awake.set)  # look again, once these are on their way: there may be more
         if self._moved:
             self._moved = False
-            self._check()
+            self._checking = self._checking or loop.call_later(CHECK_SECONDS, self._check)
         for ring in self._cameras.tidy():
             job = asyncio.ensure_future(self._detach(ring))
             self._detaching.add(job)
             job.add_done_callback(self._detaching.discard)
         if wake_ns is not None:
             seconds = max(0.0, (wake_ns - time.monotonic_ns()) / 1e9)
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._awake.set)
+            self._timer = loop.call_later(seconds, self._awake.set)
 
     def _ready(self) -> dict[str, list[Ready]]:
         """Return the frames that are ready, by camera and seat, the oldest first."""
@@ -308,7 +312,8 @@ class Collector:
         end = min(begins) + self._deadline
         try:
             rings = [self._held[frame.camera, frame.capture.number][0].ring for frame in frames]
-            await asyncio.wait_for(self._attach(rings), max(0.0, (end - now) / 1e9) + GRACE)
+            if any(ring.name not in self._attached for ring in rings):
+                await asyncio.wait_for(self._attach(rings), max(0.0, (end - now) / 1e9) + GRACE)
             left = max(0.001, (end - time.monotonic_ns()) / 1e9)
             parameters = request_parameters(self._line.score_threshold, None, None, left)
             parcels = self._carrier.parcels(frames, parameters)
@@ -333,8 +338,9 @@ class Collector:
             with self._spans.request(parcel.frames) if self._spans else nullcontext():
                 answer = await asyncio.wait_for(self._infer(parcel), seconds + GRACE)
             parcel.count(self.statistics)
+            now = time.monotonic_ns()
             for frame, detections in zip(parcel.frames, answer, strict=True):
-                self._answered(frame, detections, sent, parcel)
+                self._answered(frame, detections, sent, now, parcel)
         except Exception as error:
             self._fail(parcel.frames, error)
         finally:
@@ -402,10 +408,11 @@ class Collector:
         late = isinstance(error, asyncio.TimeoutError) or (isinstance(error, ServerBusy) and error.timed_out)
         if not (late or isinstance(error, DetectionError)):
             logger.error("a request failed in an unexpected way", exc_info=error)
+        now = time.monotonic_ns()
         for frame in frames:
             if (frame.camera, frame.capture.number) not in self._held:
                 continue
-            if late or (isinstance(error, ServerBusy) and self._is_late(frame)):
+            if late or (isinstance(error, ServerBusy) and self._is_late(frame, now)):
                 self._release(frame, Reason.LATE)
             else:
                 self._release(frame, Reason.SERVER_AWAY if away else Reason.REFUSED, str(error) or repr(error))
@@ -414,8 +421,8 @@ class Collector:
             logger.warning("%s; frames are dropped until it is back", error)
             self._probe = asyncio.ensure_future(self._wait_for_server())
 
-    def _is_late(self, frame: Frame) -> bool:
-        return time.monotonic_ns() - frame.capture.monotonic_ns > self._deadline and not self._waits(frame)
+    def _is_late(self, frame: Frame, now: int) -> bool:
+        return now - frame.capture.monotonic_ns > self._deadline and not self._waits(frame)
 
     def _waits(self, frame: Frame) -> bool:
         """Whether a frame's camera has time."""
@@ -435,12 +442,12 @@ class Collector:
         self.away, self._probe = "", None
         self._awake.set()
 
-    def _answered(self, frame: Frame, detections: Detections, sent: int, parcel: Parcel) -> None:
-        latency = time.monotonic_ns() - frame.capture.monotonic_ns
-        if self._is_late(frame):
+    def _answered(self, frame: Frame, detections: Detections, sent: int, now: int, parcel: Parcel) -> None:
+        if self._is_late(frame, now):
             self._release(frame, Reason.LATE)
         else:
-            self._release(frame, None, "", latency / 1e6, detections, sent, parcel)
+            latency_ms = (now - frame.capture.monotonic_ns) / 1e6
+            self._release(frame, None, "", latency_ms, detections, sent, parcel)
 
     def _release(
         self,
@@ -496,6 +503,7 @@ class Collector:
 
     def _check(self) -> None:
         """Compare captured with answered, dropped and in flight, and the ring's words with what is held here."""
+        self._checking = None
         held = Counter(name for name, _ in (*self._held, *self._kept))
         for camera in self._cameras:
             if any(seat.alive for seat in camera.seats) and camera.state != "running":

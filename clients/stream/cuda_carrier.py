@@ -13,8 +13,9 @@ from itertools import groupby
 
 import numpy as np
 
-from triton_yolo.clients.errors import DetectionError
+from triton_yolo.clients.errors import DetectionError, RegionInUse
 from triton_yolo.clients.memory.cuda import CudaFrames, current_device
+from triton_yolo.clients.memory.registration import unregister
 from triton_yolo.clients.memory.ring import Ring
 from triton_yolo.clients.protocols.base import Protocol
 from triton_yolo.clients.request import SharedTensor
@@ -48,7 +49,10 @@ class CudaCarrier(Carrier):
         self._busy: dict[str, CudaFrames] = {}
 
     def attach(self, ring: Ring) -> None:
-        """Lock the ring's pages once; regions are registered when they are made, and again where the server is new."""
+        """Lock the ring's pages once; regions are registered when they are made, and again where the server is new.
+
+        Only then does a ring come that is known. Where there are several, the first has seen to it already.
+        """
         from cuda.bindings import runtime
 
         if ring.name not in self._locked:
@@ -59,9 +63,10 @@ class CudaCarrier(Carrier):
                 self._locked[ring.name] = address
             else:
                 logger.warning("the ring's pages cannot be locked (%s): frames are copied once more", code.name)
-        for region in [*self._idle, *self._busy.values()]:
-            region.register()
-        if ring.name not in self._known:  # no frame waits for memory: the first one would wait for CUDA's start, too
+        if ring.name in self._known:
+            for region in [*self._idle, *self._busy.values()]:
+                self._register_again(region)
+        else:  # no frame waits for memory: the first one would wait for CUDA's start, too
             self._known.add(ring.name)
             self._idle += [self._new_region(ring.columns * ring.stride) for _ in range(self._in_flight)]
 
@@ -117,6 +122,13 @@ class CudaCarrier(Carrier):
         region = CudaFrames((1, 1, -(-nbytes // 3), 3), self._protocol)
         region.register()
         return region
+
+    def _register_again(self, region: CudaFrames) -> None:
+        try:
+            unregister(self._protocol, "cuda", region.name)
+        except RegionInUse:
+            return  # a request reads it: the server has it
+        region.register()
 
     def _copy(self, region: CudaFrames, group: Sequence[Frame]) -> None:
         """Move frames behind one another: a DMA for each run that lies so in the ring already."""

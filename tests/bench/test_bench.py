@@ -51,6 +51,7 @@ def test_every_loop_without_a_server_finishes_images(image: bytes, tmp_path: Pat
     assert all(counts.values()), counts
 
 
+@pytest.mark.slow
 def test_perf_analyzer_loads_the_server_and_its_table_is_read(
     server: TritonServer, image: bytes, tmp_path: Path
 ) -> None:

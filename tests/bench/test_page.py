@@ -17,6 +17,7 @@ from tests.deploy.conftest import tool
 PICTURE, LOG_PICTURE = ROOT / "docs" / "page.png", ROOT / "docs" / "log-page.png"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_browsers_that_look_show_what_is_new(tmp_path: Path) -> None:
     tool("chromium", "apt-get install chromium")

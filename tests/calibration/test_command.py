@@ -123,6 +123,7 @@ def test_it_writes_an_int8_graph_and_a_report_and_the_same_again_from_the_ranges
     assert (tmp_path / "others" / kept.name).read_bytes() == kept.read_bytes()
 
 
+@pytest.mark.slow
 def test_annotations_judge_where_they_are_given(
     graph: Path, pictures: Path, tmp_path: Path, calibrate_here: Calibrate
 ) -> None:

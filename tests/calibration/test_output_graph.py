@@ -45,6 +45,7 @@ class TestCompact:
         pixels = pixels_of(colours)
         np.testing.assert_array_equal(run(compact(model), pixels)[0], run(model, pixels)[0])
 
+    @pytest.mark.slow
     def test_so_does_the_default_network(self, int8_yolov9: onnx.ModelProto, boards: Pictures) -> None:
         pixels = next(iter(boards))[0]
         small = compact(int8_yolov9)

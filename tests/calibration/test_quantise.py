@@ -218,6 +218,7 @@ def test_in_yolox_residual_additions_read_one_dequantised_tensor_too(yolox: Know
 
 
 class TestTheDefaultNetwork:
+    @pytest.mark.slow
     def test_it_is_quantised_but_for_its_last_convolutions(self, yolov9: Known, int8_yolov9: onnx.ModelProto) -> None:
         onnx.checker.check_model(int8_yolov9, full_check=True)
         assert quantised_in(int8_yolov9) == {layer.name for layer in yolov9.layers if not layer.last}

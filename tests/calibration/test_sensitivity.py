@@ -28,7 +28,9 @@ from triton_yolo.contract import OUTPUT
 RIGHT = RUNTIMES[0] if has_vnni() else RUNTIMES[-1]
 
 
-@pytest.mark.parametrize("runtime", [RIGHT, RUNTIMES[-1]], ids=lambda runtime: runtime.name)
+@pytest.mark.parametrize(
+    "runtime", [pytest.param(RIGHT, marks=pytest.mark.slow), RUNTIMES[-1]], ids=lambda runtime: runtime.name
+)
 def test_the_changed_part_of_the_example_finds_what_the_whole_graph_finds(
     runtime: Runtime, colours: Pictures, measured: dict[str, tuple[float, float]], tmp_path: Path
 ) -> None:

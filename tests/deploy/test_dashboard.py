@@ -261,6 +261,7 @@ def executable(expression: str) -> str:
     return expression.replace("$__rate_interval", "1m")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("title", "expression"), [entry for entry in QUERIES if not NEEDS_GPU.search(entry[1])])
 def test_every_query_that_needs_no_gpu_returns_data(prometheus: Prometheus, title: str, expression: str) -> None:
     found = prometheus.query(executable(expression))

@@ -84,6 +84,7 @@ def test_swapped_planes_are_caught(proof: ServedProof, graph: onnx.ModelProto) -
     assert not comparison.holds, comparison
 
 
+@pytest.mark.slow
 def test_another_graph_is_caught(proof: ServedProof, float_default: Path) -> None:
     """Even the float graph that the INT8 graph was made from: its proof is another, and its answers are near."""
     other = ServedProof.carried_by(float_default / GRAPH_PATH)

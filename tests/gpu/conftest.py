@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.support.servers import serving
 from triton_yolo.clients import DetectionError
 from triton_yolo.clients.memory.cuda import current_device
 from triton_yolo.server.errors import ServerError
@@ -47,4 +49,18 @@ def float_gpu_server(request: pytest.FixtureRequest, gpu: int, float_default: Pa
     folder = Path(backends) if backends else None
     with TritonServer(float_default, free_addresses(), lambda line: None, "gpu", folder) as running:
         running.wait_until_ready(SECONDS)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def dali_server(float_default: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """That graph on the CPU, behind DALI's pixels: OpenCV, which takes DALI's place there, rounds halves otherwise.
+
+    It takes the place of definitions that it knows letter for letter, so a comment keeps it away.
+    """
+    repository = tmp_path_factory.mktemp("dali") / "repository"
+    shutil.copytree(float_default, repository, symlinks=True)
+    for definition in repository.glob("preprocess*/1/dali.py"):
+        definition.write_text(f"{definition.read_text()}# for DALI alone\n")
+    with serving(repository) as running:
         yield running

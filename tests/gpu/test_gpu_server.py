@@ -35,8 +35,8 @@ def on_gpu(float_gpu_server: TritonServer) -> Iterator[Detector]:
 
 
 @pytest.fixture(scope="module")
-def on_cpu(float_server: TritonServer) -> Iterator[Detector]:
-    with detector(float_server) as ours:
+def on_cpu(dali_server: TritonServer) -> Iterator[Detector]:
+    with detector(dali_server) as ours:
         yield ours
 
 
@@ -81,9 +81,9 @@ def test_scans_get_the_detections_of_the_cpu(on_gpu, on_cpu, deeppcb: Path) -> N
     assert found > 100
 
 
-def test_each_step_gives_what_it_gives_on_the_cpu(float_gpu_server, float_server, boards) -> None:
+def test_each_step_gives_what_it_gives_on_the_cpu(float_gpu_server, dali_server, boards) -> None:
     """The ensembles' steps one by one, each on the CPU's output of the step before."""
-    ours, theirs = (Client(each.addresses) for each in (float_gpu_server, float_server))
+    ours, theirs = (Client(each.addresses) for each in (float_gpu_server, dali_server))
     for board in boards[:5]:
         for name, inputs in (
             ("preprocess", {"image": np.frombuffer(png(board), np.uint8)[None]}),

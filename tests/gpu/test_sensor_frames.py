@@ -91,11 +91,11 @@ def test_cameras_with_different_patterns_share_a_batch(ours: Client, boards: lis
 
 @pytest.mark.parametrize("name", CODES)
 def test_boards_have_the_defects_that_they_have_on_the_cpu(
-    float_gpu_server: TritonServer, float_server: TritonServer, boards: list[np.ndarray], name: str
+    float_gpu_server: TritonServer, dali_server: TritonServer, boards: list[np.ndarray], name: str
 ) -> None:
     batch = np.stack([as_sensor(board, name) for board in boards])
     found = []
-    for server in (float_gpu_server, float_server):
+    for server in (float_gpu_server, dali_server):
         with Detector(f"{server.addresses.host}:{server.addresses.grpc}") as detector:
             found.append(detector.detect_frames(batch, pixel_format=name))  # type: ignore[arg-type]
     assert sum(assert_sure_ones_alike(*pair) for pair in zip(*found, strict=True)) > 4

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 SUPPORTED = ("3.12", "3.11", "3.10")  # by the server, in the order in which set-up takes them
 OTHERS = ("3.13", "3.14", "3.15", "3.9", "3.8")
 
 
+@cache
 def interpreters() -> dict[str, Path]:
     """The real interpreters of this machine, by version: the one that runs this, those on PATH, and pyenv's."""
     folders = [Path(sys.base_prefix, "bin"), *map(Path, os.get_exec_path())]
@@ -28,6 +30,3 @@ def _makes_environments(path: Path, version: str) -> bool:
     code = "import ensurepip, sys, venv; print(sys.prefix == sys.base_prefix, '%d.%d' % sys.version_info[:2])"
     result = subprocess.run([path, "-c", code], capture_output=True, text=True)
     return result.stdout == f"True {version}\n"
-
-
-REAL = interpreters()

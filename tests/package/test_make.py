@@ -53,6 +53,7 @@ def test_ctrl_c_ends_make_serve_without_an_error_of_make_s(checkout: Path) -> No
     assert make.returncode in (0, -signal.SIGINT, 130)
 
 
+@pytest.mark.slow
 def test_another_end_is_an_error_of_make_s(checkout: Path) -> None:
     result = subprocess.run(
         ["make", "serve", "ARGS=--repository nowhere"], cwd=checkout, capture_output=True, text=True, timeout=60

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.package.interpreters import OTHERS, REAL, SUPPORTED
+from tests.package.interpreters import OTHERS, SUPPORTED, interpreters
 from triton_yolo.server import interpreter
 
 COMMANDS = ("dirname", "make", "rm", "sh")  # what set-up runs beside Python
@@ -28,8 +28,11 @@ ARCHIVE = "20990101/cpython-3.12.99%2B20990101-x86_64-unknown-linux-gnu-install_
 ARCHIVES = "https://github.com/astral-sh/python-build-standalone/releases/download"  # what a mirror takes the place of
 
 
-UNSUPPORTED = next((version for version in OTHERS if version in REAL), "")
-needs_unsupported = pytest.mark.skipif(not UNSUPPORTED, reason="this machine has no Python that the server cannot use")
+def unsupported() -> str:
+    """Return the version of a Python of this machine that the server cannot use, or skip the test."""
+    if (found := next((version for version in OTHERS if version in interpreters()), None)) is None:
+        pytest.skip("this machine has no Python that the server cannot use")
+    return found
 
 
 class Newcomer:
@@ -53,7 +56,7 @@ class Newcomer:
     def has(self, name: str, version: str) -> None:
         """Put a real interpreter on PATH."""
         script = self.bin / name  # and no link, beside which Python would look for its library
-        script.write_text(f'#!/bin/sh\nexec {REAL[version]} "$@"\n')
+        script.write_text(f'#!/bin/sh\nexec {interpreters()[version]} "$@"\n')
         script.chmod(0o755)
 
     def has_shim(self, name: str) -> None:
@@ -89,6 +92,7 @@ def newcomer(tmp_path: Path) -> Newcomer:
     return Newcomer(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_first_python_that_starts_is_taken(newcomer: Newcomer) -> None:
     for version in SUPPORTED[: SUPPORTED.index(HERE)]:
         newcomer.has_shim(f"python{version}")
@@ -100,12 +104,13 @@ def test_the_first_python_that_starts_is_taken(newcomer: Newcomer) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(len(set(SUPPORTED) & set(REAL)) < 2, reason="this machine has one Python that runs the server")
 def test_the_newest_of_several_is_taken(newcomer: Newcomer) -> None:
-    several = [version for version in SUPPORTED if version in REAL]
+    several = [version for version in SUPPORTED if version in interpreters()]
+    if len(several) < 2:
+        pytest.skip("this machine has one Python that runs the server")
     for version in several:
         newcomer.has(f"python{version}", version)
-    newcomer.has("python3", UNSUPPORTED or several[-1])
+    newcomer.has("python3", next((one for one in OTHERS if one in interpreters()), several[-1]))
     result = newcomer.sets_up()
     assert result.returncode == 0, result.stdout + result.stderr
     assert newcomer.version() == several[0]
@@ -136,12 +141,12 @@ def test_a_given_python_that_is_not_there_is_named(newcomer: Newcomer) -> None:
     assert not (newcomer.folder / ".venv").exists()
 
 
-@needs_unsupported
 def test_a_given_python_that_cannot_run_the_server_is_refused(newcomer: Newcomer) -> None:
-    newcomer.has("python3", UNSUPPORTED)
+    version = unsupported()
+    newcomer.has("python3", version)
     result = newcomer.sets_up(PYTHON="python3")
     assert result.returncode == 2
-    assert result.stderr.startswith(f"make: PYTHON=python3: {WHY}{UNSUPPORTED}\n")
+    assert result.stderr.startswith(f"make: PYTHON=python3: {WHY}{version}\n")
     assert not (newcomer.folder / ".venv").exists()
 
 
@@ -153,17 +158,16 @@ def test_where_there_is_no_python_the_package_to_install_is_named(newcomer: Newc
     assert not (newcomer.folder / ".venv").exists()
 
 
-@pytest.mark.skipif(
-    "3.12" not in REAL or REAL["3.12"].parts[1] == "usr", reason="needs a Python 3.12 in its own folder"
-)
-@needs_unsupported
 @pytest.mark.slow
 def test_where_no_python_can_run_the_server_uv_gets_one_into_the_checkout(newcomer: Newcomer, tmp_path: Path) -> None:
-    newcomer.has("python3", UNSUPPORTED)
+    if "3.12" not in interpreters() or interpreters()["3.12"].parts[1] == "usr":
+        pytest.skip("needs a Python 3.12 in its own folder")
+    version = unsupported()
+    newcomer.has("python3", version)
     home = {"HOME": str(tmp_path / "home")}
     result = newcomer.sets_up(UV_PYTHON_INSTALL_MIRROR=f"file://{tmp_path / 'nowhere'}", **home)
     assert result.returncode == 2
-    assert result.stdout.splitlines()[:2] == ["No Python here can run the server:", f"  python3: {WHY}{UNSUPPORTED}"]
+    assert result.stdout.splitlines()[:2] == ["No Python here can run the server:", f"  python3: {WHY}{version}"]
     assert (
         "make: uv could not get Python 3.12, and says why above (no network? a proxy?). Run make again" in result.stderr
     )
@@ -189,7 +193,7 @@ def mirror(folder: Path) -> dict[str, str]:
     archive.parent.mkdir(parents=True)
     left_out = ("site-packages", "test", "__pycache__", "share")
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
-        for part in REAL["3.12"].resolve().parents[1].iterdir():
+        for part in interpreters()["3.12"].resolve().parents[1].iterdir():
             tar.add(part, f"python/{part.name}", filter=lambda one: None if Path(one.name).name in left_out else one)
     entry = {
         "name": "cpython",

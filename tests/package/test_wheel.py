@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.package.conftest import Built, Environment, empty, outside
-from tests.package.interpreters import REAL
+from tests.package.interpreters import interpreters
 from triton_yolo.boards import draw_board
 from triton_yolo.clients.detector import Detector
 from triton_yolo.server.process import TritonServer, free_addresses
@@ -113,9 +113,9 @@ BETWEEN = [pytest.param(version, marks=pytest.mark.long) for version in ("3.11",
 def test_the_client_alone_runs_on_every_python_from_3_10_on(
     built: Built, server: TritonServer, board: Path, tmp_path: Path, version: str
 ) -> None:
-    if version not in REAL:
+    if version not in interpreters():
         pytest.skip(f"this machine has no Python {version}")
-    subprocess.run([REAL[version], "-m", "venv", tmp_path / "venv"], check=True, env=outside())
+    subprocess.run([interpreters()[version], "-m", "venv", tmp_path / "venv"], check=True, env=outside())
     environment = Environment(tmp_path / "venv")
     install = ("--only-binary", ":all:", "--constraint", ROOT / "constraints.txt", built.wheel)
     environment.run("pip", "install", "--disable-pip-version-check", *install, cwd=tmp_path)

@@ -70,6 +70,7 @@ def test_avx2_falls_back_to_float32_and_says_so(monkeypatch: pytest.MonkeyPatch)
     assert sum(map(len, found)) >= 0.8 * sum(len(board.boxes) for board in boards)
 
 
+@pytest.mark.slow
 def test_avx2_refuses_int8_with_status_2_and_what_differed(tmp_path: Path) -> None:
     at = free_addresses()
     ports = ["--http-port", at.http, "--grpc-port", at.grpc, "--metrics-port", at.metrics]
@@ -101,6 +102,7 @@ def test_int8_is_served_where_it_is_right() -> None:
             assert len(served(server.folder)) == 1, "nothing else is tried where INT8 is known to be the fastest"
 
 
+@pytest.mark.slow
 def test_float_is_served_on_request() -> None:
     with started(arithmetic="float") as server:
         server.wait_until_ready()
@@ -135,7 +137,7 @@ def swapped_planes(graph: onnx.ModelProto) -> None:
     first.input[list(first.input).index("images")] = "swapped"
 
 
-@pytest.mark.parametrize("change", [wrong_weights, swapped_planes])
+@pytest.mark.parametrize("change", [wrong_weights, pytest.param(swapped_planes, marks=pytest.mark.slow)])
 def test_a_graph_that_was_changed_behind_its_proof_is_not_served(
     change: Callable[[onnx.ModelProto], None], tmp_path: Path
 ) -> None:

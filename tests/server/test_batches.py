@@ -6,6 +6,7 @@ import json
 import urllib.request
 
 import numpy as np
+import pytest
 
 from tests.server.pictures import jpeg, picture, png
 from tests.server.wire import Answer, Client, concurrently, refusal, same
@@ -24,6 +25,7 @@ def batches(client: Client, model: str) -> tuple[int, int]:
     return stats["inference_count"], stats["execution_count"]
 
 
+@pytest.mark.slow
 def test_the_default_network_answers_alone_as_in_dynamic_batches(default: Client) -> None:
     """At a score threshold of 0 every network finds boxes on every image."""
 

@@ -66,7 +66,7 @@ def expected(session: ort.InferenceSession, images: npt.NDArray[np.uint8], size:
     return detections(candidates, *size, score, 0.45)
 
 
-@pytest.mark.parametrize("look", ["binary", "photo"])
+@pytest.mark.parametrize("look", [pytest.param("binary", marks=pytest.mark.slow), "photo"])
 def test_boards_get_the_detections_of_onnx_runtime(
     float_client: Client, float_network: ort.InferenceSession, look: Look
 ) -> None:

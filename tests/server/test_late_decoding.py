@@ -187,6 +187,7 @@ def test_a_graph_without_a_choice_stays_as_it_is() -> None:
     assert decode_late(model) is model
 
 
+@pytest.mark.slow
 def test_the_default_network_decodes_the_best_alone(float_default: Path) -> None:
     model = onnx.load(float_default / "yolo" / "1" / "model.onnx")
     late = decode_late(model)

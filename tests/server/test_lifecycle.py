@@ -130,7 +130,9 @@ def light(cells_repository: Path) -> tuple[str, str]:
     return "--repository", str(cells_repository)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"), [pytest.param(signal.SIGTERM, 0, marks=pytest.mark.slow), (signal.SIGINT, 130)]
+)
 def test_it_prints_its_addresses_answers_and_leaves_nothing_after_a_signal(
     tmp_path: Path, number: int, status: int
 ) -> None:
@@ -263,6 +265,7 @@ def test_a_model_that_does_not_load_is_refused_with_its_reason(tmp_path: Path) -
     assert f'Unable to read the model: "{repository}/yolo/1/model.onnx"' in error
 
 
+@pytest.mark.slow
 def test_a_repository_with_blanks_in_its_path_is_served(tmp_path: Path, cells_repository: Path) -> None:
     repository = shutil.copytree(cells_repository, tmp_path / "a model repository")
     with started(tmp_path, "--repository", repository.name) as server:

@@ -18,7 +18,10 @@ from triton_yolo.export.network import prepare
 from triton_yolo.export.recognise import ExportOptions, recognise
 from triton_yolo.graphs.onnx_file import read_network
 
-pytestmark = pytest.mark.filterwarnings("default")  # PyTorch and LibreYOLO warn of their own use of each other
+pytestmark = [
+    pytest.mark.filterwarnings("default"),  # PyTorch and LibreYOLO warn of their own use of each other
+    pytest.mark.slow,
+]
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 pytest.importorskip("libreyolo", reason="LibreYOLO is not installed")
@@ -48,7 +51,6 @@ def test_the_command_line_names_the_networks_that_there_are() -> None:
     assert [network.value for network in Network] == list(NETWORKS)
 
 
-@pytest.mark.slow
 @EACH
 def test_a_network_learns_a_board_that_it_sees_again_and_again(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from training import schedule

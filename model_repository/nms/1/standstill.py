@@ -8,8 +8,9 @@ memory may hold something else by then, for the answer to the next request. So a
 had been killed, and the server is started again.
 
 A thread of Python looks at the clock ten times a second. Where it could not, the process stood still, or Python's other
-threads waited for something, such as for a tritonserver that stood still itself; the thread that gives Triton the signs
-of life, which is none of Python's, tells which.
+threads computed without a pause or waited for something, such as for a tritonserver that stood still itself. The time
+that the main thread had a processor is no standstill; of waiting, the thread that gives Triton the signs of life tells,
+which is none of Python's.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Standstill:
         """
         self._model = model
         self._sign = _thread_of_signs()
-        self._seen, self._signs = time.monotonic(), 0
+        self._seen, self._signs, self._computed = time.monotonic(), 0, 0.0
+        self._main = time.pthread_getcpuclockid(threading.main_thread().ident or 0)  # it calls ``execute``
         self._look_anew()
         self._until, self._length = float("-inf"), 0.0
         self._entered, self._wall, self._excuses = self._seen, 0.0, 0
@@ -83,12 +85,13 @@ class Standstill:
             self._look_anew()
 
     def _look(self) -> None:
-        now = time.monotonic()
-        if (length := now - self._seen) > LIMIT and not self._excuses and not self._lived(length):
+        now, computed = time.monotonic(), time.clock_gettime(self._main) - self._computed
+        if (length := now - self._seen - computed) > LIMIT and not self._excuses and not self._lived(length):
             self._until, self._length = now, length
 
     def _look_anew(self) -> None:
         self._signs, self._seen = self._signs_now(), time.monotonic()
+        self._computed = time.clock_gettime(self._main)
 
     def _lived(self, length: float) -> bool:
         """Whether there were signs of life; two may have been just before a standstill and just after it."""

@@ -34,7 +34,7 @@ class TritonPythonModel:
     def pipeline(self) -> Any:
         """What computes; DALI takes 50 MB and 0.3 s of a processor, and on a GPU a CUDA context."""
         with self.worker.excused():
-            return make_pipeline(self.args)
+            return make_pipeline(self.args, self.worker.excused)
 
     def finalize(self) -> None:
         """Let go of the pipeline while Python is still whole: DALI's threads may not end after that."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +71,13 @@ class GpuPipeline(Restartable):
     """Runs one of the repository's DALI definitions on a GPU, as many samples at a time as the model's batches have."""
 
     def __init__(
-        self, definition: Callable[..., Any], sources: Sequence[str], batch_size: int, threads: int, device: int
+        self,
+        definition: Callable[..., Any],
+        sources: Sequence[str],
+        batch_size: int,
+        threads: int,
+        device: int,
+        excused: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """Build the pipeline.
 
@@ -80,8 +87,9 @@ class GpuPipeline(Restartable):
             batch_size: the most samples of one run.
             threads: of DALI on the CPU; no more than there are cores.
             device: number of the GPU.
+            excused: see Standstill; building the pipeline once more keeps Python waiting for most of a second.
         """
-        self.device = device
+        self.device, self._excused = device, excused
         call(runtime.cudaSetDevice, device)
         threads = min(usable_cores(), threads)
         super().__init__(
@@ -103,9 +111,12 @@ class GpuPipeline(Restartable):
         try:
             return self._run(samples)
         except RuntimeError as error:
-            self.restart()
-            if len(samples) == 1:
-                return [error]
+            with self._excused():
+                self.restart()
+                return [error] if len(samples) == 1 else self._apart(samples)
+
+    def _apart(self, samples: Sequence[Sample]) -> list[Answer]:
+        """Run samples one by one, one or more of which fail, and then those together that don't."""
         alone = [self.run([sample])[0] for sample in samples]
         sound = [sample for sample, answer in zip(samples, alone, strict=True) if not isinstance(answer, Exception)]
         together = iter(self.run(sound))

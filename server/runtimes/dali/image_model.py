@@ -16,7 +16,7 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Build the pipeline."""
-        self.pipeline = make_pipeline(args)
+        self.pipeline = make_pipeline(args, lambda: self.worker.excused())
         self.worker = make_worker(args, self.respond, "image")
 
     def finalize(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from triton_yolo.dali_definition import DEFINITION, load_definition
 from triton_yolo.server.runtimes.handover import Direct, Worker
 
 
-def make_pipeline(args: dict[str, str]) -> Any:
+def make_pipeline(args: dict[str, str], excused: Callable[[], AbstractContextManager[None]]) -> Any:
     """Build the definition of a model for the place that its configuration names.
 
     This loads DALI, but for the repository's own definitions on a CPU. The model's dali.py has a ``pipeline_def`` of
@@ -23,6 +24,7 @@ def make_pipeline(args: dict[str, str]) -> Any:
 
     Args:
         args: of the model's initialize.
+        excused: see Standstill.
 
     Returns:
         an OpenCvPipeline, a CpuPipeline or a GpuPipeline: its run() takes samples, tuples with what each input takes,
@@ -46,7 +48,8 @@ def make_pipeline(args: dict[str, str]) -> Any:
     from triton_yolo.server.runtimes.dali.gpu_pipeline import GpuPipeline
 
     threads = int(config["parameters"]["num_threads"]["string_value"])  # of Triton's own DALI backend too
-    return GpuPipeline(definition, sources, config["max_batch_size"], threads, int(args["model_instance_device_id"]))
+    device = int(args["model_instance_device_id"])
+    return GpuPipeline(definition, sources, config["max_batch_size"], threads, device, excused)
 
 
 def make_worker(args: dict[str, str], respond: Callable[[list[Any]], list[Any]], source: str) -> Direct | Worker:

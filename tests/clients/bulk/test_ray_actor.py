@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from tests.clients.bulk import cluster
 from tests.server.pictures import jpeg, picture
 from triton_yolo.clients import DetectionError, Detector, ServerUnavailable
 from triton_yolo.clients.bulk.ray_actor import Detect
 
+CLUSTER = Path(__file__).with_name("cluster.py")
 ACTORS = 3
 SECONDS = 300
 
@@ -77,7 +77,7 @@ def test_on_a_cluster_whose_workers_are_killed_none_is_missing_and_none_is_there
     (boards / "0.jpg").write_bytes(b"no image")
     with tempfile.TemporaryDirectory(prefix="ray-") as short:  # of sockets, whose paths are short
         environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
-        command = [sys.executable, cluster.__file__, grpc_url, str(boards), str(tmp_path / "out"), str(ACTORS), short]
+        command = [sys.executable, str(CLUSTER), grpc_url, str(boards), str(tmp_path / "out"), str(ACTORS), short]
         with (
             (tmp_path / "log").open("w") as log,
             subprocess.Popen(command, stdout=log, stderr=log, text=True, env=environment) as process,

@@ -22,7 +22,10 @@ from triton_yolo.clients.stream.sources.libaravis import Camera
 URI = "aravis:127.0.0.1"
 LOST_WITHIN = 10  # seconds: Aravis asks once a second, and takes three seconds without an answer for the end
 
-pytestmark = pytest.mark.skipif(not is_installed(), reason=f"Aravis is not installed: {PACKAGE}")
+pytestmark = [
+    pytest.mark.skipif(not is_installed(), reason=f"Aravis is not installed: {PACKAGE}"),
+    pytest.mark.slow,
+]
 
 
 @contextmanager
@@ -203,7 +206,6 @@ def test_frames_that_lost_packets_are_counted_and_not_delivered() -> None:
     assert_numbers_are_the_cameras(frames)
 
 
-@pytest.mark.slow
 def test_a_camera_that_goes_is_lost_and_one_that_comes_back_is_found() -> None:
     with fake_camera() as fake, CameraProcess("aravis", URI) as camera:
         frames = camera.frames(LOST_WITHIN)

@@ -48,6 +48,7 @@ def test_a_network_that_enlarges_nothing_is_cut_before_its_decoding() -> None:
     assert [one.name for one in find_cut(graph)] == [f"network/map{stride}" for stride in (8, 16, 32)]
 
 
+@pytest.mark.slow
 def test_the_default_graph_is_cut_where_it_quantises_and_its_halves_find_the_same_to_the_last_bit() -> None:
     graph = read_network(REPOSITORY / GRAPH_PATH)
     tensors = find_cut(graph)

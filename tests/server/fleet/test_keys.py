@@ -88,6 +88,7 @@ def test_servers_do_not_see_keys(fleet: Fleet) -> None:
         assert manager["route_config"]["virtual_hosts"][0]["request_headers_to_remove"] == ["authorization"]
 
 
+@pytest.mark.slow
 def test_keys_and_certificates_that_change_are_read_again(fleet: Fleet, papers: Papers) -> None:
     [url, _] = urls(fleet)
     later = access(papers, LATER)

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 from paho.mqtt.publish import single
 
@@ -61,6 +60,8 @@ def until(condition: Any) -> Any:
 
 def valid(name: str, content: Any) -> Any:
     """Hold a message against the published schema."""
+    import jsonschema  # takes seconds where all its formats are installed
+
     whole = schema()
     jsonschema.validate(content, {**whole, "anyOf": [{"$ref": f"#/$defs/{name}"}]})
     return content
@@ -451,6 +452,8 @@ def test_the_command_prints_the_schema_of_all_messages() -> None:
     result = run(main, "--messages")
     assert result.exit_code == 0
     content = json.loads(result.stdout)
+    import jsonschema
+
     jsonschema.Draft202012Validator.check_schema(content)
     assert {"LineState", "CameraState", "FrameResult", "BoardResult", "Trigger"} <= set(content["$defs"])
 

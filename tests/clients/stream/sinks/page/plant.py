@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
@@ -19,7 +20,12 @@ from triton_yolo.clients.stream.sinks.settings import PageSettings
 
 PATIENCE = 60.0  # seconds; machines that run tests are busy
 HEIGHT, WIDTH = 120, 160
-BOARDS = drawn_boards(6, HEIGHT * 2, WIDTH * 2)
+
+
+@cache
+def boards() -> Any:
+    """Return the boards that are shown, see drawn_boards."""
+    return drawn_boards(6, HEIGHT * 2, WIDTH * 2)
 
 
 def line_of(*names: str, fps: float | None = None, **settings: Any) -> Line:
@@ -45,7 +51,7 @@ class Shown:
 def shown(line: Line, listen: str = "127.0.0.1:0", **settings: Any) -> Iterator[Shown]:
     """Show a line."""
     page = Page.of(PageSettings(kind="page", listen=listen, **settings), line)
-    feed = Feed(page, BOARDS, line.verdict)
+    feed = Feed(page, boards(), line.verdict)
     try:
         yield Shown(page, feed)
     finally:

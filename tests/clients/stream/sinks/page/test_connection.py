@@ -47,6 +47,7 @@ def test_a_page_whose_line_has_gone_is_stale_until_it_is_back(tab: Page) -> None
         expect(tab.locator(".page")).to_have_css("filter", "none")
 
 
+@pytest.mark.slow
 def test_a_failure_that_is_shown_large_does_not_hide_that_the_page_is_stale(tab: Page) -> None:
     with shown(line_of("top")) as plant:
         plant.feed.status("top")
@@ -74,6 +75,7 @@ def test_a_line_that_says_nothing_to_its_page_is_stale_though_the_page_answers(t
         fed(plant, tab, lambda: tab.locator("#stale").is_hidden(), lambda: plant.feed.frame("top", board=1))
 
 
+@pytest.mark.slow
 def test_a_viewer_for_whom_there_is_no_room_is_told_so(tab: Page) -> None:
     with shown(line_of("top"), viewers=1) as plant:
         plant.feed.status("top")

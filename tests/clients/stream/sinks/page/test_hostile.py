@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 from websockets.exceptions import InvalidStatus
 
 from bench.page_feed import Drawn
-from tests.clients.stream.sinks.page.plant import BOARDS, PATIENCE, Shown, Viewer, line_of, shown
+from tests.clients.stream.sinks.page.plant import PATIENCE, Shown, Viewer, boards, line_of, shown
 from triton_yolo.clients.detections import Detections
 from triton_yolo.clients.stream.addresses import BACKLOG
 from triton_yolo.clients.stream.sinks.page import server
@@ -217,7 +217,7 @@ def test_what_clients_do_wrong_is_not_logged(plant: Shown, caplog: pytest.LogCap
 
 
 def test_html_in_names_is_text(tab: Page) -> None:
-    drawn = BOARDS[0]
+    drawn = boards()[0]
     found = drawn.detections
     hostile = Detections(found.boxes, found.scores, found.classes, (HTML, "</script><b>bold</b>")[: len(found)])
     with shown(line_of("top")) as plant:
@@ -259,7 +259,7 @@ def test_cameras_without_end_are_shown_up_to_a_bound(plant: Shown) -> None:
 
 
 def test_boxes_that_are_no_numbers_reach_the_browser_as_numbers(plant: Shown) -> None:
-    drawn = BOARDS[0]
+    drawn = boards()[0]
     boxes = np.full_like(drawn.detections.boxes, np.nan)
     found = drawn.detections
     plant.feed.boards = [Drawn(drawn.image, Detections(boxes, found.scores, found.classes, found.names))]

@@ -13,6 +13,8 @@ from tests.clients.stream.sinks.page.plant import PATIENCE, Shown, line_of, show
 from triton_yolo.clients.stream.events import LineStatus
 from triton_yolo.clients.stream.verdict import BoardVerdict, Verdict
 
+pytestmark = pytest.mark.slow
+
 expect.set_options(timeout=PATIENCE * 1e3)
 
 GREEN = "rgb(53, 196, 124)"

@@ -10,7 +10,7 @@ import pytest
 
 from bench.log_feed import write
 from tests.clients.stream.sinks.page.conftest import chromium, tab
-from tests.clients.stream.sinks.page.plant import BOARDS
+from tests.clients.stream.sinks.page.plant import boards
 from triton_yolo.clients.stream.addresses import listen, url_of
 from triton_yolo.clients.stream.sinks.log.page.app import LogApp
 from triton_yolo.clients.stream.sinks.page.server import Server
@@ -31,7 +31,7 @@ def serving(log: Path, records: Path | None = None) -> Iterator[str]:
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A log and records: each of two cameras saw six boards; the first and the last failed, one was late."""
     folder = tmp_path_factory.mktemp("plant")
-    return write(folder, BOARDS, ("top", "side"), range(6), missed=2, before_s=1, after_s=1, film_fps=50)
+    return write(folder, boards(), ("top", "side"), range(6), missed=2, before_s=1, after_s=1, film_fps=50)
 
 
 @pytest.fixture

@@ -13,10 +13,12 @@ from bench.log_feed import write
 from tests.clients.stream.results import inspected, one
 from tests.clients.stream.sinks.log.page.conftest import serving
 from tests.clients.stream.sinks.log.test_log import feed, log
-from tests.clients.stream.sinks.page.plant import BOARDS, PATIENCE
+from tests.clients.stream.sinks.page.plant import PATIENCE, boards
 from tests.clients.stream.sinks.page.test_hostile import HTML
 from triton_yolo.clients.stream.sinks.log.page import app
 from triton_yolo.clients.stream.sinks.log.page.app import PIECE
+
+pytestmark = pytest.mark.slow
 
 expect.set_options(timeout=PATIENCE * 1e3)
 
@@ -137,7 +139,7 @@ def test_a_board_that_passed_says_why_it_has_no_picture(tab: Page, url: str) -> 
 
 
 def test_a_picture_that_records_have_removed_meanwhile_is_said_to_be_gone(tab: Page, tmp_path: Path) -> None:
-    log_file, records = write(tmp_path, BOARDS, ("top",), [0])
+    log_file, records = write(tmp_path, boards(), ("top",), [0])
     with serving(log_file, records) as url:
         tab.goto(f"{url}?since=")
         tab.wait_for_function("() => document.querySelector('.row img')?.naturalWidth > 0")
