@@ -91,6 +91,7 @@ def measure(device: Device, backends: Path | None, seconds: float, every: float,
     ratios = last_to_first_quarter(samples, kinds)
     return {
         "minutes": seconds / 60,
+        "pause_seconds": pause,
         "answered": answered,
         "last_to_first_quarter": ratios,
         "flat": {key: abs(ratio - 1) <= FLAT for key, ratio in ratios.items()},
