@@ -14,7 +14,7 @@ import PIL.Image
 import pytest
 
 from triton_yolo.calibration.plots import MOST_CLASSES, WORST, short_name, weakest, written
-from triton_yolo.calibration.report import NAMED, write_report
+from triton_yolo.calibration.report import NAMED, markdown, write_report
 
 PLOTS = ("classes.png", "drop.png", "ranges.png", "sensitivity.png")
 FILES = sorted((*PLOTS, "report.json", "report.md"))
@@ -102,8 +102,8 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line[:2] == "| "]
 
 
-def test_the_report_begins_with_what_calibration_cost_and_brought(tmp_path: Path) -> None:
-    verdict = report_of(a_document(), tmp_path).splitlines()[2]
+def test_the_report_begins_with_what_calibration_cost_and_brought() -> None:
+    verdict = markdown(a_document()).splitlines()[2]
 
     assert verdict == (
         "INT8 loses 0.42 % of mAP50-95 (0.723 -> 0.720), 90.4 % of the convolution MACs are INT8, "
@@ -121,12 +121,12 @@ def test_the_report_begins_with_what_calibration_cost_and_brought(tmp_path: Path
         (0.01, "1 % was allowed."),
     ],
 )
-def test_the_verdict_fits_the_drop(drop: float | None, said: str, tmp_path: Path) -> None:
-    assert said in report_of(a_document() | {"drop": drop}, tmp_path)
+def test_the_verdict_fits_the_drop(drop: float | None, said: str) -> None:
+    assert said in markdown(a_document() | {"drop": drop})
 
 
-def test_every_table_has_its_figures(tmp_path: Path) -> None:
-    report = report_of(a_document(), tmp_path)
+def test_every_table_has_its_figures() -> None:
+    report = markdown(a_document())
 
     precision = rows(section(report, "Precision"))
     assert ["mAP50-95", "0.7230", "0.7200", "0.7190", "-0.0030"] in precision
@@ -146,12 +146,12 @@ def test_every_table_has_its_figures(tmp_path: Path) -> None:
         assert said in report
 
 
-def test_every_layer_that_stays_float_is_named_with_its_share(tmp_path: Path) -> None:
+def test_every_layer_that_stays_float_is_named_with_its_share() -> None:
     document = a_document()
     floats = [layer for layer in document["layers"] if not layer["int8"]]
     shares = [f"{100 * layer['macs'] / document['macs']['total']:.2f} %" for layer in floats]
 
-    named = rows(section(report_of(document, tmp_path), "What stays float"))[1:]
+    named = rows(section(markdown(document), "What stays float"))[1:]
 
     assert [row[0] for row in named[:-1]] == [f"`{layer['name']}`" for layer in floats]
     assert [row[1] for row in named[:-1]] == ["search"] + ["last convolution"] * len(LAST)
@@ -159,12 +159,12 @@ def test_every_layer_that_stays_float_is_named_with_its_share(tmp_path: Path) ->
     assert named[-1][0] == f"all {len(floats)}"
 
 
-def test_the_weakest_layers_are_shown_weakest_first(tmp_path: Path) -> None:
+def test_the_weakest_layers_are_shown_weakest_first() -> None:
     document = a_document()
     first = {**document["layers"][5], "name": "silent", "sqnr_db": {"minmax": None}, "method": "minmax"}
     document["layers"] = [first, *document["layers"]]
 
-    shown = rows(section(report_of(document, tmp_path), "Sensitivity"))[1:]
+    shown = rows(section(markdown(document), "Sensitivity"))[1:]
 
     assert len(shown) == WORST
     assert shown[0][0] == f"`{SEARCHED}`"
@@ -172,15 +172,15 @@ def test_the_weakest_layers_are_shown_weakest_first(tmp_path: Path) -> None:
     noise = [max(map(float, row[3:6])) for row in shown]  # the chosen method is the best one here
     assert noise == sorted(noise)
     assert weakest(document["layers"][:1]) == [first]  # no noise is the best there can be, yet measured
-    assert "no noise" in report_of(document | {"layers": [first]}, tmp_path)
+    assert "no noise" in markdown(document | {"layers": [first]})
 
 
-def test_images_left_out_are_named_up_to_a_count(tmp_path: Path) -> None:
+def test_images_left_out_are_named_up_to_a_count() -> None:
     document = a_document()
-    assert r"| `scans/a\|b.jpg` | no \*image\* |" in report_of(document, tmp_path)
+    assert r"| `scans/a\|b.jpg` | no \*image\* |" in markdown(document)
     document["images"]["skipped"] = {f"{i}.jpg": "is empty" for i in range(NAMED + 3)}
 
-    images = section(report_of(document, tmp_path), "Images")
+    images = section(markdown(document), "Images")
 
     assert f"| left out | {NAMED + 3} |" in images
     assert f"| `{NAMED - 1}.jpg` | is empty |" in images

@@ -62,6 +62,7 @@ def compared(name: str, samples: list[tuple[np.ndarray, ...]], sources: list[str
         opencv.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", [name for name in ENCODINGS if name != "JPEG CMYK"])
 def test_encoded_images_are_those_of_dali(encoding: str) -> None:
     images = [ENCODINGS[encoding](picture(seed, *size)) for seed, size in enumerate(SIZES)]

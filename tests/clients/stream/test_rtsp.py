@@ -19,7 +19,10 @@ from tests.clients.stream.rtsp_server import PACKAGES, is_installed
 from tests.clients.stream.test_video import COLOUR_TOLERANCE
 from triton_yolo.clients.memory.ring import Reason
 
-pytestmark = pytest.mark.skipif(not is_installed(), reason=f"GStreamer's RTSP server is not installed: {PACKAGES}")
+pytestmark = [
+    pytest.mark.skipif(not is_installed(), reason=f"GStreamer's RTSP server is not installed: {PACKAGES}"),
+    pytest.mark.slow,
+]
 
 
 @pytest.fixture(scope="module")
