@@ -51,7 +51,7 @@ class CudaCarrier(Carrier):
     def attach(self, ring: Ring) -> None:
         """Lock the ring's pages once; regions are registered when they are made, and again where the server is new.
 
-        Only then does a ring come that is known. Where there are several, the first has seen to it already.
+        A ring that is known comes once more only then; where there are several, each of them sees to it.
         """
         from cuda.bindings import runtime
 
