@@ -138,5 +138,5 @@ class TestSensitivity:
         def refuse(part: onnx.ModelProto) -> Part:
             raise AssertionError("it is measured again")
 
-        again = run(Runtime("OpenVINO", refuse, refuse), Measurements(tmp_path / "kept", "example", {}))
+        again = run(Runtime(RIGHT.name, refuse, refuse), Measurements(tmp_path / "kept", "example", {}))
         assert again == first
