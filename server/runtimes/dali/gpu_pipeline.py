@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +77,7 @@ class GpuPipeline(Restartable):
         batch_size: int,
         threads: int,
         device: int,
-        excused: Callable[[], AbstractContextManager[None]] = nullcontext,
+        excused: Callable[[], AbstractContextManager[None]],
     ) -> None:
         """Build the pipeline.
 
