@@ -6,9 +6,10 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 NOT_INSTALLED := { echo "make: packages could not be installed; pip says why above (no network? a proxy?). Run make again." >&2; exit 2; }
 # ONNX Runtime for GPUs takes the place of the one for the CPU: both are the same Python package.
 RUNTIME = $(if $(wildcard .venv/gpu),gpu,server)
-# Two at a time, a file by one worker: what a file's tests share, they share within the file. Bytecode is kept, whatever
-# the environment says: thousands of processes start.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile
+# Two at a time, a file by one worker: what a file's tests share, they share within the file. A worker that crashes ends the
+# run: with another in its place, pytest-xdist 3.8 waits forever. Bytecode is kept, whatever the environment says: thousands
+# of processes start.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
 
 .PHONY: demo serve test test-unit coverage lint audit bench gpu clean
 

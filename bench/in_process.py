@@ -19,7 +19,7 @@ from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.graphs.quantisers import without_quantisers
 from triton_yolo.nms.detections import detections
 from triton_yolo.openvino_graph import read_graph
-from triton_yolo.openvino_runtime import ov
+from triton_yolo.openvino_runtime import core, ov
 from triton_yolo.repository import GRAPH_PATH, read_served_model
 from triton_yolo.server.runtimes.dali.opencv_pipeline import OpenCvPipeline, is_known
 
@@ -37,12 +37,11 @@ class Stages:
         self.cores = len(os.sched_getaffinity(0))
         self._definition = repository / "preprocess" / "1" / DEFINITION
         self.served = read_served_model(repository)
-        core = ov.Core()
         path = repository / GRAPH_PATH
         if arithmetic == "int8":
-            self.graph = read_graph(core, path)
+            self.graph = read_graph(path)
         else:
-            self.graph = read_graph(core, without_quantisers(read_network(path)).SerializeToString())
+            self.graph = read_graph(without_quantisers(read_network(path)).SerializeToString())
         self.compile: Callable[..., Any] = core.compile_model
 
     def decoder(self, threads: int) -> Any:

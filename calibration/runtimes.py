@@ -15,7 +15,7 @@ from triton_yolo.calibration.parallel import CORES, on_all_cores
 from triton_yolo.export.served_proof import ServedProof
 from triton_yolo.graphs.runner import Runner
 from triton_yolo.openvino_graph import read_graph
-from triton_yolo.openvino_runtime import ov
+from triton_yolo.openvino_runtime import core, ov
 
 Candidates = npt.NDArray[np.float32]  # [K, 6]
 Run = Callable[[npt.NDArray[np.uint8]], Candidates]  # of pixels uint8 [3, H, W]
@@ -46,8 +46,7 @@ def openvino_engine(model: onnx.ModelProto) -> Run:
     Args:
         model: the graph.
     """
-    core = ov.Core()
-    return _for_pixels(_compiled(core, read_graph(core, model.SerializeToString())))
+    return _for_pixels(_compiled(read_graph(model.SerializeToString())))
 
 
 def openvino_part(model: onnx.ModelProto) -> Part:
@@ -56,12 +55,11 @@ def openvino_part(model: onnx.ModelProto) -> Part:
     Args:
         model: the part; it reads one image or what was computed of one.
     """
-    core = ov.Core()
     graph = core.read_model(model.SerializeToString())
-    return _compiled(core, graph, len(model.graph.output))
+    return _compiled(graph, len(model.graph.output))
 
 
-def _compiled(core: ov.Core, graph: ov.Model, outputs: int = 1) -> Part:
+def _compiled(graph: ov.Model, outputs: int = 1) -> Part:
     """Compile a graph to run on one core for each thread that calls it: that wastes least."""
     options = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": CORES, "INFERENCE_NUM_THREADS": CORES}
     options["ENABLE_CPU_PINNING"] = False

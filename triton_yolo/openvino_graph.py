@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from triton_yolo.openvino_runtime import operators, ov
+from triton_yolo.openvino_runtime import core, operators, ov
 
 
-def read_graph(core: ov.Core, source: Path | bytes) -> ov.Model:
+def read_graph(source: Path | bytes) -> ov.Model:
     """Read a served graph, for one image at a time.
 
     Args:
-        core: that will compile it.
         source: the ONNX file, or its content.
 
     Returns:

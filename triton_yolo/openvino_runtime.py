@@ -6,6 +6,10 @@ that of an import). Without the package ``openvino_telemetry`` OpenVINO sends no
 
 Its bindings find NumPy at their first tensor, under a lock that they take while they hold the interpreter's: two
 threads that do so at once can block each other for ever (seen). So the first tensor is made here.
+
+One core serves the whole process, and lives as long. The threads that call back belong to it: where it goes while one
+of them is about to return, that thread waits for itself, which ends the process or never ends (2026.4; seen once in a
+thousand times with asynchronous requests).
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # 
 import openvino as ov  # noqa: E402  # after the line above
 import openvino.opset13 as operators  # noqa: E402
 
-__all__ = ["operators", "ov"]
+__all__ = ["core", "operators", "ov"]
 
+core = ov.Core()
 _first: Any = ov.Tensor(np.zeros(1, np.float32), shared_memory=True).data

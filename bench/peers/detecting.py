@@ -55,16 +55,15 @@ def _openvino(network: Network, setting: Setting) -> Candidates:
     from pathlib import Path
 
     from triton_yolo.openvino_graph import read_graph
-    from triton_yolo.openvino_runtime import ov
+    from triton_yolo.openvino_runtime import core, ov
 
-    core = ov.Core()
     options = {
         "NUM_STREAMS": setting.at_once,
         "INFERENCE_NUM_THREADS": setting.threads,
         "INFERENCE_PRECISION_HINT": "f32",
         "ENABLE_CPU_PINNING": False,  # workers are processes, and would all pin their first thread to the first core
     }
-    compiled = core.compile_model(read_graph(core, Path(network.graph)), "CPU", options)
+    compiled = core.compile_model(read_graph(Path(network.graph)), "CPU", options)
     own = threading.local()
 
     def candidates(images: np.ndarray) -> np.ndarray:

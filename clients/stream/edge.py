@@ -159,12 +159,11 @@ class Edge:
 def _compiled(path: Path) -> Iterator[Compute]:
     """Yield the graph as OpenVINO computes it: in INT8 where it has that, and with Q/DQ pairs in float."""
     from triton_yolo.openvino_graph import read_graph
-    from triton_yolo.openvino_runtime import ov
+    from triton_yolo.openvino_runtime import core, ov
 
-    core = ov.Core()
     for options in ({}, {"LP_TRANSFORMS_MODE": "NO"}):
         usual: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 1}
-        request = core.compile_model(read_graph(core, path), "CPU", usual | options).create_infer_request()
+        request = core.compile_model(read_graph(path), "CPU", usual | options).create_infer_request()
 
         def compute(pixels: Pixels, request: Any = request) -> Features:
             request.infer({0: ov.Tensor(pixels, shared_memory=True)})

@@ -24,7 +24,7 @@ from triton_yolo.calibration.quantise import quantised, quantised_in
 from triton_yolo.clients.coco import read_annotations
 from triton_yolo.export.served_model import served_model_of
 from triton_yolo.openvino_graph import read_graph
-from triton_yolo.openvino_runtime import ov
+from triton_yolo.openvino_runtime import core
 from triton_yolo.server.process import TritonServer
 
 pytestmark = pytest.mark.computes
@@ -86,8 +86,7 @@ def test_nine_tenths_of_the_work_are_int8_and_the_file_is_small(float_default: P
 
 
 def test_openvino_computes_just_the_quantised_convolutions_in_int8() -> None:
-    core = ov.Core()
-    compiled = core.compile_model(read_graph(core, GRAPH), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core.compile_model(read_graph(GRAPH), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     details = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
     kinds = Counter(d["runtimePrecision"].astype(str) for d in details if d["layerType"].astype(str) == "Convolution")
     whole = sum(node.op_type == "Conv" for node in onnx.load(GRAPH).graph.node)

@@ -124,7 +124,7 @@ def test_what_the_servers_stubs_import_loads_no_grpc(module: str) -> None:
     assert "grpc" not in loaded_by(f"import triton_yolo.server.runtimes.{module}")
 
 
-def test_openvino_is_imported_in_one_place_which_keeps_its_telemetry_off() -> None:
+def test_openvino_is_imported_in_one_place_with_its_one_core_and_its_telemetry_off() -> None:
     """Its telemetry forks beside other threads, and tells others of a plant's machines."""
     tests = [("tests", path) for path in sorted((ROOT / "tests").rglob("*.py"))]
     importers = {
@@ -134,6 +134,8 @@ def test_openvino_is_imported_in_one_place_which_keeps_its_telemetry_off() -> No
         if name.split(".")[0] == "openvino"
     }
     assert importers == {"triton_yolo/openvino_runtime.py"}
+    makers = {path.relative_to(ROOT).as_posix() for _, path in [*files(), *tests] if "ov.Core(" in path.read_text()}
+    assert makers - {"tests/package/test_imports.py"} == importers, "each core that goes may end the process"
     code = "from triton_yolo.server.runtimes.openvino import engine\nimport threading; print(threading.active_count())"
     code += "; import sys; print('sent' if sys.modules['openvino_telemetry'] else 'kept')"
     assert {"1", "kept"} <= loaded_by(code)

@@ -13,7 +13,7 @@ from onnx import numpy_helper, parser
 
 from triton_yolo.calibration.quantise import quantised
 from triton_yolo.openvino_graph import read_graph
-from triton_yolo.openvino_runtime import ov
+from triton_yolo.openvino_runtime import core, ov
 
 BRANCHES = """<ir_version: 10, opset_import: ["" : 20]>
 branches (float[N, 3, 32, 32] images) => (float[N, 8, 32, 32] answer)
@@ -41,7 +41,7 @@ def in_onnxruntime(model: onnx.ModelProto, images: npt.NDArray[np.float32]) -> n
 
 
 def in_openvino(graph: ov.Model, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    request = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+    request = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
     request.infer({0: images})
     return np.array(request.get_output_tensor(0).data)
 
@@ -55,13 +55,13 @@ def test_a_quantised_concatenation_is_computed_as_in_onnx_runtime(names: list[st
     assert np.abs(in_onnxruntime(branches(), images) - expected).max() > 0  # it is quantised
     onnx.save(model, tmp_path / "model.onnx")
     for source in (tmp_path / "model.onnx", model.SerializeToString()):
-        graph = read_graph(ov.Core(), source)
+        graph = read_graph(source)
         assert len(graph.outputs) == 2
         # Rounding to the neighbouring level here and there is all that engines may differ by.
         assert np.abs(in_openvino(graph, images) - expected).mean() < 0.02 * expected.std()
 
 
 def test_a_float_graph_is_read_as_it_is() -> None:
-    graph = read_graph(ov.Core(), branches().SerializeToString())
+    graph = read_graph(branches().SerializeToString())
     assert len(graph.outputs) == 1
     assert graph.input(0).get_partial_shape() == ov.PartialShape([1, 3, 32, 32])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +34,7 @@ class Clocks:
 
     def __init__(self, signs: Path) -> None:
         self.now, self.ahead, self.computed, self.signs = 100.0, 1e9, 7.0, signs
+        self.timer = 0.0
         self._beats, self._waits = threading.Semaphore(0), threading.Semaphore(0)
 
     def wait(self, seconds: float) -> bool:
@@ -41,6 +45,10 @@ class Clocks:
     def run(self, slices: int) -> None:
         """The thread that gives signs of life has run so often, as proc(5) tells it."""
         self.signs.write_text(f"1234567 89 {slices}")
+
+    def set_timer(self, timer: int, seconds: float) -> None:
+        assert timer == signal.ITIMER_REAL
+        self.timer = seconds
 
     def began(self) -> None:
         """The thread waits for its first beat."""
@@ -64,6 +72,14 @@ def clocks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Clocks:
         pthread_getcpuclockid=lambda ident: 0,
     )
     monkeypatch.setattr(standstill, "time", time_module)
+    signals = SimpleNamespace(
+        signal=lambda number, action: None,
+        setitimer=clocks.set_timer,
+        SIGALRM=signal.SIGALRM,
+        SIG_DFL=signal.SIG_DFL,
+        ITIMER_REAL=signal.ITIMER_REAL,
+    )
+    monkeypatch.setattr(standstill, "signal", signals)
     monkeypatch.setattr(standstill, "Event", lambda: clocks)
     monkeypatch.setattr(standstill, "os", SimpleNamespace(_exit=_exit))
     monkeypatch.setattr(standstill, "_thread_of_signs", lambda: clocks.signs)
@@ -164,6 +180,51 @@ def test_what_keeps_python_waiting_is_excused(clocks: Clocks, watch: Standstill)
         clocks.beats(1)
     with watch:
         clocks.beats(1)
+
+
+def test_on_an_answers_way_out_the_kernel_keeps_watch(clocks: Clocks, watch: Standstill) -> None:
+    for _ in range(2):
+        with watch:
+            assert clocks.timer == 0
+        assert clocks.timer == standstill.LIMIT
+    clocks.beats(2)
+    assert clocks.timer == 0
+
+
+def test_the_kernel_excuses_what_keeps_python_waiting(clocks: Clocks, watch: Standstill) -> None:
+    with watch:
+        pass
+    with watch.excused():
+        assert clocks.timer == 0
+        with watch:  # another thread's
+            pass
+        assert clocks.timer == 0
+
+
+WAY_OUT = """
+import os, signal, sys
+from triton_yolo.nms.standstill import Standstill
+watch = Standstill("nms")
+with watch:
+    pass
+if sys.argv[1] == "stopped":
+    os.kill(os.getpid(), signal.SIGSTOP)
+os.write(1, b"the answer")
+watch.close()
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "answer"), [("stopped", -signal.SIGALRM, b""), ("goes on", 0, b"the answer")]
+)
+def test_a_process_that_is_stopped_on_an_answers_way_out_never_sends_it(how: str, status: int, answer: bytes) -> None:
+    with subprocess.Popen([sys.executable, "-c", WAY_OUT, how], stdout=subprocess.PIPE) as process:
+        if how == "stopped":
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+            time.sleep(2 * standstill.LIMIT)
+            process.send_signal(signal.SIGCONT)
+        assert process.communicate(timeout=SECONDS)[0] == answer
+    assert process.returncode == status
 
 
 @pytest.fixture(scope="module")

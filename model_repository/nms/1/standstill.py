@@ -11,12 +11,17 @@ A thread of Python looks at the clock ten times a second. Where it could not, th
 threads computed without a pause or waited for something, such as for a tritonserver that stood still itself. The time
 that the main thread had a processor is no standstill; of waiting, the thread that gives Triton the signs of life tells,
 which is none of Python's.
+
+Between the end of ``execute`` and the moment when its answer has left the process, no Python runs. There the kernel
+keeps watch: a timer is set at the end of ``execute``, and unset by the next one or by the thread. If nobody comes,
+SIGALRM ends the process, one that was stopped before its next instruction.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import signal
 import sys
 import threading
 import time
@@ -49,6 +54,8 @@ class Standstill:
         self._look_anew()
         self._until, self._length = float("-inf"), 0.0
         self._entered, self._wall, self._excuses = self._seen, 0.0, 0
+        self._left = self._seen
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, also where a parent ignored it
         self._closed = Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -57,14 +64,19 @@ class Standstill:
         """End the watch, in ``finalize``: no thread of Python's may outlive it."""
         self._closed.set()
         self._thread.join()
+        _set_timer(0)
 
     def __enter__(self) -> None:
         """Requests have come."""
+        _set_timer(0)
         self._entered, self._wall = time.monotonic(), _wall_clock()
         self._end_if_late()
 
     def __exit__(self, *_: object) -> None:
         """They are about to be answered."""
+        self._left = time.monotonic()
+        if not self._excuses:
+            _set_timer(LIMIT)  # before the last look: what comes after that look is the timer's
         if (step := _wall_clock() - self._wall) > LIMIT:  # Triton waits by the wall clock
             self._end(f"the clock was set forward by {step:.1f} s")
         self._end_if_late()
@@ -73,6 +85,7 @@ class Standstill:
     def excused(self) -> Iterator[None]:
         """Do something that keeps Python's other threads waiting, as loading a library does."""
         self._excuses += 1
+        _set_timer(0)
         try:
             yield
         finally:
@@ -83,6 +96,8 @@ class Standstill:
         while not self._closed.wait(BEAT):
             self._look()
             self._look_anew()
+            if time.monotonic() - self._left > BEAT:
+                _set_timer(0)
 
     def _look(self) -> None:
         now, computed = time.monotonic(), time.clock_gettime(self._main) - self._computed
@@ -116,6 +131,11 @@ class Standstill:
         )
         sys.stderr.flush()
         os._exit(STATUS)
+
+
+def _set_timer(seconds: float) -> None:
+    """Let SIGALRM come in ``seconds``; 0: not at all."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _wall_clock() -> float:
