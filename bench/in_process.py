@@ -18,7 +18,7 @@ from triton_yolo.dali_definition import DEFINITION, load_definition
 from triton_yolo.graphs.onnx_file import read_network
 from triton_yolo.graphs.quantisers import without_quantisers
 from triton_yolo.nms.detections import detections
-from triton_yolo.openvino_graph import read_graph
+from triton_yolo.openvino_graph import answer_of, read_graph
 from triton_yolo.openvino_runtime import core, ov
 from triton_yolo.repository import GRAPH_PATH, read_served_model
 from triton_yolo.server.runtimes.dali.opencv_pipeline import OpenCvPipeline, is_known
@@ -73,7 +73,7 @@ def batches(stages: Stages, images: Sequence[np.ndarray], batch: int) -> Callabl
     pipeline = stages.decoder(stages.cores)
     infer = ov.AsyncInferQueue(stages.network(stages.cores, stages.cores), stages.cores)
     # A request reads its pixels where they are, so they go along with it.
-    infer.set_callback(lambda request, kept: stages.detect(request.get_output_tensor(0).data, kept[1]))
+    infer.set_callback(lambda request, kept: stages.detect(answer_of(request), kept[1]))
 
     def run(seconds: float) -> int:
         endless, done, end = itertools.cycle(images), 0, time.perf_counter() + seconds
@@ -103,7 +103,7 @@ def workers(stages: Stages, images: Sequence[np.ndarray]) -> Callable[[float], i
                     return
                 (pixels,), (size,) = stages.decode(pipeline, [image])
                 request.infer({0: ov.Tensor(pixels[None], shared_memory=True)}, share_outputs=True)
-                stages.detect(request.get_output_tensor(0).data, size)
+                stages.detect(answer_of(request), size)
                 counts[number] += 1
 
         threads = [threading.Thread(target=work, args=(n,)) for n in range(stages.cores)]
@@ -121,7 +121,7 @@ def pipelined(stages: Stages, images: Sequence[np.ndarray]) -> Callable[[float],
     pipeline = stages.decoder(stages.cores)
     infer = ov.AsyncInferQueue(stages.network(stages.cores, stages.cores), stages.cores)
     # A request reads its pixels where they are, so they go along with it.
-    infer.set_callback(lambda request, kept: stages.detect(request.get_output_tensor(0).data, kept[1]))
+    infer.set_callback(lambda request, kept: stages.detect(answer_of(request), kept[1]))
 
     def run(seconds: float) -> int:
         decoded: queue.Queue[Any] = queue.Queue(2)

@@ -69,7 +69,7 @@ def _compiled(graph: ov.Model, outputs: int = 1) -> Part:
         if not hasattr(local, "request"):
             local.request = compiled.create_infer_request()
         local.request.infer(dict(enumerate(inputs)), share_inputs=True)
-        return [np.array(local.request.get_output_tensor(number).data) for number in range(outputs)]
+        return [np.array(tensor.data) for tensor in local.request.output_tensors[-outputs:]]
 
     return run
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from triton_yolo.clients.memory.cuda import device_uuid
 from triton_yolo.server.errors import ServerError
 
 PROVIDER = "CUDAExecutionProvider"
@@ -80,6 +79,8 @@ def _one(wanted: str, gpus: Sequence[Gpu]) -> Gpu:
 def _gpus() -> list[Gpu]:
     """Return all GPUs that CUDA sees in this process."""
     from cuda.bindings import runtime
+
+    from triton_yolo.clients.memory.cuda import device_uuid
 
     code, count = runtime.cudaGetDeviceCount()
     if code != runtime.cudaError_t.cudaSuccess or not count:

@@ -23,13 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from triton_yolo.server.composing import composed
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.gpu_selection import Gpu, find_gpu
 from triton_yolo.server.installation import Installation, find_installation, link_backends
 from triton_yolo.server.limits import SHARED_MEMORY, address_space, allow_files, check_limits, unwritable
-from triton_yolo.server.repository import compose
-from triton_yolo.server.runtimes.base import Arithmetic, Device
-from triton_yolo.server.runtimes.proved import RECORD
+from triton_yolo.server.runtimes.base import RECORD, Arithmetic, Device
 
 PREFIX = "triton-yolo-"  # of the runtime folder and of shared memory; the process id follows
 EXIT_SECONDS = 10  # requests in flight may take this long after a signal
@@ -175,7 +174,7 @@ class TritonServer:
         models.mkdir()
         native = link_backends(installation, self.backends, backends)
         uuid = self.gpu.uuid if self.gpu else None
-        self.models = compose(self.repository, models, self.device, native, self.arithmetic, uuid)
+        self.models = composed(self.repository, models, self.device, native, self.arithmetic, uuid)
         alone = {"CUDA_VISIBLE_DEVICES": uuid} if uuid else {}  # whatever uses CUDA in there sees this GPU as number 0
         self.process = subprocess.Popen(
             [str(installation.binary), *self._flags(models, backends)],

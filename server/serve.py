@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -20,11 +20,13 @@ from triton_yolo.errors import TritonYoloError
 from triton_yolo.repository import DEFAULT_REPOSITORY
 from triton_yolo.server.errors import ServerError
 from triton_yolo.server.fleet.access import AccessFiles
-from triton_yolo.server.fleet.fleet import Fleet
 from triton_yolo.server.fleet.parts import Part, shares
 from triton_yolo.server.gpu_selection import ALL, find_gpus
 from triton_yolo.server.process import EXIT_SECONDS, Addresses, TritonServer
 from triton_yolo.server.runtimes.base import Arithmetic, Device
+
+if TYPE_CHECKING:
+    from triton_yolo.server.fleet.fleet import Fleet
 
 LOOK_SECONDS = 0.5  # between two looks at what several servers need
 
@@ -130,6 +132,8 @@ def main(
         access.check(_is_loopback(host))
         parts = _parts(where, gpu, servers, bool(access))
         if parts is not None:
+            from triton_yolo.server.fleet.fleet import Fleet  # with gRPC, which one server alone leaves to tritonserver
+
             with Fleet(parts, addresses, make, arithmetic, log, shared, access) as fleet, _stop_announced():
                 renewals = _renewals()
                 fleet.wait_until_ready()

@@ -6,14 +6,15 @@ A wrong field fails before any server starts.
 from __future__ import annotations
 
 from pathlib import Path
-
-from google.protobuf import text_format
-from google.protobuf.json_format import MessageToDict
-from tritonclient.grpc.model_config_pb2 import ModelConfig
+from typing import TYPE_CHECKING
 
 from triton_yolo.contract import GRAPH_FILE
 from triton_yolo.errors import RepositoryError
-from triton_yolo.nms.served_model import ServedModel
+
+if TYPE_CHECKING:  # the launcher reads none itself, and stays as long as its server
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+    from triton_yolo.nms.served_model import ServedModel
 
 DEFAULT_REPOSITORY = Path(__file__).parent / "model_repository"  # in a checkout, a link to the folder beside
 GRAPH_PATH = Path("yolo", "1", GRAPH_FILE)  # of the network, in a repository
@@ -29,6 +30,9 @@ def read_config(path: Path) -> ModelConfig:
     Raises:
         RepositoryError: the file cannot be read or has a field that Triton does not know.
     """
+    from google.protobuf import text_format
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
     try:
         return text_format.Parse(path.read_text(), ModelConfig())
     except OSError as error:
@@ -46,6 +50,10 @@ def read_served_model(repository: Path = DEFAULT_REPOSITORY) -> ServedModel:
     Raises:
         RepositoryError: the configuration of its model nms cannot be read, or lacks something.
     """
+    from google.protobuf.json_format import MessageToDict
+
+    from triton_yolo.nms.served_model import ServedModel
+
     config = read_config(repository / NMS_CONFIG)
     try:
         return ServedModel.from_config(MessageToDict(config, preserving_proto_field_name=True))

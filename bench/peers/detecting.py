@@ -54,7 +54,7 @@ def _openvino(network: Network, setting: Setting) -> Candidates:
     """Compile for one image an inference, as many at once as the setting says; a request for each thread."""
     from pathlib import Path
 
-    from triton_yolo.openvino_graph import read_graph
+    from triton_yolo.openvino_graph import answer_of, read_graph
     from triton_yolo.openvino_runtime import core, ov
 
     options = {
@@ -70,7 +70,7 @@ def _openvino(network: Network, setting: Setting) -> Candidates:
         if not hasattr(own, "request"):
             own.request = compiled.create_infer_request()
         own.request.infer({0: ov.Tensor(images, shared_memory=True)}, share_outputs=True)
-        return np.asarray(own.request.get_output_tensor(0).data)
+        return np.asarray(answer_of(own.request))
 
     return candidates
 

@@ -26,6 +26,7 @@ from bench.in_process import Stages, loops
 from bench.memory import resident_bytes
 from bench.peers.programs import in_own_process
 from bench.processor_time import idle_and_all
+from triton_yolo.openvino_graph import answer_of
 from triton_yolo.openvino_runtime import ov
 
 ALONE = 5.0  # of the time that a loop runs, a part of so many for images one at a time
@@ -84,7 +85,7 @@ def _loops(
 def opencv_ahead(stages: Stages, images: Sequence[bytes]) -> Callable[[float], float]:
     """Return decoding with OpenCV in a thread a core, ahead of the network's queue; images a second."""
     infer = ov.AsyncInferQueue(stages.network(stages.cores, stages.cores), stages.cores)
-    infer.set_callback(lambda request, kept: stages.detect(request.get_output_tensor(0).data, kept[1]))
+    infer.set_callback(lambda request, kept: stages.detect(answer_of(request), kept[1]))
     letterbox = stages.served.letterbox
 
     def prepare(image: bytes) -> tuple[np.ndarray, np.ndarray]:
@@ -141,7 +142,7 @@ def _alone(stages: Stages, images: Sequence[np.ndarray], seconds: float) -> dict
             break
         (pixels,), (size,) = stages.decode(decoder, [image])
         request.infer({0: ov.Tensor(pixels[None], shared_memory=True)}, share_outputs=True)
-        stages.detect(request.get_output_tensor(0).data, size)
+        stages.detect(answer_of(request), size)
         taken.append(1e3 * (time.perf_counter() - start))
     steady = taken[len(taken) // 5 :]  # without the first: caches
     p50, p99 = np.percentile(steady, (50, 99))

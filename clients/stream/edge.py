@@ -158,7 +158,7 @@ class Edge:
 
 def _compiled(path: Path) -> Iterator[Compute]:
     """Yield the graph as OpenVINO computes it: in INT8 where it has that, and with Q/DQ pairs in float."""
-    from triton_yolo.openvino_graph import read_graph
+    from triton_yolo.openvino_graph import answer_of, read_graph
     from triton_yolo.openvino_runtime import core, ov
 
     for options in ({}, {"LP_TRANSFORMS_MODE": "NO"}):
@@ -167,6 +167,6 @@ def _compiled(path: Path) -> Iterator[Compute]:
 
         def compute(pixels: Pixels, request: Any = request) -> Features:
             request.infer({0: ov.Tensor(pixels, shared_memory=True)})
-            return np.array(request.get_output_tensor(0).data)  # the next frame goes to the same memory
+            return np.array(answer_of(request))  # the next frame goes to the same memory
 
         yield compute

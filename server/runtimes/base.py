@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # the stubs import this file too, and need no gRPC
 Device = Literal["cpu", "gpu"]  # where a runtime computes
 Arithmetic = Literal["auto", "int8", "float"]  # what a network computes in; auto: the fastest that is right
 
+RECORD = "proved.json"  # in the folder of a network: what was tried, for whoever started the server
 # Images that leave a queue at once on a CPU, where a batch gains nothing: a request of priority 1 that comes later has
 # to wait for them, and none of them is refused any more for having waited too long.
 AT_ONCE = 2

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from triton_yolo.export.served_proof import Comparison, ServedProof
-
-RECORD = "proved.json"  # in the model's folder: what was tried, for whoever started the server
+from triton_yolo.server.runtimes.base import RECORD
 
 
 class NotProved(Exception):

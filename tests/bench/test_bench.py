@@ -16,6 +16,7 @@ from tests.conftest import REPOSITORY
 from tests.server.cells import copy_with_cells
 from triton_yolo.boards import draw_board
 from triton_yolo.clients.detector import Detector
+from triton_yolo.openvino_graph import answer_of
 from triton_yolo.openvino_runtime import ov
 from triton_yolo.server.process import TritonServer
 
@@ -33,7 +34,7 @@ def test_the_loop_without_a_server_finds_what_the_server_finds(server: TritonSer
     (pixels,), (size,) = stages.decode(stages.decoder(1), [np.frombuffer(image, np.uint8)])
     request = stages.network(1, 1).create_infer_request()
     request.infer({0: ov.Tensor(pixels[None], shared_memory=True)})
-    number, boxes, scores, classes = stages.detect(request.get_output_tensor(0).data, size)
+    number, boxes, scores, classes = stages.detect(answer_of(request), size)
     with Detector(f"127.0.0.1:{server.addresses.grpc}") as detector:
         served = detector.detect(image)
     n = number[0, 0]

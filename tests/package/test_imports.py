@@ -124,6 +124,21 @@ def test_what_the_servers_stubs_import_loads_no_grpc(module: str) -> None:
     assert "grpc" not in loaded_by(f"import triton_yolo.server.runtimes.{module}")
 
 
+LAUNCHER = """
+from triton_yolo.repository import DEFAULT_REPOSITORY
+from triton_yolo.server import serve
+from triton_yolo.server.process import TritonServer, free_addresses
+with TritonServer(DEFAULT_REPOSITORY, free_addresses(), lambda line: None) as server:
+    server.wait_until_ready()
+    assert "yolo" in server.proved()
+"""
+
+
+def test_the_servers_launcher_loads_neither_grpc_nor_numpy() -> None:
+    """It stays as long as its server, and would hold 50 MB for what is read once."""
+    assert not loaded_by(LAUNCHER) & {"google", "grpc", "numpy", "onnx", "tritonclient"}
+
+
 def test_openvino_is_imported_in_one_place_with_its_one_core_and_its_telemetry_off() -> None:
     """Its telemetry forks beside other threads, and tells others of a plant's machines."""
     tests = [("tests", path) for path in sorted((ROOT / "tests").rglob("*.py"))]

@@ -12,7 +12,7 @@ import pytest
 from onnx import numpy_helper, parser
 
 from triton_yolo.calibration.quantise import quantised
-from triton_yolo.openvino_graph import read_graph
+from triton_yolo.openvino_graph import answer_of, read_graph
 from triton_yolo.openvino_runtime import core, ov
 
 BRANCHES = """<ir_version: 10, opset_import: ["" : 20]>
@@ -43,7 +43,7 @@ def in_onnxruntime(model: onnx.ModelProto, images: npt.NDArray[np.float32]) -> n
 def in_openvino(graph: ov.Model, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     request = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
     request.infer({0: images})
-    return np.array(request.get_output_tensor(0).data)
+    return np.array(answer_of(request))
 
 
 @pytest.mark.parametrize("names", [["three"], ["one", "two", "three"]])
@@ -59,6 +59,27 @@ def test_a_quantised_concatenation_is_computed_as_in_onnx_runtime(names: list[st
         assert len(graph.outputs) == 2
         # Rounding to the neighbouring level here and there is all that engines may differ by.
         assert np.abs(in_openvino(graph, images) - expected).mean() < 0.02 * expected.std()
+
+
+def test_no_concatenation_is_kept_until_the_end() -> None:
+    """Each would take memory, for each image that runs."""
+    model = quantised(
+        branches(), {"images": (-4.0, 4.0), "a1": (-0.3, 6.0), "wide": (-0.3, 6.0)}, ["one", "two", "three"]
+    )
+    compiled = core.compile_model(read_graph(model.SerializeToString()), "CPU")
+    ran = {op.get_friendly_name(): op for op in compiled.get_runtime_model().get_ordered_ops()}
+    last = max(order(op) for op in ran.values() if told(op, "layerType") == "Convolution")
+    readers = [reader.get_node() for reader in ran["wide"].output(0).get_target_inputs()]
+    assert len(readers) == 2
+    assert max(map(order, readers)) < last
+
+
+def told(op: ov.Node, what: str) -> str:
+    return str(op.get_rt_info()[what].astype(str))
+
+
+def order(op: ov.Node) -> int:
+    return int(told(op, "execOrder"))
 
 
 def test_a_float_graph_is_read_as_it_is() -> None:

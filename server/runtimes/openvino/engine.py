@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from triton_yolo.cores import usable_cores
-from triton_yolo.openvino_graph import read_graph
+from triton_yolo.openvino_graph import answer_of, read_graph
 from triton_yolo.openvino_runtime import core, ov
 from triton_yolo.server.runtimes.openvino.workers import Candidates, Images, Run, Workers
 
@@ -66,4 +66,4 @@ def _run_all(run: Run, images: Images) -> Candidates:
 
 def _run(request: Any, image: Images) -> Candidates:
     request.infer({0: ov.Tensor(image, shared_memory=True)})
-    return np.array(request.get_output_tensor(0).data)  # the next image goes to the same memory
+    return np.array(answer_of(request))  # the next image goes to the same memory

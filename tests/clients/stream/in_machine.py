@@ -11,6 +11,7 @@ import json
 import os
 import select
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -353,6 +354,8 @@ def main(out: Path) -> None:
             sys.stdout.flush()
     finally:
         (out / "results.json").write_text(json.dumps(trials.results, indent=1))
+        kernel = subprocess.run(["dmesg"], capture_output=True, text=True, check=False).stdout
+        sys.stdout.write(kernel[-20_000:])  # pytest shows it where a trial failed
 
 
 if __name__ == "__main__":

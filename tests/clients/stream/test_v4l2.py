@@ -7,6 +7,7 @@ import json
 import os
 import select
 import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -71,7 +72,8 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> Trials:
         large = cv2.resize(picture, (WIDTH, HEIGHT))
         assert cv2.imwrite(str(folder / f"{number}.jpg"), large, [cv2.IMWRITE_JPEG_QUALITY, 95 - number])
     said = machine.run("tests.clients.stream.in_machine", folder, seconds=300)
-    assert "ended with status 0" in said, said
+    sys.stdout.write(said)
+    assert "ended with status 0" in said
     return Trials(folder)
 
 

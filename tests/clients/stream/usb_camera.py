@@ -12,6 +12,7 @@ import select
 import socket
 import struct
 import time
+import traceback
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -173,6 +174,8 @@ def plug_in(pictures: Sequence[bytes], broken: int) -> int:
         try:
             theirs.close()
             UsbCamera(ours, pictures, broken).serve()
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(0)
     ours.close()
