@@ -32,6 +32,7 @@ from triton_yolo.server.runtimes.base import RECORD, Arithmetic, Device
 
 PREFIX = "triton-yolo-"  # of the runtime folder and of shared memory; the process id follows
 EXIT_SECONDS = 10  # requests in flight may take this long after a signal
+LOOK_SECONDS = 0.2  # between two looks at whether a Python model was stopped: after 0.7 s its requests may be given up
 # Pixels wait for the network in the CUDA pool, which Python models share: 2.4 MB an image, before and behind the
 # queue, and as many bytes as a request's frames have. What does not fit is allocated for each request, which is slow.
 GPU_FLAGS = ("--cuda-memory-pool-byte-size=0:1073741824",)
@@ -145,6 +146,7 @@ class TritonServer:
         self.last_lines: deque[str] = deque(maxlen=200)
         self.name = own_name()
         self.process: subprocess.Popen[str] | None = None
+        self._watch, self._closed = threading.Thread(target=self._end_stopped, daemon=True), threading.Event()
 
     def __enter__(self) -> TritonServer:
         """Start the server; it may not be ready yet.
@@ -258,8 +260,22 @@ class TritonServer:
             urllib.request.urlopen(metrics, timeout=2),
         ):
             self._let_threads_finish()
+            if self._watch.ident is None:
+                self._watch.start()
             return True
         return False
+
+    def _end_stopped(self) -> None:
+        """Kill each process of a Python model that was stopped, so that it does not go on (nms/standstill.py).
+
+        It may have been stopped where it cannot see that itself: on an answer's way out.
+        """
+        stubs = children(self.running.pid)
+        while not self._closed.wait(LOOK_SECONDS) and self.running.poll() is None:
+            for stub in stubs:
+                if _state(stub) == "T":
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(stub, signal.SIGKILL)
 
     def lives(self, seconds: float) -> bool:
         """Return whether the server answers at all.
@@ -324,6 +340,7 @@ class TritonServer:
 
     def __exit__(self, *_: object) -> None:
         """Stop the server, its stubs, its folder and its shared memory, whatever state they are in."""
+        self._closed.set()
         if self.process:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):

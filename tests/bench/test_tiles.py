@@ -90,6 +90,7 @@ def test_the_scenes_show_what_they_say() -> None:
         assert (changes > 4) == (name == "always moves")
 
 
+@pytest.mark.slow
 def test_the_codes_without_loss_have_none() -> None:
     rows = codes.measure()
     lossless = {row["code"] for row in rows if row["without_loss"]}

@@ -146,6 +146,7 @@ def test_annotations_judge_where_they_are_given(
     assert quantised_in(onnx.load(tmp_path / "o.onnx")) == {f"network/{name}" for name in LAYERS}
 
 
+@pytest.mark.slow
 def test_annotations_of_nothing_that_the_float_graph_finds_are_refused(
     graph: Path, pictures: Path, tmp_path: Path, calibrate_here: Calibrate
 ) -> None:

@@ -270,6 +270,7 @@ def test_every_query_that_needs_no_gpu_returns_data(prometheus: Prometheus, titl
     assert all(math.isfinite(value) and value >= 0 for value in values), values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("title", "expression"), [entry for entry in QUERIES if NEEDS_GPU.search(entry[1])])
 def test_every_query_that_needs_a_gpu_is_at_least_one_that_prometheus_understands(
     prometheus: Prometheus, title: str, expression: str

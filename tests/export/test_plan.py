@@ -88,6 +88,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @built
 @pytest.mark.parametrize("change", ["options", "graph", "proof", "plan", "record"])
 def test_a_plan_that_does_not_fit_is_built_again(small: Path, tmp_path: Path, change: str) -> None:

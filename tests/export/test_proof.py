@@ -19,7 +19,7 @@ from triton_yolo.export.recognise import RecognisedNetwork
 from triton_yolo.export.served_graph import served_graph
 
 
-@pytest.mark.parametrize("size", [(320, 320), (384, 640)], ids=str)
+@pytest.mark.parametrize("size", [(320, 320), pytest.param((384, 640), marks=pytest.mark.slow)], ids=str)
 @pytest.mark.parametrize("batch", [None, 1, 4])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_true_graph_is_proved(name: str, batch: int | None, size: tuple[int, int]) -> None:

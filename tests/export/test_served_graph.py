@@ -17,6 +17,8 @@ from triton_yolo.export.proof import prove
 from triton_yolo.export.served_graph import IR_VERSION, served_graph
 from triton_yolo.server.runtimes.onnxruntime_cuda.late_decoding import decode_late
 
+SLOW_SIZES = [pytest.param(size, marks=pytest.mark.slow) for size in ((640, 640), (1280, 1280))]
+
 
 @pytest.mark.parametrize("count", [1, 3])  # the batch size stays free
 @pytest.mark.parametrize("classes", [1, 3, 12])
@@ -69,7 +71,7 @@ def test_an_end_to_end_network_has_one_class_a_box() -> None:
         opened(family_network(FAMILIES["yolov10"]), every_class=True)
 
 
-@pytest.mark.parametrize("size", [(320, 320), (416, 416), (640, 640), (384, 640), (1280, 1280)], ids=str)
+@pytest.mark.parametrize("size", [(320, 320), (416, 416), (384, 640), *SLOW_SIZES], ids=str)
 @pytest.mark.parametrize("name", ["yolov5", "yolov8", "yolov10", "xyxy"])
 def test_any_size_will_do(name: str, size: tuple[int, int]) -> None:
     network, recognised = opened_family(name, size=size)

@@ -21,6 +21,7 @@ def evaluate(server: TritonServer, images: Path, annotations: Path, result: Path
     return json.loads(result.read_text())
 
 
+@pytest.mark.slow
 def test_scans_of_boards_never_seen_in_training(server: TritonServer, deeppcb: Path, tmp_path: Path) -> None:
     figures = evaluate(server, deeppcb / "images", deeppcb / "val.json", tmp_path / "val.json")
     assert figures["map50"] >= 0.93

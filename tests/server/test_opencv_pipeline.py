@@ -69,7 +69,7 @@ def test_encoded_images_are_those_of_dali(encoding: str) -> None:
     compared("preprocess", [(np.frombuffer(image, np.uint8),) for image in images], ["image"])
 
 
-@pytest.mark.parametrize("pixel_format", ["rgb", *CODES])
+@pytest.mark.parametrize("pixel_format", ["rgb", *(pytest.param(name, marks=pytest.mark.slow) for name in CODES)])
 def test_frames_are_those_of_dali(pixel_format: str) -> None:
     samples = []
     for size in SIZES:

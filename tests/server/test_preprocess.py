@@ -28,6 +28,8 @@ SIZES = [  # height, width
     (1, 97),  # one row
     (131, 1),  # one column
 ]
+# The rest takes as long, and is tested in the slow tier.
+COMMON = ("JPEG 4:2:0", "JPEG progressive", "JPEG grey", "JPEG CMYK", "PNG RGB", "PNG RGBA", "EXIF orientation 6")
 LARGE = [(4000, 6000, "JPEG 4:2:0"), (6000, 4000, "EXIF orientation 6"), (3001, 2003, "PNG RGB")]
 # Grey levels, mean over the image. OpenCV resizes in fixed point, and rounds
 # otherwise than Pillow where it makes RGB of CMYK.
@@ -60,7 +62,9 @@ def assert_letterboxed(
         assert difference.mean() <= levels, f"{height}x{width}: {difference.mean():.3f} levels from {resize.__name__}"
 
 
-@pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.parametrize(
+    "name", [name if name in COMMON else pytest.param(name, marks=pytest.mark.slow) for name in ENCODINGS]
+)
 def test_encoded_images_are_letterboxed_like_the_reference(cells: Client, name: str) -> None:
     for seed, (height, width, encoding) in enumerate(cases()):
         if encoding != name:

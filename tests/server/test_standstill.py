@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +20,7 @@ from tests.support.servers import serving
 from triton_yolo.clients import Detector
 from triton_yolo.nms import standstill
 from triton_yolo.nms.standstill import Standstill
+from triton_yolo.server import process
 from triton_yolo.server.process import TritonServer
 
 SECONDS = 60
@@ -33,8 +31,7 @@ class Clocks:
     """The monotonic and the wall clock of a process whose watching thread beats when it is told to."""
 
     def __init__(self, signs: Path) -> None:
-        self.now, self.ahead, self.computed, self.signs = 100.0, 1e9, 7.0, signs
-        self.timer = 0.0
+        self.now, self.ahead, self.signs, self.main = 100.0, 1e9, signs, signs.with_name("main")
         self._beats, self._waits = threading.Semaphore(0), threading.Semaphore(0)
 
     def wait(self, seconds: float) -> bool:
@@ -46,9 +43,9 @@ class Clocks:
         """The thread that gives signs of life has run so often, as proc(5) tells it."""
         self.signs.write_text(f"1234567 89 {slices}")
 
-    def set_timer(self, timer: int, seconds: float) -> None:
-        assert timer == signal.ITIMER_REAL
-        self.timer = seconds
+    def compute(self, seconds: float) -> None:
+        """The main thread has had a processor for so long in all."""
+        self.main.write_text(f"{round(seconds * 1e9)} 89 12")
 
     def began(self) -> None:
         """The thread waits for its first beat."""
@@ -68,22 +65,14 @@ def clocks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Clocks:
     time_module = SimpleNamespace(
         monotonic=lambda: clocks.now,
         time=lambda: clocks.now + clocks.ahead,
-        clock_gettime=lambda clock: clocks.computed,
-        pthread_getcpuclockid=lambda ident: 0,
     )
     monkeypatch.setattr(standstill, "time", time_module)
-    signals = SimpleNamespace(
-        signal=lambda number, action: None,
-        setitimer=clocks.set_timer,
-        SIGALRM=signal.SIGALRM,
-        SIG_DFL=signal.SIG_DFL,
-        ITIMER_REAL=signal.ITIMER_REAL,
-    )
-    monkeypatch.setattr(standstill, "signal", signals)
     monkeypatch.setattr(standstill, "Event", lambda: clocks)
     monkeypatch.setattr(standstill, "os", SimpleNamespace(_exit=_exit))
     monkeypatch.setattr(standstill, "_thread_of_signs", lambda: clocks.signs)
+    monkeypatch.setattr(standstill, "_main_thread", lambda: clocks.main)
     clocks.run(0)
+    clocks.compute(7)
     return clocks
 
 
@@ -170,7 +159,7 @@ def test_computing_without_a_pause_is_no_standstill(
     """As DALI does when a pipeline is built once more; before a standstill, too, there is some."""
     with pytest.raises(Ended) if ends else nullcontext(), watch:
         clocks.now += 0.9
-        clocks.computed += computed
+        clocks.compute(7 + computed)
         clocks.run(2)
 
 
@@ -180,51 +169,6 @@ def test_what_keeps_python_waiting_is_excused(clocks: Clocks, watch: Standstill)
         clocks.beats(1)
     with watch:
         clocks.beats(1)
-
-
-def test_on_an_answers_way_out_the_kernel_keeps_watch(clocks: Clocks, watch: Standstill) -> None:
-    for _ in range(2):
-        with watch:
-            assert clocks.timer == 0
-        assert clocks.timer == standstill.LIMIT
-    clocks.beats(2)
-    assert clocks.timer == 0
-
-
-def test_the_kernel_excuses_what_keeps_python_waiting(clocks: Clocks, watch: Standstill) -> None:
-    with watch:
-        pass
-    with watch.excused():
-        assert clocks.timer == 0
-        with watch:  # another thread's
-            pass
-        assert clocks.timer == 0
-
-
-WAY_OUT = """
-import os, signal, sys
-from triton_yolo.nms.standstill import Standstill
-watch = Standstill("nms")
-with watch:
-    pass
-if sys.argv[1] == "stopped":
-    os.kill(os.getpid(), signal.SIGSTOP)
-os.write(1, b"the answer")
-watch.close()
-"""
-
-
-@pytest.mark.parametrize(
-    ("how", "status", "answer"), [("stopped", -signal.SIGALRM, b""), ("goes on", 0, b"the answer")]
-)
-def test_a_process_that_is_stopped_on_an_answers_way_out_never_sends_it(how: str, status: int, answer: bytes) -> None:
-    with subprocess.Popen([sys.executable, "-c", WAY_OUT, how], stdout=subprocess.PIPE) as process:
-        if how == "stopped":
-            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-            time.sleep(2 * standstill.LIMIT)
-            process.send_signal(signal.SIGCONT)
-        assert process.communicate(timeout=SECONDS)[0] == answer
-    assert process.returncode == status
 
 
 @pytest.fixture(scope="module")
@@ -238,10 +182,28 @@ def fresh(repository: Path) -> Iterator[TritonServer]:
         yield server
 
 
+@pytest.fixture
+def nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The launcher kills no process that was stopped."""
+    monkeypatch.setattr(process, "LOOK_SECONDS", 3600)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["preprocess", "yolo", "nms"])
 def test_no_request_gets_the_answer_of_one_that_was_given_up(fresh: TritonServer, model: str) -> None:
-    """The process ends: by itself, or by what it reads where the request that was given up had been."""
+    """The launcher ends the process while it is stopped."""
+    answers_no_more(fresh, model)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nobody_looks")
+@pytest.mark.parametrize("model", ["preprocess", "yolo"])
+def test_a_process_that_was_stopped_ends_without_the_launcher_too(fresh: TritonServer, model: str) -> None:
+    """By itself, or by what it reads where the request that was given up had been."""
+    answers_no_more(fresh, model)
+
+
+def answers_no_more(fresh: TritonServer, model: str) -> None:
     url = f"{fresh.addresses.host}:{fresh.addresses.grpc}"
     with Detector(url) as alone:
         expected = Load.expected(alone)

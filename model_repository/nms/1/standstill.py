@@ -11,17 +11,12 @@ A thread of Python looks at the clock ten times a second. Where it could not, th
 threads computed without a pause or waited for something, such as for a tritonserver that stood still itself. The time
 that the main thread had a processor is no standstill; of waiting, the thread that gives Triton the signs of life tells,
 which is none of Python's.
-
-Between the end of ``execute`` and the moment when its answer has left the process, no Python runs. There the kernel
-keeps watch: a timer is set at the end of ``execute``, and unset by the next one or by the thread. If nobody comes,
-SIGALRM ends the process, one that was stopped before its next instruction.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-import signal
 import sys
 import threading
 import time
@@ -50,12 +45,10 @@ class Standstill:
         self._model = model
         self._sign = _thread_of_signs()
         self._seen, self._signs, self._computed = time.monotonic(), 0, 0.0
-        self._main = time.pthread_getcpuclockid(threading.main_thread().ident or 0)  # it calls ``execute``
+        self._main = _main_thread()
         self._look_anew()
         self._until, self._length = float("-inf"), 0.0
         self._entered, self._wall, self._excuses = self._seen, 0.0, 0
-        self._left = self._seen
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, also where a parent ignored it
         self._closed = Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -64,19 +57,14 @@ class Standstill:
         """End the watch, in ``finalize``: no thread of Python's may outlive it."""
         self._closed.set()
         self._thread.join()
-        _set_timer(0)
 
     def __enter__(self) -> None:
         """Requests have come."""
-        _set_timer(0)
         self._entered, self._wall = time.monotonic(), _wall_clock()
         self._end_if_late()
 
     def __exit__(self, *_: object) -> None:
         """They are about to be answered."""
-        self._left = time.monotonic()
-        if not self._excuses:
-            _set_timer(LIMIT)  # before the last look: what comes after that look is the timer's
         if (step := _wall_clock() - self._wall) > LIMIT:  # Triton waits by the wall clock
             self._end(f"the clock was set forward by {step:.1f} s")
         self._end_if_late()
@@ -85,7 +73,6 @@ class Standstill:
     def excused(self) -> Iterator[None]:
         """Do something that keeps Python's other threads waiting, as loading a library does."""
         self._excuses += 1
-        _set_timer(0)
         try:
             yield
         finally:
@@ -96,17 +83,18 @@ class Standstill:
         while not self._closed.wait(BEAT):
             self._look()
             self._look_anew()
-            if time.monotonic() - self._left > BEAT:
-                _set_timer(0)
 
     def _look(self) -> None:
-        now, computed = time.monotonic(), time.clock_gettime(self._main) - self._computed
-        if (length := now - self._seen - computed) > LIMIT and not self._excuses and not self._lived(length):
+        now = time.monotonic()
+        if now - self._seen <= LIMIT or self._excuses:
+            return
+        length = now - self._seen - (self._computed_now() - self._computed)
+        if length > LIMIT and not self._lived(length):
             self._until, self._length = now, length
 
     def _look_anew(self) -> None:
         self._signs, self._seen = self._signs_now(), time.monotonic()
-        self._computed = time.clock_gettime(self._main)
+        self._computed = self._computed_now()
 
     def _lived(self, length: float) -> bool:
         """Whether there were signs of life; two may have been just before a standstill and just after it."""
@@ -118,6 +106,13 @@ class Standstill:
             return int(self._sign.read_text().split()[2]) if self._sign else 0
         except OSError:  # the model is being unloaded, and that thread has ended
             return self._signs
+
+    def _computed_now(self) -> float:
+        """How long the main thread has had a processor, in seconds; what was told last where the kernel doesn't."""
+        try:
+            return int(self._main.read_text().split()[0]) / 1e9
+        except OSError:
+            return self._computed
 
     def _end_if_late(self) -> None:
         self._look()
@@ -133,14 +128,14 @@ class Standstill:
         os._exit(STATUS)
 
 
-def _set_timer(seconds: float) -> None:
-    """Let SIGALRM come in ``seconds``; 0: not at all."""
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-
-
 def _wall_clock() -> float:
     """Seconds that the wall clock is ahead of the monotonic one."""
     return time.time() - time.monotonic()
+
+
+def _main_thread() -> Path:
+    """Return the statistics of the thread that calls ``execute`` (not its clock, which libfaketime sets, too)."""
+    return Path(f"/proc/self/task/{threading.main_thread().native_id}/schedstat")
 
 
 def _thread_of_signs() -> Path | None:

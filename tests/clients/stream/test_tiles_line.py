@@ -58,7 +58,9 @@ def test_what_has_not_changed_is_not_sent_and_its_detections_hold(tmp_path: Path
             found_in = verdict["number"]
 
 
-@pytest.mark.parametrize("pixel_format", ["bayer_grbg", "yuyv", "nv12"])
+@pytest.mark.parametrize(
+    "pixel_format", ["bayer_grbg", *(pytest.param(name, marks=pytest.mark.slow) for name in ("yuyv", "nv12"))]
+)
 def test_frames_of_sensors_are_converted_as_the_server_does(
     tmp_path: Path, server: TritonServer, pixel_format: str
 ) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import cv2
+import pytest
 
 from tests.clients.commands import run
 from tests.clients.stream.lines import RunningLine, grpc_url, until
@@ -14,6 +15,7 @@ from triton_yolo.clients.commands.log import main
 from triton_yolo.server.process import TritonServer
 
 
+@pytest.mark.slow
 def test_what_fails_is_kept_in_pictures_films_and_the_log(server: TritonServer, tmp_path: Path) -> None:
     records, log = tmp_path / "records", tmp_path / "log.db"
     sinks = [
