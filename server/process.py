@@ -270,12 +270,16 @@ class TritonServer:
 
         It may have been stopped where it cannot see that itself: on an answer's way out.
         """
-        stubs = children(self.running.pid)
-        while not self._closed.wait(LOOK_SECONDS) and self.running.poll() is None:
-            for stub in stubs:
-                if _state(stub) == "T":
+        with contextlib.ExitStack() as stack:
+            stubs = {}
+            for pid in children(self.running.pid):
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    stubs[pid] = stack.enter_context(Path("/proc", str(pid), "stat").open("rb", buffering=0))
+            while not self._closed.wait(LOOK_SECONDS) and self.running.poll() is None:
+                for pid, stat in stubs.items():
                     with contextlib.suppress(ProcessLookupError):
-                        os.kill(stub, signal.SIGKILL)
+                        if _state(os.pread(stat.fileno(), 4096, 0).decode()) == "T":
+                            os.kill(pid, signal.SIGKILL)
 
     def lives(self, seconds: float) -> bool:
         """Return whether the server answers at all.
@@ -386,11 +390,12 @@ def dead_children(pid: int) -> list[int]:
 
     The Python backend does so with a stub that was killed, and refuses every later request to that model.
     """
-    return [child for child in children(pid) if _state(child) == "Z"]
+    return [child for child in children(pid) if _state(_proc(Path("/proc", str(child), "stat"))) == "Z"]
 
 
-def _state(pid: int) -> str:
-    return _proc(Path("/proc", str(pid), "stat")).rpartition(")")[2].strip()[:1]
+def _state(stat: str) -> str:
+    """Return the state that the kernel's line on a process tells."""
+    return stat.rpartition(")")[2].strip()[:1]
 
 
 def _proc(path: Path) -> str:

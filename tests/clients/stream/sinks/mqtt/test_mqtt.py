@@ -135,6 +135,8 @@ def test_states_are_retained_and_say_so_when_the_line_ends(broker: Broker, tmp_p
     sink.put(line_status("top", away="the server is not available"))
     until(lambda: not sink.status()["away"] and not sink.status()["waiting"])
     camera = f"{ROOT_TOPIC}/DSTATE/line-3/top"
+    with Subscriber(broker.port, STATE) as first:
+        first.wait(lambda: first.messages[STATE])  # so the broker has it
     with Subscriber(broker.port, f"{ROOT_TOPIC}/+/line-3/#") as subscriber:
         subscriber.wait(lambda: any(content["verdict"] == "fail" for _, content in subscriber.messages[camera]))
         subscriber.wait(lambda: subscriber.messages[STATE])
