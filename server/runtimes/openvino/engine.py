@@ -22,13 +22,13 @@ class Engine:
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the graph; it is compiled when it is first used.
+        """Prepare; the graph is read and compiled when it is first used.
 
         Args:
             path: of the ONNX file.
         """
         self.cores = usable_cores()
-        self._graph = read_graph(path)
+        self._path = path
 
     @cached_property
     def alone(self) -> Run:
@@ -44,7 +44,7 @@ class Engine:
 
     @cached_property
     def _for_one(self) -> Any:
-        return core.compile_model(self._graph, "CPU", self._options(1))
+        return core.compile_model(read_graph(self._path), "CPU", self._options(1))
 
     def _options(self, streams: int) -> dict[str, Any]:
         # Left to itself OpenVINO takes bfloat16 where the processor has it, and boxes move by pixels.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import time
@@ -48,6 +49,7 @@ class TritonPythonModel:
         engine: Engine = chosen.engine
         self.handover = Handover(config["name"], 4 * engine.cores)
         self.workers = engine.workers()
+        ctypes.CDLL(None).malloc_trim(0)  # what reading and compiling took
 
     def finalize(self) -> None:
         """Let the threads end."""
