@@ -13,9 +13,10 @@ from pathlib import Path
 
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.server.errors import ServerError
+from triton_yolo.server.limits import unwritable
 from triton_yolo.server.runtimes.base import Arithmetic, Device
 
-USELESS = 2  # exit status where the repository cannot be served; stderr says why
+USELESS = 2  # exit status where it cannot be done; stderr says why
 
 
 def composed(
@@ -35,7 +36,7 @@ def composed(
         the names of the models.
 
     Raises:
-        TritonYoloError: as there.
+        TritonYoloError: as there, or the target cannot be written.
     """
     if "numpy" in sys.modules:
         return _compose(source, target, device, native, arithmetic, gpu)
@@ -45,7 +46,8 @@ def composed(
     if done.returncode == USELESS:
         raise ServerError(done.stderr.strip())
     if done.returncode:
-        raise RuntimeError(f"the runtime repository could not be composed: {done.stderr}")
+        last = (done.stderr.splitlines() or ["it said nothing"])[-1]
+        raise ServerError(f"what prepares {source} for the server ended with status {done.returncode}: {last}")
     return list(json.loads(done.stdout))
 
 
@@ -63,4 +65,7 @@ if __name__ == "__main__":
         sys.stdout.write(json.dumps(_compose(Path(source), Path(target), *others)))
     except TritonYoloError as error:
         sys.stderr.write(str(error))
+        sys.exit(USELESS)
+    except OSError as error:
+        sys.stderr.write(str(unwritable(error, Path(target).parents[1])))  # TMPDIR, where the server's folder is
         sys.exit(USELESS)
