@@ -15,6 +15,7 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 
 from bench.errors import BenchError
+from triton_yolo.contract import URGENT
 
 CALL = "/inference.GRPCInferenceService/ModelInfer"
 SECONDS = 120.0  # no request may take longer
@@ -49,6 +50,7 @@ def requests(images: Sequence[bytes], priority: int, queue_timeout: float | None
         message = service_pb2.ModelInferRequest(model_name="detect", raw_input_contents=[image])
         message.inputs.add(name="image", datatype="UINT8", shape=[1, len(image)])
         message.parameters["priority"].uint64_param = priority
+        message.parameters[URGENT].bool_param = priority == 1  # as the Python client does
         if queue_timeout is not None:
             message.parameters["timeout"].int64_param = round(1e6 * queue_timeout)
         made.append(message.SerializeToString())

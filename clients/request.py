@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from triton_yolo.clients.errors import DetectionError
-from triton_yolo.contract import STREAM_HEADER
+from triton_yolo.contract import STREAM_HEADER, URGENT
 
 ENCODED = "detect"  # ensemble for the bytes of a JPEG or PNG
 FRAMES = "detect_frames"  # ensemble for raw pixels; those of other formats are in pixel_formats.py
@@ -88,7 +88,7 @@ def request_parameters(
     Args:
         score_threshold: lowest score to report, 0..1.
         iou_threshold: highest overlap of two boxes of a class, 0..1.
-        priority: 1 or more; lower numbers go first.
+        priority: 1 or more; lower numbers go first, and 1 is urgent.
         queue_timeout: longest time in a queue of the server, in seconds.
 
     Raises:
@@ -104,6 +104,8 @@ def request_parameters(
         if not (priority >= 1 and priority == int(priority)):
             raise DetectionError(f"priority must be a whole number of 1 or more (1 goes first), got {priority}")
         given["priority"] = int(priority)
+        if priority == 1:
+            given[URGENT] = True
     if queue_timeout is not None:
         if not 0 < queue_timeout < math.inf:
             raise DetectionError(f"queue_timeout must be a number of seconds above 0, got {queue_timeout}")

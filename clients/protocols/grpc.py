@@ -143,6 +143,8 @@ def _message(request: Request) -> Any:
 def _set(parameter: Any, value: str | int | float) -> None:
     if isinstance(value, str):
         parameter.string_param = value
+    elif isinstance(value, bool):
+        parameter.bool_param = value
     elif isinstance(value, int):
         parameter.int64_param = value
     else:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from triton_yolo.clients.stream.tracing.spans import Spans
 
 FIRST_SECONDS = 30.0  # longest wait for the first answer
+PRIORITY = 1  # of a line's frames, which go before what others send without one
 GRACE = 0.25  # seconds that an answer may take longer than the deadline before the request is given up
 UNREADABLE_SECONDS = 0.5  # between two looks at an account that is in the middle of a change
 FORGET_ATTEMPTS, FORGET_SECONDS = 5, 0.3  # to have a ring forgotten that the server reads still, and between them
@@ -315,7 +316,7 @@ class Collector:
             if any(ring.name not in self._attached for ring in rings):
                 await asyncio.wait_for(self._attach(rings), max(0.0, (end - now) / 1e9) + GRACE)
             left = max(0.001, (end - time.monotonic_ns()) / 1e9)
-            parameters = request_parameters(self._line.score_threshold, None, None, left)
+            parameters = request_parameters(self._line.score_threshold, None, PRIORITY, left)
             parcels = self._carrier.parcels(frames, parameters)
         except Exception as error:
             self._fail(frames, error)

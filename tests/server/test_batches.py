@@ -33,9 +33,9 @@ def test_the_default_network_answers_alone_as_in_dynamic_batches(default: Client
         return default.detect(image, score_threshold=0)
 
     alone = [detect(image) for image in IMAGES]
-    before = batches(default, "yolo")
+    before = batches(default, "preprocess")  # where requests wait, to leave side by side for the network
     together = concurrently(detect, IMAGES * 4, threads=24)
-    images, runs = (after - b for after, b in zip(batches(default, "yolo"), before, strict=True))
+    images, runs = (after - b for after, b in zip(batches(default, "preprocess"), before, strict=True))
     assert images == 4 * len(IMAGES)
     assert runs < images, "no two requests shared a batch, so this shows nothing"
     assert all(same(answer, alone[i % len(IMAGES)]) for i, answer in enumerate(together))

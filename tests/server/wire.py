@@ -35,7 +35,9 @@ class Client:
             tensor = grpcclient.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
             tensor.set_data_from_numpy(array)
             tensors.append(tensor)
-        result = self.grpc.infer(model, tensors, parameters=parameters, client_timeout=SECONDS)
+        others = dict(parameters or {})
+        priority = others.pop("priority", 0)  # tritonclient takes it apart from the rest
+        result = self.grpc.infer(model, tensors, priority=priority, parameters=others, client_timeout=SECONDS)
         return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
 
     def detect(self, image: bytes, model: str = "detect", **parameters: Any) -> Answer:

@@ -13,6 +13,7 @@ import triton_python_backend_utils as pb_utils
 
 from triton_yolo.cores import usable_cores
 from triton_yolo.dali_definition import DEFINITION, load_definition
+from triton_yolo.server.runtimes.backlog import Backlog
 from triton_yolo.server.runtimes.handover import Direct, Worker
 
 
@@ -67,7 +68,8 @@ def make_worker(args: dict[str, str], respond: Callable[[list[Any]], list[Any]],
     def images_of(request: Any) -> int:
         return int(pb_utils.get_input_tensor_by_name(request, source).shape()[0])
 
-    return Worker(model, respond, images_of, usable_cores())
+    behind = Backlog.of_all(Path(args["model_repository"]).parent)
+    return Worker(model, respond, images_of, usable_cores(), behind)
 
 
 def respond(answers: Sequence[Any]) -> Any:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from triton_yolo.errors import GraphError
 from triton_yolo.server.errors import ServerError
+from triton_yolo.server.runtimes import backlog
 from triton_yolo.server.runtimes.base import Arithmetic, Device
 from triton_yolo.server.runtimes.network import NetworkRuntime
 
@@ -19,13 +20,14 @@ class OpenVino(NetworkRuntime):
     devices: ClassVar[tuple[Device, ...]] = ("cpu",)
 
     def prepare(self, file: Path, version: Path, arithmetic: Arithmetic) -> None:
-        """Put the graph in the arithmetics that may be served into the version folder, and its proof."""
+        """Put the graph in the arithmetics that may be served into the version folder, its proof, and the backlog."""
         proof = self.proof(file, version)
         if arithmetic == "int8" and proof.arithmetic != "int8":
             raise ServerError(
                 f"--arithmetic int8: {file} is a float graph; `triton-yolo calibrate` makes one in INT8 of it"
             )
         super().prepare(file, version, arithmetic)
+        backlog.create(version.parent)
         if proof.arithmetic == "int8" and arithmetic != "int8":
             from triton_yolo.graphs.onnx_file import read_network
             from triton_yolo.graphs.quantisers import without_quantisers

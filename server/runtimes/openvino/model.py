@@ -15,11 +15,13 @@ import triton_python_backend_utils as pb_utils
 
 from triton_yolo.contract import GRAPH_FILE
 from triton_yolo.export.served_proof import ServedProof, proof_of
+from triton_yolo.server.runtimes.backlog import Backlog
 from triton_yolo.server.runtimes.handover import Answer, Handover, failure
 from triton_yolo.server.runtimes.openvino import FLOAT_GRAPH
 from triton_yolo.server.runtimes.openvino.engine import Engine
 from triton_yolo.server.runtimes.openvino.workers import Candidates
 from triton_yolo.server.runtimes.proved import NotProved, Trial, choose, record, show_in_metrics, try_out
+from triton_yolo.server.runtimes.waiting import is_urgent
 
 # Flags of processors whose INT8 instructions do not saturate (proc(5)); OpenVINO's kernels for others do.
 INT8_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
@@ -47,7 +49,8 @@ class TritonPythonModel:
         pb_utils.Logger.log_info(f"{config['name']}: {line}")
         self.metrics = show_in_metrics(pb_utils.MetricFamily, config["name"], chosen)
         engine: Engine = chosen.engine
-        self.handover = Handover(config["name"], 4 * engine.cores)
+        backlog = Backlog.of(Path(args["model_repository"]))
+        self.handover = Handover(config["name"], 4 * engine.cores, own=backlog)
         self.workers = engine.workers()
         ctypes.CDLL(None).malloc_trim(0)  # what reading and compiling took
 
@@ -61,7 +64,8 @@ class TritonPythonModel:
         with self.handover.standstill:
             for request in requests:
                 images = pb_utils.get_input_tensor_by_name(request, self.input).as_numpy()
-                self.workers.submit(images, partial(_respond, request, self.handover.take(request, len(images))))
+                answer = self.handover.take(request, len(images))
+                self.workers.submit(images, partial(_respond, request, answer), is_urgent(request))
         return [None] * len(requests)
 
 

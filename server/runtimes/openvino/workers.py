@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from triton_yolo.server.runtimes.waiting import Waiting
 
 Images = npt.NDArray[Any]  # uint8 [N, 3, H, W], or int8 [N, L]: the features of images
 Candidates = npt.NDArray[np.float32]  # [N, K, 6]
@@ -49,23 +50,25 @@ class Workers:
             together: one for each core, to run one image there.
         """
         self._alone, self._cores = alone, len(together)
-        self._waiting: deque[_Image] = deque()
+        self._waiting: Waiting[_Image] = Waiting()
         self._running, self._all_cores, self._ended = 0, False, False
         self._changed = threading.Condition()
         self._threads = [threading.Thread(target=self._work, args=(run,), daemon=True) for run in together]
         for thread in self._threads:
             thread.start()
 
-    def submit(self, images: Images, done: Callable[[Candidates | Exception], None]) -> None:
+    def submit(self, images: Images, done: Callable[[Candidates | Exception], None], urgent: bool) -> None:
         """Run the images of a request.
 
         Args:
             images: as Images has them; they have to stay as they are until then.
             done: is called in another thread with the candidates float32 [N, K, 6], or with what went wrong.
+            urgent: whether they go before what waits.
         """
         batch = _Batch(images, done, [None] * len(images), len(images))
         with self._changed:
-            self._waiting.extend(_Image(batch, number) for number in range(len(images)))
+            for number in range(len(images)):
+                self._waiting.append(_Image(batch, number), urgent)
             self._changed.notify_all()
 
     def close(self) -> None:
