@@ -25,7 +25,7 @@ from triton_yolo.server.runtimes.waiting import Waiting, is_urgent
 METRIC = "yolo_handover_duration_us"
 DESCRIPTION = "Time from the hand-over of requests to their answers, in models that answer after execute has returned"
 
-LOOK = 0.002  # seconds between two looks at what networks hold while there is no room
+LOOK = 0.005  # seconds between two looks at what networks hold while there is no room
 # Seconds after which there is room whatever is said of them: one that has died starts again when a request comes.
 LONGEST = 1.0
 
