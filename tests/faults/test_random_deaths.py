@@ -34,10 +34,11 @@ def kill(process: psutil.Process, rng: random.Random) -> None:
 
 
 def stand_still(process: psutil.Process, rng: random.Random) -> None:
-    """For up to three seconds, which is longer than a health check waits."""
+    """For up to three seconds, which is longer than a health check waits; a model's process is ended meanwhile."""
     process.send_signal(signal.SIGSTOP)
     time.sleep(rng.uniform(0.1, 3))
-    process.send_signal(signal.SIGCONT)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(signal.SIGCONT)
 
 
 def parts(others: set[psutil.Process]) -> list[psutil.Process]:
