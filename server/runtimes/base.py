@@ -18,7 +18,7 @@ Arithmetic = Literal["auto", "int8", "float"]  # what a network computes in; aut
 RECORD = "proved.json"  # in the folder of a network: what was tried, for whoever started the server
 # Images that leave a queue at once on a CPU, where a batch gains nothing: a request of priority 1 that comes later has
 # to wait for them, and none of them is refused any more for having waited too long.
-AT_ONCE = 2
+AT_ONCE = 1
 # Triton's stubs ignore PYTHONPATH, so the file beside the model says where the package is.
 MODEL_FILE = """\"\"\"Written by triton-yolo serve.\"\"\"
 
