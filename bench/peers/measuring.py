@@ -228,19 +228,15 @@ def measure(
         loops = looped(replace(loop_job, seconds=SEARCH))["loops"]
         loop_job = replace(loop_job, name=max(loops, key=lambda name: loops[name]["images_per_second"]))
 
-        fastest = max(contenders, key=lambda one: max(tried[one.name].values()))
-        raw = replace(
-            fastest,
-            name=f"{fastest.name}, raw frames",
-            network=replace(network, frame=(HEIGHT, WIDTH)),
-            files=files.frames,
-        )
-        step(f"{raw.name}: detections")
-        agreements[raw.name] = raw.agrees(of_frames)
+        of_raw = replace(network, frame=(HEIGHT, WIDTH))
+        raws = [replace(one, name=f"{one.name}, raw frames", network=of_raw, files=files.frames) for one in contenders]
+        for raw in raws:
+            step(f"{raw.name}: detections")
+            agreements[raw.name] = raw.agrees(of_frames)
 
         turns: list[tuple[str, Callable[[], Round]]] = [
             ("this server", lambda: ours.load(tuple(OURS), LEVELS, seconds, folder)),
-            *((one.name, partial(_alone, one, seconds)) for one in (*contenders, raw)),
+            *((one.name, partial(_alone, one, seconds)) for one in (*contenders, *raws)),
             (LOOP, lambda: {LOOP: _loop(loop_job)}),
             (
                 PERF_ANALYZER,
@@ -271,7 +267,7 @@ def measure(
             "images": COMPARED,
             **{
                 one.name: {"tolerance": asdict(one.tolerance), "largest": asdict(agreements[one.name])}
-                for one in (*contenders, raw)
+                for one in (*contenders, *raws)
             },
         },
         "tried": {
@@ -282,28 +278,30 @@ def measure(
                 LOOP: {name: figures["images_per_second"] for name, figures in loops.items()},
             },
         },
-        "chosen": {**{one.name: str(one.setting) for one in (*contenders, raw)}, LOOP: loop_job.name},
-        **summary(seen, [one.name for one in contenders], raw.name),
+        "chosen": {**{one.name: str(one.setting) for one in (*contenders, *raws)}, LOOP: loop_job.name},
+        **summary(seen, [one.name for one in contenders], [raw.name for raw in raws]),
     }
 
 
-def summary(rounds: Sequence[Round], peers: Sequence[str], raw: str) -> dict[str, Any]:
+def summary(rounds: Sequence[Round], peers: Sequence[str], raws: Sequence[str]) -> dict[str, Any]:
     """Return medians of all figures, the rounds' images a second, and how this server compares.
 
     Args:
         rounds: what was seen in each.
         peers: names of the peers that take JPEGs.
-        raw: name of the one that takes raw frames.
+        raws: names of those that take raw frames.
     """
     names = list(rounds[0])
-    order = [name for name in (*OURS.values(), *peers, raw, LOOP, PERF_ANALYZER) if name in names]
+    order = [name for name in (*OURS.values(), *peers, *raws, LOOP, PERF_ANALYZER) if name in names]
     speeds: dict[str, dict[int, list[float]]] = {
         name: {level: [one[name][level]["images_per_second"] for one in rounds] for level in rounds[0][name]}
         for name in order
     }
     best = {name: max(levels, key=lambda level: statistics.median(levels[level])) for name, levels in speeds.items()}
     highest = {name: speeds[name][best[name]] for name in order}
-    fastest = max(peers, key=lambda name: statistics.median(highest[name]))
+
+    def fastest(names: Sequence[str]) -> str:
+        return max(names, key=lambda name: statistics.median(highest[name]))
 
     def ratio(one: str, other: str) -> dict[str, Any]:
         each = [a / b for a, b in zip(highest[one], highest[other], strict=True)]
@@ -327,10 +325,10 @@ def summary(rounds: Sequence[Round], peers: Sequence[str], raw: str) -> dict[str
         },
         "best_in_flight": best,
         "ratios": [
-            ratio(OURS["http"], fastest),
-            ratio(OURS["grpc"], fastest),
+            ratio(OURS["http"], fastest(peers)),
+            ratio(OURS["grpc"], fastest(peers)),
             ratio(OURS["grpc"], LOOP),
-            ratio(OURS["frames"], raw),
+            ratio(OURS["frames"], fastest(raws)),
         ],
     }
 
