@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from triton_yolo.clients.calls import Calls
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,17 +31,27 @@ def concurrent_map(
         ValueError: concurrency is below 1.
         Exception: what a call raised, in its turn; calls that have not begun by then are dropped.
     """
-    pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(concurrency) as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) >= concurrency + ahead:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    calls = Calls(function, concurrency)
+    ends: dict[int, Callable[[], Result]] = {}
+    begun = taken = 0
+    try:
+        for item in items:
+            begun = calls.begin(item) + 1
+            if begun - taken >= concurrency + ahead:
+                yield _result(taken, calls, ends)
+                taken += 1
+        for number in range(taken, begun):
+            yield _result(number, calls, ends)
+    finally:
+        calls.close()
+
+
+def _result(number: int, calls: Calls[Item, Result], ends: dict[int, Callable[[], Result]]) -> Result:
+    """Wait for a call, and keep the ends of those that come before."""
+    while number not in ends:
+        other, end = calls.wait()
+        ends[other] = end
+    return ends.pop(number)()
 
 
 async def concurrent_map_async(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from triton_yolo.clients.bulk.log import Record
 from triton_yolo.clients.bulk.results import Results
 from triton_yolo.clients.bulk.sources import Item, items
+from triton_yolo.clients.calls import Calls
 from triton_yolo.clients.detector import Detector
 from triton_yolo.clients.errors import AnswerLate, DetectionError, ServerUnavailable
 from triton_yolo.clients.images import load, upright_size
@@ -54,24 +54,26 @@ def detect_all(
     def work(item: Item) -> Record:
         return record_of(detector, item, patience, stopped, thresholds)
 
-    def keep(done: Iterable[Future[Record]]) -> Iterator[Record]:
-        for future in done:
-            record = future.result()
-            results.add(record)
-            yield record
+    calls, under_way = Calls(work, concurrency), 0
 
-    with ThreadPoolExecutor(concurrency) as pool:
-        pending: set[Future[Record]] = set()
-        try:
-            for item in items(places, suffixes, lambda name: not results.has(name)):
-                pending.add(pool.submit(work, item))
-                if len(pending) >= concurrency:
-                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    yield from keep(done)
-            yield from keep(as_completed(pending))
-        finally:
-            stopped.set()  # who waits for the server waits no longer
-            pool.shutdown(wait=False, cancel_futures=True)
+    def kept() -> Record:
+        _, end = calls.wait()
+        record = end()
+        results.add(record)
+        return record
+
+    try:
+        for item in items(places, suffixes, lambda name: not results.has(name)):
+            calls.begin(item)
+            under_way += 1
+            if under_way >= concurrency:
+                yield kept()
+                under_way -= 1
+        for _ in range(under_way):
+            yield kept()
+    finally:
+        stopped.set()  # who waits for the server waits no longer
+        calls.close()
 
 
 def record_of(
