@@ -139,7 +139,8 @@ class Store:
             raise OSError(errno.EFBIG, f"a record of {size} bytes is larger than the budget of {self._budget}")
         while self._records and self._used + size > self._budget:
             oldest, paths = self._records.popleft()
-            for path in paths:
+            # What is known of a picture goes before the picture, as it came after it.
+            for path in sorted(paths, key=lambda path: path.suffix != ".json"):
                 with contextlib.suppress(OSError):  # somebody has removed it; or nobody may, and the disk says so
                     path.unlink()
             for folder in {path.parent for path in paths}:
