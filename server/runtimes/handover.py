@@ -29,6 +29,8 @@ LOOK = 0.005  # seconds between two looks at what networks hold while there is n
 # Seconds after which there is room whatever is said of them: one that has died starts again when a request comes.
 LONGEST = 1.0
 
+NOTHING = Backlog()  # of no network
+
 Answer = Callable[[Any], None]  # takes the InferenceResponse of a request
 
 
@@ -39,7 +41,7 @@ class Handover:
         standstill: for ``execute``.
     """
 
-    def __init__(self, model: str, room: int, own: Backlog | None = None, behind: Backlog | None = None) -> None:
+    def __init__(self, model: str, room: int, own: Backlog | None = None, behind: Backlog = NOTHING) -> None:
         """Begin with nothing.
 
         Args:
@@ -69,8 +71,9 @@ class Handover:
         """
         with self._changed:
             end = time.monotonic() + LONGEST
-            while self._inside >= self._room or (self._is_full() and time.monotonic() < end):
-                self._changed.wait(LOOK if self._inside < self._room else None)
+            self._changed.wait_for(lambda: self._inside < self._room)
+            while self._inside + self._behind.images >= self._room and time.monotonic() < end:
+                self._changed.wait(LOOK)
             self._count(images)
             spent, self._spent = self._spent, 0.0
         self._duration.increment(spent)
@@ -80,9 +83,6 @@ class Handover:
         self._inside += images
         if self._own is not None:
             self._own.images = self._inside
-
-    def _is_full(self) -> bool:
-        return self._behind is not None and self._inside + self._behind.images >= self._room
 
     def _answer(self, sender: Any, images: int, since: int, response: Any) -> None:
         try:

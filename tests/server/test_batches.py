@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import time
-import urllib.request
 
 import numpy as np
 import pytest
@@ -20,11 +18,7 @@ IMAGES = [
 
 def seconds_inside(client: Client) -> float:
     """How long the requests of the network have been inside it so far, all together."""
-    url = f"http://{client.addresses.host}:{client.addresses.metrics}/metrics"
-    with urllib.request.urlopen(url, timeout=60) as answer:
-        found = re.search(r'^yolo_handover_duration_us{model="yolo".*} (\S+)', answer.read().decode(), re.MULTILINE)
-    assert found
-    return float(found[1]) / 1e6
+    return client.metric("yolo_handover_duration_us")["yolo"] / 1e6
 
 
 @pytest.mark.slow

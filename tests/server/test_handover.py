@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
-import urllib.request
 from pathlib import Path
 
 from tests.server.wire import Client, concurrently
 from triton_yolo.boards import draw_board
 from triton_yolo.server.process import TritonServer
-
-
-def durations(server: TritonServer, name: str) -> dict[str, float]:
-    """Microseconds of a counter, by model."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.addresses.metrics}/metrics") as answer:
-        lines = answer.read().decode()
-    return {
-        model: float(value) for model, value in re.findall(rf'^{name}{{model="(\w+)".*}} (\S+)', lines, re.MULTILINE)
-    }
-
 
 INSIDE, OUTSIDE = "nv_inference_compute_infer_duration_us", "yolo_handover_duration_us"
 
@@ -28,9 +16,9 @@ def test_execute_returns_before_the_answer_and_a_metric_has_the_time_until_then(
     frames = draw_board(1, 1280, 960, "photo").image[None]
     client = Client(server.addresses)
     client.ask("detect_frames", frames=frames)
-    before = [durations(server, name) for name in (INSIDE, OUTSIDE)]
+    before = [client.metric(name) for name in (INSIDE, OUTSIDE)]
     concurrently(lambda number: client.ask("detect_frames", frames=frames), range(12), threads=3)
-    after = [durations(server, name) for name in (INSIDE, OUTSIDE)]
+    after = [client.metric(name) for name in (INSIDE, OUTSIDE)]
     spent = {
         model: [later[model] - earlier[model] for later, earlier in zip(after, before, strict=True)]
         for model in ("preprocess_frames", "yolo")

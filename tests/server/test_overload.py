@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,14 +18,6 @@ from triton_yolo.server.runtimes.backlog import Backlog, create
 
 IMAGE = jpeg(picture(1, 960, 1280))
 IN_FLIGHT = 32
-
-
-def waiting(client: Client) -> dict[str, int]:
-    """Requests in the queue of each model."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{client.addresses.metrics}/metrics", timeout=60) as answer:
-        lines = answer.read().decode()
-    found = re.findall(r'^nv_inference_pending_request_count{model="(\w+)".*} (\d+)', lines, re.MULTILINE)
-    return {model: int(count) for model, count in found}
 
 
 class Crowd:
@@ -68,7 +58,7 @@ def test_what_waits_waits_before_the_first_model_where_its_time_and_its_turn_cou
     counts = []
     with Crowd(default).asking() as crowd:
         while crowd.answers < 4 * IN_FLIGHT:
-            counts.append(waiting(default))
+            counts.append(default.metric("nv_inference_pending_request_count"))  # in the queue of each model
             time.sleep(0.01)
     assert sum(count["preprocess"] for count in counts) > 3 * sum(count["yolo"] for count in counts)
     assert max(count["preprocess"] for count in counts) > IN_FLIGHT / 4

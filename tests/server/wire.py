@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
@@ -55,6 +56,14 @@ class Client:
     def ready(self) -> bool:
         """Whether every model is ready."""
         return self.grpc.is_server_ready(client_timeout=SECONDS)
+
+    def metric(self, name: str) -> dict[str, float]:
+        """The values of one of the server's metrics, by model."""
+        with urllib.request.urlopen(
+            f"http://{self.addresses.host}:{self.addresses.metrics}/metrics", timeout=SECONDS
+        ) as answer:
+            found = re.findall(rf'^{name}{{model="(\w+)".*}} (\S+)', answer.read().decode(), re.MULTILINE)
+        return {model: float(value) for model, value in found}
 
     def post(self, model: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Status and answer of an inference over HTTP with a JSON body."""
