@@ -3,18 +3,24 @@
 KeyboardInterrupt may come between the taking of a lock and the ``try`` that would give it back (python/cpython#74174),
 and the locks of concurrent.futures and threading that a main thread takes to submit, to wait and to start a thread are
 taken in Python. The lock stays taken, the threads wait for it, and the process for its threads. What the main thread
-shares with others here is ``queue.SimpleQueue``, whose methods are one step each.
+shares with others here is ``queue.SimpleQueue`` and lists, whose methods are one step each.
+
+The process waits at its end for calls that are under way: a thread in a C++ library that finds the interpreter gone
+ends all by abort().
 """
 
 from __future__ import annotations
 
 import _thread
+import atexit
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_open: set[Calls[Any, Any]] = set()
 
 
 class Calls(Generic[Item, Result]):
@@ -35,8 +41,10 @@ class Calls(Generic[Item, Result]):
         self._function, self._concurrency = function, concurrency
         self._items: SimpleQueue[tuple[int, Item] | None] = SimpleQueue()
         self._ends: SimpleQueue[tuple[int, Callable[[], Result]]] = SimpleQueue()
-        self._gone: SimpleQueue[None] = SimpleQueue()
-        self._begun = self._threads = 0
+        self._exits: SimpleQueue[None] = SimpleQueue()
+        self._threads: list[int] = []
+        self._gone: list[None] = []
+        self._begun = 0
         self._closed = False
 
     def begin(self, item: Item) -> int:
@@ -44,9 +52,10 @@ class Calls(Generic[Item, Result]):
         number = self._begun
         self._begun += 1
         self._items.put((number, item))
-        if self._threads < self._concurrency:
-            _thread.start_new_thread(self._work, ())
-            self._threads += 1
+        if len(self._threads) < self._concurrency:
+            _open.add(self)
+            # In one step, so that a thread that runs is known.
+            self._threads.extend(map(_thread.start_new_thread, (self._work,), ((),)))
         return number
 
     def wait(self) -> tuple[int, Callable[[], Result]]:
@@ -60,18 +69,19 @@ class Calls(Generic[Item, Result]):
     def close(self) -> None:
         """Drop the calls that have not begun, and wait for those that have."""
         self._closed = True
-        for _ in range(self._threads):
+        for _ in self._threads:
             self._items.put(None)
-        for _ in range(self._threads):
-            self._gone.get()
-        self._threads = 0
+        while len(self._gone) < len(self._threads):  # not a count of get(), which an interrupt could make wrong
+            self._exits.get()
+        _open.discard(self)
 
     def _work(self) -> None:
         while (one := self._items.get()) is not None:
             if not self._closed:
                 number, item = one
                 self._ends.put((number, self._end(item)))
-        self._gone.put(None)
+        self._gone.append(None)
+        self._exits.put(None)
 
     def _end(self, item: Item) -> Callable[[], Result]:
         try:
@@ -86,3 +96,9 @@ def _raising(error: BaseException) -> Callable[[], Any]:
         raise error
 
     return end
+
+
+@atexit.register
+def _close_all() -> None:
+    for calls in list(_open):
+        calls.close()

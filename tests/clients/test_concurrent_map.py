@@ -92,6 +92,28 @@ def test_an_interrupt_at_any_moment_ends_it() -> None:
     assert (told.stdout, told.stderr) == ("done\n", "")
 
 
+UNDER_WAY = """
+import os, time
+from triton_yolo.clients.concurrent_map import concurrent_map
+
+def call(number):
+    if number:
+        time.sleep(0.5)
+        os.write(1, b"ended\\n")
+
+results = concurrent_map(call, range(10), 3)
+for _ in results:
+    raise KeyboardInterrupt
+"""
+
+
+def test_calls_that_are_under_way_end_before_the_process_does() -> None:
+    """A native library aborts the process where a thread of its comes back to an interpreter that is gone."""
+    told = subprocess.run([sys.executable, "-c", UNDER_WAY], capture_output=True, text=True, timeout=60)
+    assert told.stdout == "ended\n" * 2
+    assert told.stderr.endswith("KeyboardInterrupt\n")
+
+
 @pytest.mark.parametrize("concurrency", [0, -1])
 def test_a_concurrency_below_one_is_refused(concurrency: int) -> None:
     async def all_of_it() -> None:
