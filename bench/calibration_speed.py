@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from bench.origin import measured_on
-from triton_yolo.calibration.calibrate import AUTO, CalibrationOptions, calibrate
+from triton_yolo.calibration.calibrate import calibrate
+from triton_yolo.calibration.options import AUTO, CalibrationOptions
 from triton_yolo.cli.exits import leave
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.files import write_whole

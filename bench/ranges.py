@@ -17,8 +17,9 @@ from bench.float_graph import NETWORK, float_repository
 from bench.origin import measured_on
 from triton_yolo.calibration.errors import CalibrationError
 from triton_yolo.calibration.layers import convolutions, read_float_graph
+from triton_yolo.calibration.options import METHODS
 from triton_yolo.calibration.pictures import find_pictures, read_pictures
-from triton_yolo.calibration.ranges import METHODS, collect
+from triton_yolo.calibration.ranges import collect
 from triton_yolo.cli.exits import leave
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.export.served_model import served_model_of

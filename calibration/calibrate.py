@@ -17,10 +17,11 @@ from triton_yolo.calibration.errors import CalibrationError
 from triton_yolo.calibration.layers import Convolution, convolutions, read_float_graph
 from triton_yolo.calibration.measure import Evaluator, noise_to_signal, sure_boxes
 from triton_yolo.calibration.measurements import MEANING, Measurements
+from triton_yolo.calibration.options import AUTO, METHODS, CalibrationOptions
 from triton_yolo.calibration.output_graph import output_graph
 from triton_yolo.calibration.pictures import Pictures, annotated, find_pictures, read_pictures
 from triton_yolo.calibration.quantise import quantised
-from triton_yolo.calibration.ranges import METHODS, Ranges, collect, ranges_path, read_ranges, sha256_of
+from triton_yolo.calibration.ranges import Ranges, collect, ranges_path, read_ranges, sha256_of
 from triton_yolo.calibration.runtimes import RUNTIMES, Run, Runtime, onnxruntime_engine, openvino_engine, proved_runtime
 from triton_yolo.calibration.search import Search
 from triton_yolo.calibration.sensitivity import sensitivity
@@ -36,35 +37,7 @@ from triton_yolo.files import write_together
 from triton_yolo.nms.served_model import ServedModel
 from triton_yolo.repository import repository_of
 
-AUTO = "auto"  # the calibrator that takes the best method for each tensor
 PROOF_CANDIDATES = 8  # pictures that those of a proof are chosen from
-
-
-@dataclass(frozen=True)
-class CalibrationOptions:
-    """The options of a calibration; the command line explains them.
-
-    Attributes:
-        calibrator: one of METHODS, or AUTO.
-        max_drop: highest loss of mAP50-95, as a share of the float graph's.
-        rest: one of REST, the type of what is not INT8.
-        range_images: the most images that ranges are measured on.
-        evaluation_images: the most images that precision is measured on.
-        sensitivity_images: the most of those that each layer alone is measured on.
-        labels: file with class names, None to take the repository's or the graph's.
-        letterbox: "centred" or "top-left", None to take the repository's.
-        ranges: folder for the files of ranges and of what was measured.
-    """
-
-    calibrator: str
-    max_drop: float
-    rest: str
-    range_images: int
-    evaluation_images: int
-    sensitivity_images: int
-    labels: Path | None
-    letterbox: str | None
-    ranges: Path
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from triton_yolo.calibration.calibrate import AUTO, Calibrated, CalibrationOptions, calibrate
-from triton_yolo.calibration.output_graph import REST
-from triton_yolo.calibration.ranges import METHODS
-from triton_yolo.calibration.report import write_report
+from triton_yolo.calibration.options import AUTO, METHODS, REST, CalibrationOptions
 from triton_yolo.cli.exits import INTERRUPTED, leave
 from triton_yolo.cli.progress import steadily
 from triton_yolo.errors import TritonYoloError
 from triton_yolo.nms.letterbox import PLACES
+
+if TYPE_CHECKING:
+    from triton_yolo.calibration.calibrate import Calibrated
 
 COMMAND = "triton-yolo calibrate"
 Calibrator = Enum("Calibrator", {name: name for name in (AUTO, *METHODS)}, type=str)  # type: ignore[misc]  # as HeadName
@@ -99,6 +99,10 @@ def main(
     float graph's own detections take their place. Ends with status 2 if a file cannot be used, or if no graph is good
     enough.
     """
+    # These take two seconds to load, which --help can do without.
+    from triton_yolo.calibration.calibrate import calibrate
+    from triton_yolo.calibration.report import write_report
+
     target = out or graph.with_name(f"{graph.stem}-int8.onnx")
     options = CalibrationOptions(
         calibrator.value,

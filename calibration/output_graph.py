@@ -12,15 +12,13 @@ from triton_yolo.contract import INPUT, OUTPUT
 from triton_yolo.graphs.half_precision import halved
 from triton_yolo.graphs.structure import all_nodes, read_by
 
-REST = ("fp16", "fp32")  # types of the layers that are not INT8
-
 
 def output_graph(model: onnx.ModelProto, rest: str) -> onnx.ModelProto:
     """Make the graph that is written.
 
     Args:
         model: the quantised graph.
-        rest: one of REST.
+        rest: one of options.REST.
     """
     return compact(halved(model) if rest == "fp16" else model)
 

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from triton_yolo.calibration.ranges import METHODS
+from triton_yolo.calibration.options import METHODS
 
 Part = Mapping[str, Any]  # of the report's document
 

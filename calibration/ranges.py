@@ -22,7 +22,6 @@ from triton_yolo.calibration.thresholds import LEVELS, PERCENTILE, entropy_range
 from triton_yolo.cli.progress import tracked
 from triton_yolo.files import write_whole
 
-METHODS = ("minmax", "entropy", "percentile")
 KEPT_EVERY = 5.0  # seconds between two states that are written
 
 

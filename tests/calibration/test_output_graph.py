@@ -19,7 +19,8 @@ from tests.conftest import ROOT, right_engine
 from tests.export.layouts import FAMILIES
 from tests.export.opened import run
 from triton_yolo.calibration.measure import noise_to_signal
-from triton_yolo.calibration.output_graph import REST, compact, output_graph
+from triton_yolo.calibration.options import REST
+from triton_yolo.calibration.output_graph import compact, output_graph
 from triton_yolo.calibration.pictures import Pictures
 from triton_yolo.calibration.quantise import quantised, quantised_in
 from triton_yolo.calibration.runtimes import onnxruntime_engine

@@ -17,9 +17,10 @@ import pytest
 from tests.calibration.graphs import example, served, tensors_in
 from tests.calibration.material import coloured, pixels_of, saved
 from tests.conftest import ROOT
+from triton_yolo.calibration.options import METHODS
 from triton_yolo.calibration.pictures import Pictures
 from triton_yolo.calibration.quantise import readers
-from triton_yolo.calibration.ranges import METHODS, Ranges, collect, read_ranges, sha256_of
+from triton_yolo.calibration.ranges import Ranges, collect, read_ranges, sha256_of
 
 TENSORS = list(readers(example()))
 

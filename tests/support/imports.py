@@ -38,20 +38,30 @@ def imports(path: Path, *, inner: bool = True, typing_only: bool = False) -> Ite
         inner: those in functions too.
         typing_only: those under ``if TYPE_CHECKING`` too.
     """
-    waiting: list[ast.AST] = [ast.parse(path.read_text())]
+    for name, in_function, for_types in _all_imports(path):
+        if (inner or not in_function) and (typing_only or not for_types):
+            yield name
+
+
+@cache
+def _all_imports(path: Path) -> tuple[tuple[str, bool, bool], ...]:
+    """Each name, and whether it is imported in a function, and under ``if TYPE_CHECKING``."""
+    found: list[tuple[str, bool, bool]] = []
+    waiting: list[tuple[ast.AST, bool, bool]] = [(ast.parse(path.read_text()), False, False)]
     while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not typing_only:
-            waiting += node.orelse
-            continue
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not inner:
-            continue
+        node, in_function, for_types = waiting.pop()
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [(alias.name, in_function, for_types) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             # `from triton_yolo import clients` imports triton_yolo.clients.
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        waiting += ast.iter_child_nodes(node)
+            found += [(f"{node.module}.{alias.name}", in_function, for_types) for alias in node.names]
+        in_function = in_function or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        typed = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for field, value in ast.iter_fields(node):
+            for child in value if isinstance(value, list) else ():
+                if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):  # no expression imports anything
+                    waiting.append((child, in_function, for_types or (typed and field == "body")))
+    return tuple(found)
 
 
 def below(module: str, *, inner: bool) -> dict[str, Path]:

@@ -5,6 +5,7 @@ What is called is followed through the names of the functions' code, within the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from types import CodeType, FunctionType
@@ -18,6 +19,8 @@ NAMES = {
     "TritonServer": SERVER,
     "serving": SERVER,
     "serve": SERVER,
+    "calibrate": NETWORKS,
+    "export": NETWORKS,
     "InferenceSession": NETWORKS,  # of ONNX Runtime
     "compile_model": NETWORKS,  # of OpenVINO
     "PerfAnalyzer": TOOLS,
@@ -77,6 +80,8 @@ def _direct(function: FunctionType) -> tuple[frozenset[str], tuple[FunctionType,
     for word in words:
         value = function.__globals__.get(word, word)
         names = {getattr(base, "__name__", "") for base in getattr(value, "__mro__", [value])} | {word}
+        if isinstance(value, str) and "import " in value:  # a program for another interpreter
+            names |= set(re.findall(r"\w+", value))
         found |= {NAMES[name] for name in names & set(NAMES)}
         called += _called(value)
     return frozenset(found), tuple(called)
