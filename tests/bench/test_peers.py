@@ -200,6 +200,7 @@ def test_what_the_peers_need_has_versions_in_the_constraints() -> None:
     assert {canonicalize_name(one.name) for one in wanted} <= pinned
 
 
+@pytest.mark.slow
 def test_a_server_that_ends_says_what_it_said_and_one_that_runs_is_ended_with_its_children(tmp_path: Path) -> None:
     code = "import subprocess, sys, time; subprocess.Popen(['sleep', '60']); print('hello', flush=True); time.sleep(60)"
     with Program("peer", [sys.executable, "-c", code], {}, tmp_path) as program:

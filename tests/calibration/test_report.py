@@ -199,6 +199,7 @@ def test_the_json_is_the_document_without_numbers_that_json_lacks(tmp_path: Path
     assert (kept["drop"], kept["path"][0]["drop"]) == (None, None)
 
 
+@pytest.mark.slow
 def test_the_same_document_gives_the_same_bytes(tmp_path: Path) -> None:
     for folder in ("one", "other"):
         write_report(tmp_path / folder, copy.deepcopy(a_document()))
@@ -276,6 +277,7 @@ def test_names_are_shortened_to_what_tells_layers_apart(name: str, short: str) -
     assert short_name(name) == short
 
 
+@pytest.mark.slow
 def test_only_the_classes_that_lose_most_are_drawn_where_there_are_many(tmp_path: Path) -> None:
     heights = {}
     for classes in (MOST_CLASSES, MOST_CLASSES + 1, 80):

@@ -93,16 +93,21 @@ def test_an_interrupt_at_any_moment_ends_it() -> None:
 
 
 UNDER_WAY = """
-import os, time
+import os, threading, time
 from triton_yolo.clients.concurrent_map import concurrent_map
+
+begun = threading.Event()
 
 def call(number):
     if number:
+        os.write(1, b"begun\\n")
+        begun.set()
         time.sleep(0.5)
         os.write(1, b"ended\\n")
 
 results = concurrent_map(call, range(10), 3)
 for _ in results:
+    begun.wait()
     raise KeyboardInterrupt
 """
 
@@ -110,7 +115,7 @@ for _ in results:
 def test_calls_that_are_under_way_end_before_the_process_does() -> None:
     """A native library aborts the process where a thread of its comes back to an interpreter that is gone."""
     told = subprocess.run([sys.executable, "-c", UNDER_WAY], capture_output=True, text=True, timeout=60)
-    assert told.stdout == "ended\n" * 2
+    assert told.stdout.count("ended\n") == told.stdout.count("begun\n") > 0
     assert told.stderr.endswith("KeyboardInterrupt\n")
 
 

@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import yaml
 
 from tests.conftest import ROOT
@@ -71,6 +70,8 @@ def check(resources: list[Resource]) -> None:
 
 @cache
 def _check_builtin(resource: str) -> None:
+    import kubernetes_validate  # takes two seconds to load, which every run of any tests would pay
+
     for version in (OLDEST, NEWEST):
         kubernetes_validate.validate(json.loads(resource), version, strict=True)
 

@@ -100,6 +100,7 @@ def test_a_clean_board_has_no_boxes_and_a_damaged_one_has_the_number_asked_for(
     assert [len(draw_board(s, look=look, defects=5).classes) for s in range(4)] == [5] * 4
 
 
+@pytest.mark.slow
 def test_a_usual_board_has_three_to_twelve_defects() -> None:
     counts = [len(draw_board(s).classes) for s in range(12)]
     assert min(counts) >= 3
@@ -188,6 +189,7 @@ def test_a_pin_hole_is_enclosed_by_copper(drawn: list[Masks]) -> None:
         assert laminate >= 1, defect
 
 
+@pytest.mark.slow
 def test_shapes_and_boxes_grow_with_the_longer_side() -> None:
     boxes = [np.concatenate([draw_board(s, *size).boxes for s in range(6)]) for size in ((640, 480), (1280, 960))]
     small, large = (np.median(b[:, 2:] - b[:, :2]) for b in boxes)
@@ -202,6 +204,7 @@ def test_a_binary_board_is_black_and_white_and_a_photo_shows_its_copper_apart_fr
     assert grey[masks.clean == 255].mean() > 1.4 * grey[masks.clean == 0].mean()
 
 
+@pytest.mark.slow
 def test_every_defect_stands_out_in_a_photo() -> None:
     for seed in range(5):
         rng = np.random.default_rng(seed)
