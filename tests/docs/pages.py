@@ -68,12 +68,16 @@ class Page:
 
 def pages() -> list[Page]:
     """Return every page of the repository."""
-    found = []
-    for path in sorted(ROOT.rglob("*.md")):
-        folders = path.relative_to(ROOT).parts[:-1]
-        if not any(folder in BUILT or (folder[0] == "." and folder != ".github") for folder in folders):
-            found.append(Page(path, path.read_text()))
-    return found
+    return [Page(path, path.read_text()) for path in sorted(_files(ROOT)) if path.suffix == ".md"]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files below a folder, but in those that are built or hidden."""
+    for path in folder.iterdir():
+        if path.is_symlink() or not path.is_dir():
+            yield path
+        elif path.name not in BUILT and (path.name[0] != "." or path.name == ".github"):
+            yield from _files(path)
 
 
 def page(name: str) -> Page:

@@ -10,10 +10,11 @@ import pytest
 from tests.server.pictures import jpeg, picture, png
 from tests.server.wire import Answer, Client, concurrently, refusal, same
 
-IMAGES = [
-    (jpeg if seed % 2 else png)(picture(seed, *size))
-    for seed, size in enumerate([(480, 640), (97, 131), (960, 1280), (640, 640), (1, 1), (333, 777)] * 4)
-]
+
+@pytest.fixture(scope="module")
+def images() -> list[bytes]:
+    sizes = [(480, 640), (97, 131), (960, 1280), (640, 640), (1, 1), (333, 777)] * 4
+    return [(jpeg if seed % 2 else png)(picture(seed, *size)) for seed, size in enumerate(sizes)]
 
 
 def seconds_inside(client: Client) -> float:
@@ -22,19 +23,19 @@ def seconds_inside(client: Client) -> float:
 
 
 @pytest.mark.slow
-def test_the_default_network_answers_alone_as_beside_others(default: Client) -> None:
+def test_the_default_network_answers_alone_as_beside_others(default: Client, images: list[bytes]) -> None:
     """At a score threshold of 0 every network finds boxes on every image."""
 
     def detect(image: bytes) -> Answer:
         return default.detect(image, score_threshold=0)
 
-    alone = [detect(image) for image in IMAGES]
+    alone = [detect(image) for image in images]
     before, begin = seconds_inside(default), time.monotonic()
-    together = concurrently(detect, IMAGES * 4, threads=24)
+    together = concurrently(detect, images * 4, threads=24)
     assert seconds_inside(default) - before > 2 * (time.monotonic() - begin), (
         "none ran beside others: this shows nothing"
     )
-    assert all(same(answer, alone[i % len(IMAGES)]) for i, answer in enumerate(together))
+    assert all(same(answer, alone[i % len(images)]) for i, answer in enumerate(together))
 
 
 def test_frames_answer_alone_as_in_one_request(default: Client) -> None:
