@@ -102,23 +102,27 @@ def test_a_folder_without_models_is_an_error(tmp_path: Path, target: Path) -> No
         compose(target, target)
 
 
+@pytest.fixture(scope="module")
+def on_a_gpu(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("on_a_gpu")
+    compose(REPOSITORY, folder, "gpu")
+    return folder
+
+
 @pytest.mark.parametrize("name", [*PIPELINES, "yolo"])
-def test_on_a_gpu_a_stand_in_keeps_its_inputs_there(source: Path, target: Path, name: str) -> None:
-    compose(source, target, "gpu")
-    derived = read_config(target / name / "config.pbtxt")
+def test_on_a_gpu_a_stand_in_keeps_its_inputs_there(on_a_gpu: Path, name: str) -> None:
+    derived = read_config(on_a_gpu / name / "config.pbtxt")
     assert derived.backend == "python"
     assert {(group.kind, group.count) for group in derived.instance_group} == {(ModelInstanceGroup.KIND_GPU, 1)}
     assert derived.parameters["FORCE_CPU_ONLY_INPUT_TENSORS"].string_value == "no"
 
 
-def test_on_a_gpu_the_network_computes_in_float16(source: Path, target: Path) -> None:
-    compose(source, target, "gpu")
-    assert "onnxruntime_cuda.model import" in (target / "yolo" / "1" / "model.py").read_text()
-    graph = onnx.load(target / "yolo" / "1" / "model.onnx")
+def test_on_a_gpu_the_network_computes_in_float16(on_a_gpu: Path) -> None:
+    assert "onnxruntime_cuda.model import" in (on_a_gpu / "yolo" / "1" / "model.py").read_text()
+    graph = onnx.load(on_a_gpu / "yolo" / "1" / "model.onnx")
     assert not [node for node in graph.graph.node if node.op_type == "QuantizeLinear"]
-    assert [
-        node for node in onnx.load(source / "yolo" / "1" / "model.onnx").graph.node if node.op_type == "QuantizeLinear"
-    ]
+    served = onnx.load(REPOSITORY / "yolo" / "1" / "model.onnx").graph.node
+    assert [node for node in served if node.op_type == "QuantizeLinear"]
 
 
 def test_a_backend_that_is_there_runs_its_models_as_they_are(source: Path, target: Path) -> None:
