@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from enum import Enum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,11 @@ from triton_yolo.nms.letterbox import PLACES
 
 if TYPE_CHECKING:
     from triton_yolo.calibration.calibrate import Calibrated
+
+# What a calibration loads takes two seconds, which --help can do without; what is not installed is told at once.
+for package in ("matplotlib", "onnxruntime", "openvino", "supervision"):
+    if find_spec(package) is None:
+        raise ModuleNotFoundError(f"No module named '{package}'", name=package)
 
 COMMAND = "triton-yolo calibrate"
 Calibrator = Enum("Calibrator", {name: name for name in (AUTO, *METHODS)}, type=str)  # type: ignore[misc]  # as HeadName
@@ -99,7 +105,6 @@ def main(
     float graph's own detections take their place. Ends with status 2 if a file cannot be used, or if no graph is good
     enough.
     """
-    # These take two seconds to load, which --help can do without.
     from triton_yolo.calibration.calibrate import calibrate
     from triton_yolo.calibration.report import write_report
 
