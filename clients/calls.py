@@ -2,25 +2,26 @@
 
 KeyboardInterrupt may come between the taking of a lock and the ``try`` that would give it back (python/cpython#74174),
 and the locks of concurrent.futures and threading that a main thread takes to submit, to wait and to start a thread are
-taken in Python. The lock stays taken, the threads wait for it, and the process for its threads. What the main thread
-shares with others here is ``queue.SimpleQueue`` and lists, whose methods are one step each.
+taken in Python. The lock stays taken, the threads wait for it, and the process for its threads. Here a thread beside
+takes them, which gets no signals. What the main thread shares with it is ``queue.SimpleQueue`` and lists, whose methods
+are one step each.
 
-The process waits at its end for calls that are under way: a thread in a C++ library that finds the interpreter gone
-ends all by abort().
+The calls' own threads have ended whole before ``close`` returns and before the process ends: one that comes back from a
+C++ library to an interpreter that is gone, be it to let go of what was its own, ends all by abort().
 """
 
 from __future__ import annotations
 
 import _thread
-import atexit
+import os
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-_open: set[Calls[Any, Any]] = set()
 
 
 class Calls(Generic[Item, Result]):
@@ -42,20 +43,19 @@ class Calls(Generic[Item, Result]):
         self._items: SimpleQueue[tuple[int, Item] | None] = SimpleQueue()
         self._ends: SimpleQueue[tuple[int, Callable[[], Result]]] = SimpleQueue()
         self._exits: SimpleQueue[None] = SimpleQueue()
-        self._threads: list[int] = []
+        self._threads: list[int] = []  # the one that submits
         self._gone: list[None] = []
         self._begun = 0
-        self._closed = False
+        self._closed, self._process = False, os.getpid()
 
     def begin(self, item: Item) -> int:
         """Call the function, as soon as a thread is free; returns the number of the call."""
         number = self._begun
         self._begun += 1
         self._items.put((number, item))
-        if len(self._threads) < self._concurrency:
-            _open.add(self)
+        if not self._threads:
             # In one step, so that a thread that runs is known.
-            self._threads.extend(map(_thread.start_new_thread, (self._work,), ((),)))
+            self._threads.extend(map(_thread.start_new_thread, (self._submit,), ((),)))
         return number
 
     def wait(self) -> tuple[int, Callable[[], Result]]:
@@ -68,20 +68,25 @@ class Calls(Generic[Item, Result]):
 
     def close(self) -> None:
         """Drop the calls that have not begun, and wait for those that have."""
+        if os.getpid() != self._process or sys.is_finalizing():  # the threads are the parent's, or ended with the pool
+            return
         self._closed = True
-        for _ in self._threads:
-            self._items.put(None)
+        self._items.put(None)
         while len(self._gone) < len(self._threads):  # not a count of get(), which an interrupt could make wrong
             self._exits.get()
-        _open.discard(self)
 
-    def _work(self) -> None:
-        while (one := self._items.get()) is not None:
-            if not self._closed:
-                number, item = one
-                self._ends.put((number, self._end(item)))
-        self._gone.append(None)
-        self._exits.put(None)
+    def _submit(self) -> None:
+        try:
+            with ThreadPoolExecutor(self._concurrency) as pool:
+                while (one := self._items.get()) is not None:
+                    pool.submit(self._call, *one)
+        finally:
+            self._gone.append(None)
+            self._exits.put(None)
+
+    def _call(self, number: int, item: Item) -> None:
+        if not self._closed:
+            self._ends.put((number, self._end(item)))
 
     def _end(self, item: Item) -> Callable[[], Result]:
         try:
@@ -96,9 +101,3 @@ def _raising(error: BaseException) -> Callable[[], Any]:
         raise error
 
     return end
-
-
-@atexit.register
-def _close_all() -> None:
-    for calls in list(_open):
-        calls.close()

@@ -119,6 +119,24 @@ def test_calls_that_are_under_way_end_before_the_process_does() -> None:
     assert told.stderr.endswith("KeyboardInterrupt\n")
 
 
+FORKED = """
+import os, sys
+from triton_yolo.clients.concurrent_map import concurrent_map
+
+results = concurrent_map(str, range(10), 3)
+next(results)
+if not os.fork():
+    sys.exit(0)
+assert os.wait()[1] == 0
+print("done")
+"""
+
+
+def test_a_child_does_not_wait_for_the_calls_of_its_parent() -> None:
+    told = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60)
+    assert (told.stdout, told.stderr) == ("done\n", "")
+
+
 @pytest.mark.parametrize("concurrency", [0, -1])
 def test_a_concurrency_below_one_is_refused(concurrency: int) -> None:
     async def all_of_it() -> None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,13 @@ class Engine:
         }
         # No rules of a firewall and no default bridge, which another engine may have: published ports need neither, and
         # services are on networks of their own.
+        namespace = f"engine-{uuid.uuid4().hex}"  # a folder's random name may have what containerd does not take
         command = [
             *("dockerd", "--data-root", self.folder / "data", "--exec-root", self.folder / "exec"),
             *("--pidfile", self.folder / "pid", "--host", f"unix://{self.folder}/sock"),
             *("--bridge", "none", "--iptables=false", "--ip6tables=false"),
-            *("--containerd-namespace", self.folder.name),
-            *("--containerd-plugins-namespace", f"{self.folder.name}-plugins"),
+            *("--containerd-namespace", namespace),
+            *("--containerd-plugins-namespace", f"{namespace}-plugins"),
         ]
         with (self.folder / "log").open("w") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
