@@ -86,6 +86,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_an_interrupt_at_any_moment_ends_it() -> None:
     """The locks of concurrent.futures do not bear that: one stays taken, or is given back twice."""
     told = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=240)

@@ -8,6 +8,8 @@ import sys
 import threading
 import time
 
+import pytest
+
 from triton_yolo.server.process import dead_children
 
 
@@ -21,6 +23,7 @@ def test_only_a_child_that_has_ended_is_dead() -> None:
     assert not {alive.pid, dead.pid} & set(dead_children(os.getpid()))
 
 
+@pytest.mark.slow
 def test_threads_and_processes_that_end_meanwhile_do_no_harm() -> None:
     """The lists of the kernel are gone between the look at the folder and the look into the file."""
     code = "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(0.0005,)).start()"

@@ -92,6 +92,7 @@ def test_a_board_too_small_to_show_defects_has_none() -> None:
     assert len(draw_board(2, 64, 48, defects=9).classes) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("look", LOOKS)
 def test_a_clean_board_has_no_boxes_and_a_damaged_one_has_the_number_asked_for(
     look: Literal["binary", "photo"],
