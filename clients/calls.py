@@ -44,9 +44,8 @@ class Calls(Generic[Item, Result]):
         self._ends: SimpleQueue[tuple[int, Callable[[], Result]]] = SimpleQueue()
         self._exits: SimpleQueue[None] = SimpleQueue()
         self._threads: list[int] = []  # the one that submits
-        self._gone: list[None] = []
-        self._begun = 0
-        self._closed, self._process = False, os.getpid()
+        self._begun, self._process = 0, os.getpid()
+        self._closed = self._gone = False
 
     def begin(self, item: Item) -> int:
         """Call the function, as soon as a thread is free; returns the number of the call."""
@@ -72,17 +71,23 @@ class Calls(Generic[Item, Result]):
             return
         self._closed = True
         self._items.put(None)
-        while len(self._gone) < len(self._threads):  # not a count of get(), which an interrupt could make wrong
+        while self._threads and not self._gone:  # where an interrupt came after get(), the flag says so
             self._exits.get()
 
     def _submit(self) -> None:
         try:
             with ThreadPoolExecutor(self._concurrency) as pool:
                 while (one := self._items.get()) is not None:
-                    pool.submit(self._call, *one)
+                    self._begin_in(pool, *one)
         finally:
-            self._gone.append(None)
+            self._gone = True
             self._exits.put(None)
+
+    def _begin_in(self, pool: ThreadPoolExecutor, number: int, item: Item) -> None:
+        try:
+            pool.submit(self._call, number, item)
+        except RuntimeError as error:  # no thread can be started, or the process ends
+            self._ends.put((number, _raising(error)))
 
     def _call(self, number: int, item: Item) -> None:
         if not self._closed:

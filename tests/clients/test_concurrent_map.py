@@ -120,6 +120,34 @@ def test_calls_that_are_under_way_end_before_the_process_does() -> None:
     assert told.stderr.endswith("KeyboardInterrupt\n")
 
 
+NO_THREAD = """
+import threading, time
+from triton_yolo.clients.concurrent_map import concurrent_map
+
+begun = threading.Event()
+
+def items():
+    yield 0
+    begun.wait()
+    threading.stack_size(1 << 46)  # more than there are addresses
+    yield 1
+
+def call(number):
+    begun.set()
+    time.sleep(0.3)
+    return number
+
+for result in concurrent_map(call, items(), 2):
+    print(result)
+"""
+
+
+def test_a_thread_that_cannot_be_started_is_an_error_and_no_wait_without_end() -> None:
+    told = subprocess.run([sys.executable, "-c", NO_THREAD], capture_output=True, text=True, timeout=60)
+    assert told.stdout == "0\n"
+    assert told.stderr.endswith("RuntimeError: can't start new thread\n")
+
+
 FORKED = """
 import os, sys
 from triton_yolo.clients.concurrent_map import concurrent_map
